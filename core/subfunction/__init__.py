@@ -1,0 +1,1 @@
+"""The ground that agent, controller and device plugin stand on."""

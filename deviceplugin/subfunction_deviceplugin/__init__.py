@@ -1,0 +1,1 @@
+"""The program that offers sub-functions to the kubelet."""

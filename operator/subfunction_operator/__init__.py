@@ -1,0 +1,1 @@
+"""The programs that turn SubFunction objects into kernel state."""
