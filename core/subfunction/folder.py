@@ -1,0 +1,144 @@
+"""A folder of small JSON files named by uid: one writer, many readers, a person with `cat` among them.
+
+A file is written whole under a name that readers ignore, fsynced, renamed, and the folder is fsynced: after a crash a
+reader sees the old file or the new one, never half of one. What cannot be read is reported, and the one writer may move
+it aside; a reader never does.
+"""
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from subfunction.errors import FolderError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that is not what its folder holds: torn, foreign, or of a schema we do not know."""
+
+    path: Path
+    uid: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Contents(Generic[T]):
+    """One reading of a folder: what it holds by uid, and what could not be read."""
+
+    items: dict[str, T]
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+class Folder(Generic[T]):
+    """The files `<uid>.json` of one type under `path`, which need not exist yet."""
+
+    def __init__(self, path: Path, kind: type[T], schema: int) -> None:
+        self.path = path
+        self._kind = kind
+        self._schema = schema
+        self._decoder = msgspec.json.Decoder(kind)
+        self._encoder = msgspec.json.Encoder()
+
+    def read(self, uid: str) -> T | None:
+        """Read one file; None where there is none or where it cannot be read."""
+        found = self._read(self._file(uid))
+        return None if found is None or isinstance(found, Unreadable) else found
+
+    def read_all(self) -> Contents[T]:
+        """Read every file; a folder that does not exist is an empty one."""
+        items: dict[str, T] = {}
+        unreadable: list[Unreadable] = []
+        try:
+            paths = sorted(self.path.glob("*.json"))
+        except OSError as error:
+            raise FolderError(f"cannot list {self.path}: {error.strerror}") from error
+        for path in paths:
+            found = self._read(path)
+            if isinstance(found, Unreadable):
+                unreadable.append(found)
+            elif found is not None:
+                items[path.stem] = found
+        return Contents(items, tuple(unreadable))
+
+    def write(self, uid: str, item: T) -> None:
+        """Store `item` so that it survives a crash, or raise FolderError and leave the old file as it was."""
+        path = self._file(uid)
+        temporary = path.with_suffix(".tmp")
+        # Mode 0600: the folder belongs to root, and the promises in it are nobody else's business.
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(self._encoder.encode(item), indent=1) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+            self._sync()
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise FolderError(
+                f"cannot write {path}: {error.strerror}", hint=f"See `df {self.path}` and who may write there."
+            ) from error
+
+    def remove(self, uid: str) -> None:
+        """Remove one file; that it is already gone is success."""
+        try:
+            self._file(uid).unlink(missing_ok=True)
+            if self.path.is_dir():
+                self._sync()
+        except OSError as error:
+            raise FolderError(f"cannot remove {self._file(uid)}: {error.strerror}") from error
+
+    def set_aside(self, file: Unreadable) -> Path:
+        """Move an unreadable file out of the readers' way, to `aside/`, and say where it is now."""
+        aside = self.path / "aside"
+        target = aside / file.path.name
+        try:
+            aside.mkdir(mode=0o700, exist_ok=True)
+            serial = 0
+            while target.exists():
+                serial += 1
+                target = aside / f"{file.path.stem}.{serial}.json"
+            file.path.rename(target)
+            self._sync()
+        except OSError as error:
+            raise FolderError(f"cannot move {file.path} aside: {error.strerror}") from error
+        return target
+
+    def _read(self, path: Path) -> T | Unreadable | None:
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return Unreadable(path, path.stem, f"cannot be read: {error.strerror}")
+        try:
+            item = self._decoder.decode(raw)
+        except msgspec.DecodeError as error:
+            return Unreadable(path, path.stem, str(error))
+        schema, uid = getattr(item, "schema", None), getattr(item, "uid", path.stem)
+        if schema != self._schema:
+            return Unreadable(path, path.stem, f"schema {schema}, and this program knows {self._schema}")
+        if uid != path.stem:
+            return Unreadable(path, path.stem, f"is of {uid}, not of the uid it is named by")
+        return item
+
+    def _file(self, uid: str) -> Path:
+        if not _UID.fullmatch(uid):
+            raise FolderError(f"{uid!r} is no uid")
+        return self.path / f"{uid}.json"
+
+    def _sync(self) -> None:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

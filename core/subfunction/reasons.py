@@ -1,0 +1,50 @@
+"""Why something is not as asked: the words that stand in conditions, Events and metrics."""
+
+import enum
+
+
+class Reason(enum.StrEnum):
+    """One word for a fault or a state; stable, since people match on it."""
+
+    # What the object says when all is well, or on its way.
+    READY = "Ready"
+    NOT_REQUESTED = "NotRequested"
+    PENDING = "Pending"
+    DRAINING = "Draining"
+    IN_USE = "InUse"
+    FREE = "Free"
+
+    # The parent.
+    PARENT_NOT_FOUND = "ParentNotFound"
+    PARENT_AMBIGUOUS = "ParentAmbiguous"
+    NOT_SWITCHDEV = "NotSwitchdev"
+    FULL = "Full"
+    KERNEL_TOO_OLD = "KernelTooOld"
+    DRIVER_NOT_LOADED = "DriverNotLoaded"
+    KERNEL_BUSY = "KernelBusy"
+
+    # The sub-function.
+    NUMBER_TAKEN = "NumberTaken"
+    NUMBERS_EXHAUSTED = "NumbersExhausted"
+    FOREIGN = "Foreign"
+    ATTACHING = "Attaching"
+    STILL_ATTACHED = "StillAttached"
+    PROBE_FAILED = "ProbeFailed"
+    CHANGE_PENDING = "ChangePending"
+    UNSUPPORTED = "Unsupported"
+    INVALID = "Invalid"
+    RETURNING = "Returning"
+
+    # The node.
+    NOT_PERMITTED = "NotPermitted"
+    KERNEL_REFUSED = "KernelRefused"
+    MALFORMED_REPLY = "MalformedReply"
+    RECORD_UNREADABLE = "RecordUnreadable"
+    RECORD_NOT_WRITTEN = "RecordNotWritten"
+    RESOURCE_NAME_CONFLICT = "ResourceNameConflict"
+
+    # The kubelet's side.
+    STALE_ALLOCATION = "StaleAllocation"
+    ID_TAKEN = "IdTaken"
+    UNKNOWN_DEVICE = "UnknownDevice"
+    NOT_READY = "NotReady"

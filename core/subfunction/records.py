@@ -1,0 +1,143 @@
+"""Records: what the agent says of each sub-function, for itself after a crash and for the device plugin always.
+
+One file a sub-function in `/run/subfunction/devices/`, written by the agent alone. A record is the agent's write-ahead
+log (a claim, made before the kernel is asked) and the device plugin's whole knowledge of a device. It is good only with
+this boot's id, and never a fact by itself: observation decides, and the plugin compares the witness before it trusts.
+"""
+
+import enum
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from subfunction.folder import Folder
+
+SCHEMA = 1
+RECORDS = Path("/run/subfunction/devices")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class State(enum.StrEnum):
+    """Where a sub-function stands; only `ready` may be handed to a new pod."""
+
+    PREPARING = "preparing"
+    READY = "ready"
+    DRAINING = "draining"
+    RETURNING = "returning"
+    FAILED = "failed"
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which function of the kernel this record speaks of; the device plugin never reads it.
+
+    `parent` is a devlink handle (`pci/0000:05:00.0`), `pf` the parent's own port number, `number` the sfnum. They
+    survive a reboot; `port_index` is opaque and None until the kernel has answered.
+    """
+
+    flavour: str
+    parent: str
+    controller: int = 0
+    pf: int
+    number: int
+    port_index: int | None = None
+    mac_address: str
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether the agent finds the device whole, and why not."""
+
+    healthy: bool = False
+    reason: str = ""
+    message: str = ""
+
+
+class DeviceNode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A character device for the container: its path there, on the host, and what the container may (`rwm`)."""
+
+    container_path: str
+    host_path: str
+    permissions: str = "rw"
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A path of the host mounted into the container."""
+
+    container_path: str
+    host_path: str
+    read_only: bool = True
+
+
+class Witness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What sysfs shows of exactly this device; paths are relative to the sysfs root.
+
+    kernfs never gives a re-created directory its old inode (seen on 6.12), so a device that went away and came back
+    under the same name is told from the one that was promised. `numbers` are the texts of `dev` files (`231:192`).
+    """
+
+    inodes: dict[str, int] = {}
+    links: dict[str, str] = {}
+    numbers: dict[str, str] = {}
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One sub-function, as the agent last knew it."""
+
+    schema: int = SCHEMA
+    uid: str
+    name: str
+    boot_id: str
+    state: State
+    generation: int = 1
+    """Grows with each change of `state`."""
+    claim: Claim
+    resource: str
+    device_id: str = ""
+    """What the kubelet and CNI plugins call it (`mlx5_core.sf.4`); empty until it is on its bus."""
+    health: Health = Health()
+    nodes: tuple[DeviceNode, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    env: dict[str, str] = {}
+    cdi_name: str | None = None
+    numa_node: int | None = None
+    witness: Witness = Witness()
+
+
+class WitnessView(Protocol):
+    """The three looks at sysfs that a witness needs; each gives None where there is nothing to see."""
+
+    def inode(self, path: str) -> int | None:
+        """Give the inode of a directory."""
+
+    def target(self, path: str) -> str | None:
+        """Give what a symbolic link points at."""
+
+    def read(self, path: str) -> str | None:
+        """Give a file's text, stripped."""
+
+
+def mismatch(witness: Witness, view: WitnessView) -> str | None:
+    """Compare a witness with what sysfs shows now; None when it holds, else what differs."""
+    for path, inode in witness.inodes.items():
+        seen = view.inode(path)
+        if seen is None:
+            return f"{path} is gone"
+        if seen != inode:
+            return f"{path} is another device than the one recorded"
+    for path, target in witness.links.items():
+        if (link := view.target(path)) != target:
+            return f"{path} points at {link or 'nothing'}, recorded was {target}"
+    for path, number in witness.numbers.items():
+        if (read := view.read(path)) != number:
+            return f"{path} says {read or 'nothing'}, recorded was {number}"
+    return None
+
+
+def records(path: Path = RECORDS) -> Folder[Record]:
+    """Open the folder of records."""
+    return Folder(path, Record, SCHEMA)
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """Read this boot's id, which tells a record of this boot from one of an earlier one."""
+    return path.read_text(encoding="ascii").strip()
