@@ -84,7 +84,7 @@ class SysfsTree:
             return None
 
     def write(self, path: str, text: str) -> None:
-        """Write an attribute in one write(2), as sysfs wants it."""
+        """Write an attribute with a single system call, as sysfs wants it."""
         operation = f"write {text.strip()!r} to {self.root / path}"
         try:
             # No O_CREAT: a file that is not there is a device that is not there.

@@ -1,0 +1,146 @@
+"""A devlink port as the kernel shows it, and its messages."""
+
+import dataclasses
+
+from subfunction.errors import MalformedReply
+from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.netlink import Bits, Kind, Message, Pairs, Schema
+from subfunction.kernel.uapi import (
+    FUNCTION_CAP_ROCE,
+    Attribute,
+    FunctionAttribute,
+    FunctionOpstate,
+    FunctionState,
+    PortFlavour,
+)
+
+_NESTED = Schema({Attribute.BUS_NAME: Kind.TEXT, Attribute.DEV_NAME: Kind.TEXT, Attribute.NETNS_ID: Kind.U32})
+
+FUNCTION = Schema(
+    {
+        FunctionAttribute.HW_ADDR: Kind.BYTES,
+        FunctionAttribute.STATE: Kind.U8,
+        FunctionAttribute.OPSTATE: Kind.U8,
+        FunctionAttribute.CAPS: Kind.BITS,
+        FunctionAttribute.DEVLINK: _NESTED,
+        FunctionAttribute.MAX_IO_EQS: Kind.U32,
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Function:
+    """What a port's function is set to; None where the driver does not offer the setting.
+
+    `max_io_eqs` counts event queues for I/O. `instance` is the function's own devlink instance, there once its driver
+    has made one (Linux 6.7 and newer tell).
+    """
+
+    mac: Mac | None = None
+    active: bool = False
+    attached: bool = False
+    roce: bool | None = None
+    max_io_eqs: int | None = None
+    instance: Handle | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Port:
+    """One port of a devlink instance; the netdev is missing while it is in another network namespace.
+
+    `index` is opaque: drivers compute it as they like, and only the kernel's answers tell it. `port_number` is that of
+    a physical port, and what a PF's sub-functions name as their `pf`.
+    """
+
+    handle: Handle
+    index: int
+    flavour: PortFlavour | None = None
+    netdev: str | None = None
+    ifindex: int | None = None
+    port_number: int | None = None
+    controller: int = 0
+    pf: int | None = None
+    number: int | None = None
+    function: Function | None = None
+
+    @classmethod
+    def of(cls, message: Message) -> "Port":
+        """Read a port from a reply or a notification.
+
+        Raises:
+            MalformedReply: the message names no handle or no index, or holds a value of another type.
+        """
+        index = message.number(Attribute.PORT_INDEX)
+        if index is None:
+            raise MalformedReply("a port without an index")
+        flavour = message.number(Attribute.PORT_FLAVOUR)
+        nest = message.nest(Attribute.PORT_FUNCTION)
+        return cls(
+            handle=handle_of(message),
+            index=index,
+            flavour=PortFlavour(flavour) if flavour in set(PortFlavour) else None,
+            netdev=message.text(Attribute.PORT_NETDEV_NAME),
+            ifindex=message.number(Attribute.PORT_NETDEV_IFINDEX),
+            port_number=message.number(Attribute.PORT_NUMBER),
+            controller=message.number(Attribute.PORT_CONTROLLER_NUMBER) or 0,
+            pf=message.number(Attribute.PORT_PCI_PF_NUMBER),
+            number=message.number(Attribute.PORT_PCI_SF_NUMBER),
+            function=None if nest is None else _function(nest),
+        )
+
+    @property
+    def is_sub_function(self) -> bool:
+        """Whether this is the port of a sub-function."""
+        return self.flavour is PortFlavour.PCI_SF
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FunctionSettings:
+    """What to set on a function before it is active; None leaves a setting as it is.
+
+    The kernel applies MAC, capabilities and event queues in this order and not atomically: after an error the earlier
+    ones stay.
+    """
+
+    mac: Mac | None = None
+    roce: bool | None = None
+    max_io_eqs: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to set."""
+        return self == FunctionSettings()
+
+    def pairs(self) -> Pairs:
+        """Give the attributes to send."""
+        pairs: list[tuple[FunctionAttribute, int | bytes | Bits]] = []
+        if self.mac is not None:
+            pairs.append((FunctionAttribute.HW_ADDR, self.mac.octets))
+        if self.roce is not None:
+            pairs.append((FunctionAttribute.CAPS, Bits(FUNCTION_CAP_ROCE * self.roce, FUNCTION_CAP_ROCE)))
+        if self.max_io_eqs is not None:
+            pairs.append((FunctionAttribute.MAX_IO_EQS, self.max_io_eqs))
+        return pairs
+
+
+def handle_of(message: Message) -> Handle:
+    """Read the handle of a message or of a nested instance."""
+    bus, device = message.text(Attribute.BUS_NAME), message.text(Attribute.DEV_NAME)
+    if not bus or not device:
+        raise MalformedReply("a devlink message without a handle")
+    return Handle(bus, device)
+
+
+def _function(nest: Message) -> Function:
+    octets = nest.octets(FunctionAttribute.HW_ADDR)
+    caps = nest.bits(FunctionAttribute.CAPS)
+    instance = nest.nest(FunctionAttribute.DEVLINK)
+    return Function(
+        # Up to 32 bytes are allowed, for InfiniBand; only Ethernet's six are an address to us.
+        mac=Mac(octets) if octets is not None and len(octets) == 6 else None,
+        active=nest.number(FunctionAttribute.STATE) == FunctionState.ACTIVE,
+        attached=nest.number(FunctionAttribute.OPSTATE) == FunctionOpstate.ATTACHED,
+        roce=bool(caps.value & FUNCTION_CAP_ROCE) if caps and caps.selector & FUNCTION_CAP_ROCE else None,
+        max_io_eqs=nest.number(FunctionAttribute.MAX_IO_EQS),
+        instance=None if instance is None else handle_of(instance),
+    )

@@ -1,0 +1,133 @@
+"""Datagram sockets to a kernel: the real one, or one that speaks the same bytes over a Unix socket.
+
+The port is narrow on purpose. A simulated kernel stands behind it and sees the very bytes the real one would, so that
+framing, family look-up, acknowledgements, dumps and extended acks are exercised by every test.
+"""
+
+import socket
+import struct
+from pathlib import Path
+from typing import Protocol
+
+from subfunction.errors import FamilyMissing, KernelBusy
+from subfunction.kernel import uapi
+
+RECEIVE_BYTES = 1 << 16
+"""The kernel builds dump datagrams of at most 32 KiB; twice that never truncates."""
+
+
+class Socket(Protocol):
+    """One connected datagram socket."""
+
+    def send(self, datagram: bytes) -> None:
+        """Hand one datagram over; the real kernel runs the request inside this call."""
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Wait up to `timeout` seconds for one datagram.
+
+        Raises:
+            KernelBusy: none came.
+            OSError: ENOBUFS when multicast datagrams were lost; ENOTCONN or the like when a simulated kernel ended.
+        """
+
+    def fileno(self) -> int:
+        """Give the descriptor, for an event loop to watch."""
+
+    def close(self) -> None:
+        """Give the socket back."""
+
+
+class Transport(Protocol):
+    """A way to such sockets."""
+
+    def connect(self) -> Socket:
+        """Open a socket for requests."""
+
+    def subscribe(self, group: int) -> Socket:
+        """Open a socket on which the multicast group `group` arrives."""
+
+
+class _Datagrams:
+    """A Socket on a file descriptor of the operating system."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, datagram: bytes) -> None:
+        self._sock.settimeout(None)
+        self._sock.send(datagram)
+
+    def receive(self, timeout: float | None) -> bytes:
+        self._sock.settimeout(timeout)
+        try:
+            datagram = self._sock.recv(RECEIVE_BYTES)
+        except TimeoutError as error:
+            raise KernelBusy(f"no answer within {timeout} s") from error
+        if not datagram:
+            raise ConnectionResetError("the kernel's end of the socket is closed")
+        return datagram
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class KernelTransport:
+    """Generic netlink of the running kernel, in this process's network namespace."""
+
+    def connect(self) -> Socket:
+        """Open a netlink socket that answers with extended acks."""
+        return _Datagrams(self._open())
+
+    def subscribe(self, group: int) -> Socket:
+        """Open a netlink socket that is a member of `group`."""
+        sock = self._open()
+        sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_ADD_MEMBERSHIP, group)
+        # A burst of a few hundred ports must not overrun the socket while the loop is elsewhere for a moment.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        return _Datagrams(sock)
+
+    @staticmethod
+    def _open() -> socket.socket:
+        try:
+            sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, uapi.NETLINK_GENERIC)
+        except OSError as error:
+            raise FamilyMissing(f"this kernel has no generic netlink: {error.strerror}") from error
+        sock.bind((0, 0))
+        sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_EXT_ACK, 1)
+        sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_CAP_ACK, 1)
+        return sock
+
+
+class UnixTransport:
+    """A simulated kernel that listens on a Unix socket and speaks netlink's bytes, one datagram a packet.
+
+    Joining a multicast group, a socket option of the real kernel, is a first packet of four bytes: the group's number.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def connect(self) -> Socket:
+        """Connect to the simulated kernel."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            sock.connect(str(self._path))
+        except OSError as error:
+            sock.close()
+            hint = "Start it with `subfunction-simulator kernel`."
+            raise FamilyMissing(f"no simulated kernel listens at {self._path}: {error.strerror}", hint=hint) from error
+        return _Datagrams(sock)
+
+    def subscribe(self, group: int) -> Socket:
+        """Connect and join `group`."""
+        sock = self.connect()
+        sock.send(struct.pack("=I", group))
+        return sock
+
+
+def transport(where: str) -> Transport:
+    """Give the transport that a setting names: `kernel`, or the path of a simulated kernel's socket."""
+    return KernelTransport() if where == "kernel" else UnixTransport(Path(where))

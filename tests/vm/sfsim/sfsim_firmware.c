@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The firmware: which sub-functions exist and in which state each is.
+ *
+ * The PF asks for a state and returns at once; a work item per sub-function makes the auxiliary device
+ * come and go. It runs outside every lock, since unbinding a driver may wait for whoever holds its device.
+ */
+#include <linux/slab.h>
+
+#include "sfsim.h"
+
+static void sfsim_sf_release(struct kref *ref)
+{
+	kfree(container_of(ref, struct sfsim_sf, ref));
+}
+
+void sfsim_sf_put(struct sfsim_sf *sf)
+{
+	kref_put(&sf->ref, sfsim_sf_release);
+}
+
+static void sfsim_firmware_kick(struct sfsim_sf *sf, u32 delay_ms)
+{
+	lockdep_assert_held(&sf->pf->fw_lock);
+	if (sf->pf->dying)
+		delay_ms = 0;
+	kref_get(&sf->ref);
+	/* If it was pending already, the reference taken then serves. */
+	if (mod_delayed_work(sf->pf->wq, &sf->work, msecs_to_jiffies(delay_ms)))
+		sfsim_sf_put(sf);
+}
+
+static void sfsim_firmware_forget(struct sfsim_sf *sf)
+{
+	struct sfsim_pf *pf = sf->pf;
+
+	lockdep_assert_held(&pf->fw_lock);
+	xa_erase(&pf->sfs, sf->slot);
+	if (xa_empty(&pf->sfs))
+		wake_up_all(&pf->drained);
+	sfsim_sf_put(sf);	/* the table's own, taken over from the port */
+}
+
+static void sfsim_firmware_work(struct work_struct *work)
+{
+	struct sfsim_sf *sf = container_of(to_delayed_work(work), struct sfsim_sf, work);
+	struct sfsim_pf *pf = sf->pf;
+	struct sfsim_function *function;
+
+	mutex_lock(&pf->fw_lock);
+	if (sf->vhca == SFSIM_ACTIVE && !sf->function) {
+		mutex_unlock(&pf->fw_lock);
+		function = sfsim_function_add(sf);
+		mutex_lock(&pf->fw_lock);
+		sf->function = function;
+	} else if ((sf->vhca == SFSIM_TEARDOWN || sf->vhca == SFSIM_ALLOCATED) && sf->function) {
+		function = sf->function;
+		sf->function = NULL;
+		mutex_unlock(&pf->fw_lock);
+		sfsim_function_remove(function);
+		mutex_lock(&pf->fw_lock);
+	}
+	/* Asked to let go, and no driver is there that would say it has. */
+	if (sf->vhca == SFSIM_TEARDOWN && !sf->function)
+		sf->vhca = SFSIM_ALLOCATED;
+	/* Work queued meanwhile looks again; the last one to look at a deleted sub-function forgets it. */
+	if (sf->port_gone && !sf->function && sf->vhca == SFSIM_ALLOCATED && !delayed_work_pending(&sf->work))
+		sfsim_firmware_forget(sf);
+	mutex_unlock(&pf->fw_lock);
+	sfsim_sf_put(sf);
+}
+
+struct sfsim_sf *sfsim_firmware_alloc(struct sfsim_pf *pf, u32 sfnum, struct netlink_ext_ack *extack)
+{
+	struct sfsim_sf *sf, *other;
+	unsigned long index;
+	int err;
+
+	sf = kzalloc(sizeof(*sf), GFP_KERNEL);
+	if (!sf)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&sf->ref);
+	INIT_DELAYED_WORK(&sf->work, sfsim_firmware_work);
+	sf->pf = pf;
+	sf->sfnum = sfnum;
+	sf->roce = true;
+	sf->max_io_eqs = 8;
+
+	mutex_lock(&pf->fw_lock);
+	xa_for_each(&pf->sfs, index, other) {
+		if (other->sfnum == sfnum) {
+			sfsim_refuse(extack, "SF already exist. Choose different sfnum");
+			err = -EEXIST;
+			goto err_unlock;
+		}
+	}
+	err = xa_alloc(&pf->sfs, &sf->slot, sf, XA_LIMIT(0, sfsim_max_sfs - 1), GFP_KERNEL);
+	if (err) {
+		err = err == -EBUSY ? -ENOSPC : err;
+		goto err_unlock;
+	}
+	mutex_unlock(&pf->fw_lock);
+	return sf;
+
+err_unlock:
+	mutex_unlock(&pf->fw_lock);
+	kfree(sf);
+	return ERR_PTR(err);
+}
+
+/* The port is gone. An idle sub-function is free at once; another when its driver has let go. */
+void sfsim_firmware_free(struct sfsim_sf *sf)
+{
+	struct sfsim_pf *pf = sf->pf;
+
+	mutex_lock(&pf->fw_lock);
+	sf->port_gone = true;
+	if (sf->vhca == SFSIM_ALLOCATED && !sf->function && !delayed_work_pending(&sf->work)) {
+		sfsim_firmware_forget(sf);
+	} else if (sf->vhca == SFSIM_TEARDOWN && !pf->dying) {
+		/* Already on its way, at the pace asked for then. */
+	} else {
+		if (sf->vhca != SFSIM_ALLOCATED)
+			sf->vhca = SFSIM_TEARDOWN;
+		sfsim_firmware_kick(sf, READ_ONCE(pf->faults.detach_delay_ms));
+	}
+	mutex_unlock(&pf->fw_lock);
+}
+
+int sfsim_firmware_activate(struct sfsim_sf *sf, struct netlink_ext_ack *extack)
+{
+	struct sfsim_pf *pf = sf->pf;
+	int err = 0;
+
+	mutex_lock(&pf->fw_lock);
+	switch (sf->vhca) {
+	case SFSIM_ACTIVE:
+	case SFSIM_IN_USE:
+		break;
+	case SFSIM_TEARDOWN:
+		sfsim_refuse(extack, "SF is inactivated but it is still attached");
+		err = -EBUSY;
+		break;
+	case SFSIM_ALLOCATED:
+		err = sfsim_fault(pf, SFSIM_OP_ACTIVATE, extack);
+		if (err)
+			break;
+		sf->vhca = SFSIM_ACTIVE;
+		sfsim_firmware_kick(sf, READ_ONCE(pf->faults.attach_delay_ms));
+		break;
+	}
+	mutex_unlock(&pf->fw_lock);
+	return err;
+}
+
+void sfsim_firmware_deactivate(struct sfsim_sf *sf)
+{
+	struct sfsim_pf *pf = sf->pf;
+
+	mutex_lock(&pf->fw_lock);
+	if (sf->vhca == SFSIM_ACTIVE || sf->vhca == SFSIM_IN_USE) {
+		sf->vhca = SFSIM_TEARDOWN;
+		sfsim_firmware_kick(sf, READ_ONCE(pf->faults.detach_delay_ms));
+	}
+	mutex_unlock(&pf->fw_lock);
+}
+
+/* The sub-function's driver initialises it; refused once the PF has taken the function back. */
+int sfsim_firmware_enter(struct sfsim_sf *sf)
+{
+	int err = 0;
+
+	mutex_lock(&sf->pf->fw_lock);
+	if (sf->vhca == SFSIM_ACTIVE)
+		sf->vhca = SFSIM_IN_USE;
+	else
+		err = -ENODEV;
+	mutex_unlock(&sf->pf->fw_lock);
+	return err;
+}
+
+/* The sub-function's driver has let go of it. */
+void sfsim_firmware_leave(struct sfsim_sf *sf)
+{
+	mutex_lock(&sf->pf->fw_lock);
+	if (sf->vhca == SFSIM_IN_USE) {
+		sf->vhca = SFSIM_ACTIVE;
+	} else if (sf->vhca == SFSIM_TEARDOWN) {
+		sf->vhca = SFSIM_ALLOCATED;
+		/* Unbound by hand while the request was still on its way: the device goes now. */
+		if (sf->function)
+			sfsim_firmware_kick(sf, 0);
+	}
+	mutex_unlock(&sf->pf->fw_lock);
+}
+
+/* Waits until no sub-function is left; every port has been deleted before. */
+void sfsim_firmware_drain(struct sfsim_pf *pf)
+{
+	struct sfsim_sf *sf;
+	unsigned long index;
+
+	mutex_lock(&pf->fw_lock);
+	pf->dying = true;
+	xa_for_each(&pf->sfs, index, sf)
+		sfsim_firmware_kick(sf, 0);
+	mutex_unlock(&pf->fw_lock);
+	wait_event(pf->drained, xa_empty(&pf->sfs));
+}
