@@ -197,7 +197,7 @@ class Devlink:
         self._request(operation, Command.PARAM_SET, attributes)
 
     def reload(self, handle: Handle) -> None:
-        """Re-initialise a driver (`devlink dev reload auxiliary/mlx5_core.sf.4`), which re-makes its netdev and RDMA device.
+        """Re-initialise a function's driver (`devlink dev reload auxiliary/mlx5_core.sf.4`).
 
         Raises:
             KernelError: the driver refused, or failed half-way and stays down until the next reload.

@@ -1,0 +1,54 @@
+"""A device on the auxiliary bus: what an active sub-function looks like (`mlx5_core.sf.4`)."""
+
+import dataclasses
+
+from subfunction.kernel.address import Handle
+from subfunction.kernel.sysfs import Sysfs
+
+BUS = "auxiliary"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AuxiliaryDevice:
+    """One auxiliary device; its name's number is the bus's own index and moves, `number` (the sfnum) does not.
+
+    `path` is its directory in sysfs, resolved and relative to the root; `driver` is None while none is bound.
+    """
+
+    name: str
+    path: str
+    inode: int
+    driver: str | None
+    number: int | None
+
+    @property
+    def handle(self) -> Handle:
+        """Its devlink instance."""
+        return Handle(BUS, self.name)
+
+    @classmethod
+    def named(cls, sysfs: Sysfs, name: str) -> "AuxiliaryDevice | None":
+        """Look at a device by name (`ls -l /sys/bus/auxiliary/devices/mlx5_core.sf.4`)."""
+        path = sysfs.resolve(f"bus/{BUS}/devices/{name}")
+        inode = None if path is None else sysfs.inode(path)
+        if path is None or inode is None:
+            return None
+        driver = sysfs.target(f"{path}/driver")
+        number = sysfs.read(f"{path}/sfnum")
+        return cls(
+            name=name,
+            path=path,
+            inode=inode,
+            driver=driver.rpartition("/")[2] if driver else None,
+            # ice has no such attribute.
+            number=int(number) if number and number.isdecimal() else None,
+        )
+
+    @classmethod
+    def of_sub_function(cls, sysfs: Sysfs, parent: Handle, number: int) -> "AuxiliaryDevice | None":
+        """Find a sub-function's device by its number, on kernels older than 6.7 that do not name it with the port."""
+        directory = sysfs.resolve(parent.path)
+        for name in sysfs.names(directory) if directory else ():
+            if sysfs.read(f"{directory}/{name}/sfnum") == str(number):
+                return cls.named(sysfs, name)
+        return None

@@ -1,0 +1,114 @@
+"""What devlink announces on its `config` group: ports and instances that appear, change and go.
+
+An event is a reason to look, never a fact to act on: mlx5 does not announce that a function attached, and the order
+against netdev and uevent messages means nothing. After an overrun everything must be looked at.
+"""
+
+import asyncio
+import dataclasses
+import errno
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+
+from subfunction.errors import KernelBusy, MalformedReply
+from subfunction.kernel.address import Handle
+from subfunction.kernel.devlink import DEVLINK
+from subfunction.kernel.genetlink import Netlink, messages
+from subfunction.kernel.netlink import Message
+from subfunction.kernel.port import Port, handle_of
+from subfunction.kernel.transport import Socket
+from subfunction.kernel.uapi import DEVLINK_FAMILY, DEVLINK_GROUP, Command
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PortChanged:
+    """A port appeared, or something about it changed."""
+
+    port: Port
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PortDeleted:
+    """A port is gone; `port` is what was last known of it."""
+
+    port: Port
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InstanceChanged:
+    """A devlink instance appeared, changed or went."""
+
+    handle: Handle
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lost:
+    """Events were lost, or the source was opened anew: anything may have happened."""
+
+    why: str
+
+
+Event: TypeAlias = PortChanged | PortDeleted | InstanceChanged | Lost
+
+
+async def monitor(netlink: Netlink, *, reopen_after: float = 1.0) -> AsyncIterator[Event]:
+    """Yield events for ever (`devlink monitor`); the first is a `Lost`, since the past is unknown.
+
+    `netlink` is used for the look-up of the group alone, before the first event. A socket that overran (ENOBUFS) is
+    worthless and is replaced; `reopen_after` is in seconds.
+    """
+    while True:
+        family = await asyncio.to_thread(netlink.family, DEVLINK_FAMILY)
+        socket = netlink.transport.subscribe(family.groups[DEVLINK_GROUP])
+        try:
+            yield Lost("the monitor was opened")
+            async for datagram in _datagrams(socket):
+                for event in _events(datagram, family.number):
+                    yield event
+        except OSError as error:
+            why = "events overran the socket" if error.errno == errno.ENOBUFS else f"the monitor ended: {error}"
+            yield Lost(why)
+            if error.errno != errno.ENOBUFS:
+                await asyncio.sleep(reopen_after)
+        finally:
+            socket.close()
+
+
+async def _datagrams(socket: Socket) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(socket.fileno(), readable.set)
+    try:
+        while True:
+            await readable.wait()
+            readable.clear()
+            try:
+                while True:
+                    yield socket.receive(0)
+            except (KernelBusy, BlockingIOError):
+                continue  # the socket is empty for now
+    finally:
+        loop.remove_reader(socket.fileno())
+
+
+def _events(datagram: bytes, family: int) -> list[Event]:
+    try:
+        return [
+            event
+            for message in messages(datagram)
+            if int.from_bytes(message[4:6], "little") == family and (event := _event(DEVLINK.decode(message)))
+        ]
+    except MalformedReply as error:
+        return [Lost(str(error))]
+
+
+def _event(message: Message) -> Event | None:
+    match message.command:
+        case Command.PORT_NEW:
+            return PortChanged(Port.of(message))
+        case Command.PORT_DEL:
+            return PortDeleted(Port.of(message))
+        case Command.NEW | Command.DEL | Command.RELOAD:
+            return InstanceChanged(handle_of(message))
+        case _:
+            return None
