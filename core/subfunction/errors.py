@@ -17,8 +17,12 @@
     ├── ParentNotFound                 no such parent on this node
     ├── ParentAmbiguous                the selector fits no single parent
     ├── ProbeFailed                    active, but no driver came up in time
+    ├── UnsupportedField               the spec asks for what this version cannot do
     ├── NumbersExhausted               every number of the range is taken
     ├── Foreign                        somebody else's sub-function stands there
+    ├── ApiRefused                     the API server said no
+    │   └── ApiConflict                the object was changed by somebody else meanwhile
+    ├── ApiUnavailable                 the API server cannot be reached, or asks for patience
     ├── FolderError                    a record, ledger or state file could not be read or written
     └── AllocationRefused              the kubelet asked for what cannot be given
 
@@ -172,6 +176,12 @@ class ProbeFailed(SubFunctionError):
     default_retry = 30.0
 
 
+class UnsupportedField(SubFunctionError):
+    """The spec asks for something that this version, or this node, cannot do."""
+
+    reason = Reason.UNSUPPORTED
+
+
 class NumbersExhausted(SubFunctionError):
     """Every number of the range is taken on this parent."""
 
@@ -184,6 +194,30 @@ class Foreign(SubFunctionError):
 
     reason = Reason.FOREIGN
     default_retry = 60.0
+
+
+class ApiRefused(SubFunctionError):
+    """The API server refused a request; `status` is HTTP's."""
+
+    reason = Reason.API_REFUSED
+    default_retry = 30.0
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class ApiConflict(ApiRefused):
+    """The object was changed by somebody else meanwhile: read it again."""
+
+    default_retry = 0.1
+
+
+class ApiUnavailable(SubFunctionError):
+    """The API server cannot be reached, is out of order, or asks for patience."""
+
+    reason = Reason.API_UNAVAILABLE
+    default_retry = 2.0
 
 
 class FolderError(SubFunctionError):

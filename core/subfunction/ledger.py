@@ -28,6 +28,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     at: float
     seen_in_checkpoint: bool = False
     """Set once the kubelet's checkpoint names the device, so that leaving it ends the entry."""
+    before: tuple[str, ...] = ()
+    """Who held the device by the checkpoint of that moment (`<pod uid>/<container>`): the kubelet may write its file
+    between letting go of them and noting the new holder, so only others count as having seen this entry."""
 
 
 def ledger(path: Path = LEDGER) -> Folder[Entry]:

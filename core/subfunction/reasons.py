@@ -8,6 +8,12 @@ class Reason(enum.StrEnum):
 
     # What the object says when all is well, or on its way.
     READY = "Ready"
+    PLACED = "Placed"
+    CREATED = "Created"
+    ATTACHED = "Attached"
+    BOUND = "Bound"
+    CONNECTED = "Connected"
+    OFFERED = "Offered"
     NOT_REQUESTED = "NotRequested"
     PENDING = "Pending"
     DRAINING = "Draining"
@@ -42,6 +48,9 @@ class Reason(enum.StrEnum):
     RECORD_UNREADABLE = "RecordUnreadable"
     RECORD_NOT_WRITTEN = "RecordNotWritten"
     RESOURCE_NAME_CONFLICT = "ResourceNameConflict"
+
+    API_REFUSED = "ApiRefused"
+    API_UNAVAILABLE = "ApiUnavailable"
 
     # The kubelet's side.
     STALE_ALLOCATION = "StaleAllocation"

@@ -102,6 +102,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     numa_node: int | None = None
     witness: Witness = Witness()
 
+    def moved(self, state: State, health: Health) -> "Record":
+        """Give the record in another state; the generation grows if it is another one."""
+        generation = self.generation + (state is not self.state)
+        return msgspec.structs.replace(self, state=state, generation=generation, health=health)
+
+    def with_port(self, index: int | None) -> "Record":
+        """Give the record with the port index that the kernel answered."""
+        return msgspec.structs.replace(self, claim=msgspec.structs.replace(self.claim, port_index=index))
+
 
 class WitnessView(Protocol):
     """The three looks at sysfs that a witness needs; each gives None where there is nothing to see."""

@@ -12,14 +12,20 @@ BUS = "auxiliary"
 class AuxiliaryDevice:
     """One auxiliary device; its name's number is the bus's own index and moves, `number` (the sfnum) does not.
 
-    `path` is its directory in sysfs, resolved and relative to the root; `driver` is None while none is bound.
+    `path` is its directory in sysfs, resolved and relative to the root; `driver_link` is what its link `driver` says,
+    None while no driver is bound.
     """
 
     name: str
     path: str
     inode: int
-    driver: str | None
+    driver_link: str | None
     number: int | None
+
+    @property
+    def driver(self) -> str | None:
+        """The name of its driver."""
+        return self.driver_link.rpartition("/")[2] if self.driver_link else None
 
     @property
     def handle(self) -> Handle:
@@ -33,13 +39,12 @@ class AuxiliaryDevice:
         inode = None if path is None else sysfs.inode(path)
         if path is None or inode is None:
             return None
-        driver = sysfs.target(f"{path}/driver")
         number = sysfs.read(f"{path}/sfnum")
         return cls(
             name=name,
             path=path,
             inode=inode,
-            driver=driver.rpartition("/")[2] if driver else None,
+            driver_link=sysfs.target(f"{path}/driver"),
             # ice has no such attribute.
             number=int(number) if number and number.isdecimal() else None,
         )

@@ -52,14 +52,14 @@ class Netdev:
             port_name=sysfs.read(f"{path}/phys_port_name") or None,
         )
 
-    def set_up(self, sysfs: Sysfs) -> None:
-        """Set it administratively up (`ip link set eth3 up`).
+    def set_up(self, sysfs: Sysfs, *, up: bool) -> None:
+        """Set it administratively up or down (`ip link set eth3 up`).
 
         Raises:
             Gone, NotPermitted, KernelError: see sysfs.py.
         """
         flags = _integer(sysfs.read(f"{self.path}/flags")) or 0
-        sysfs.write(f"{self.path}/flags", hex(flags | IFF_UP))
+        sysfs.write(f"{self.path}/flags", hex(flags | IFF_UP if up else flags & ~IFF_UP))
 
 
 def parent_of(sysfs: Sysfs, name: str) -> Handle | None:

@@ -12,6 +12,7 @@ from subfunction.kernel.uapi import (
     FunctionOpstate,
     FunctionState,
     PortFlavour,
+    PortType,
 )
 
 _NESTED = Schema({Attribute.BUS_NAME: Kind.TEXT, Attribute.DEV_NAME: Kind.TEXT, Attribute.NETNS_ID: Kind.U32})
@@ -46,7 +47,7 @@ class Function:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Port:
-    """One port of a devlink instance; the netdev is missing while it is in another network namespace.
+    """One port of a devlink instance; an `ethernet` port without a netdev has it in another network namespace.
 
     `index` is opaque: drivers compute it as they like, and only the kernel's answers tell it. `port_number` is that of
     a physical port, and what a PF's sub-functions name as their `pf`.
@@ -55,6 +56,7 @@ class Port:
     handle: Handle
     index: int
     flavour: PortFlavour | None = None
+    ethernet: bool = False
     netdev: str | None = None
     ifindex: int | None = None
     port_number: int | None = None
@@ -79,6 +81,7 @@ class Port:
             handle=handle_of(message),
             index=index,
             flavour=PortFlavour(flavour) if flavour in set(PortFlavour) else None,
+            ethernet=message.number(Attribute.PORT_TYPE) == PortType.ETH,
             netdev=message.text(Attribute.PORT_NETDEV_NAME),
             ifindex=message.number(Attribute.PORT_NETDEV_IFINDEX),
             port_number=message.number(Attribute.PORT_NUMBER),

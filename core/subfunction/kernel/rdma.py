@@ -7,11 +7,19 @@ from subfunction.kernel.sysfs import Sysfs
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CharacterDevice:
-    """A device node: its name below `/dev`, its directory in sysfs, its number as `major:minor`."""
+    """A device node: its name below `/dev`, its directory in sysfs with its inode, its number as `major:minor`."""
 
     name: str
     path: str
+    inode: int
     number: str
+
+    @classmethod
+    def at(cls, sysfs: Sysfs, path: str, name: str) -> "CharacterDevice | None":
+        """Look at a class device's directory; None where it is not, or not yet, there."""
+        number, resolved = sysfs.read(f"{path}/dev"), sysfs.resolve(path)
+        inode = sysfs.inode(path)
+        return None if not number or resolved is None or inode is None else cls(name, resolved, inode, number)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,15 +40,12 @@ class RdmaDevice:
 
 def connection_manager(sysfs: Sysfs) -> CharacterDevice | None:
     """Find `/dev/infiniband/rdma_cm`, which all RDMA users of a host share; None where its module is not loaded."""
-    number = sysfs.read("class/misc/rdma_cm/dev")
-    path = sysfs.resolve("class/misc/rdma_cm")
-    return CharacterDevice("infiniband/rdma_cm", path, number) if number and path else None
+    return CharacterDevice.at(sysfs, "class/misc/rdma_cm", "infiniband/rdma_cm")
 
 
 def _verbs(sysfs: Sysfs, device: str, rdma: str) -> CharacterDevice | None:
     for name in sysfs.names(f"{device}/infiniband_verbs"):
         path = f"{device}/infiniband_verbs/{name}"
-        number = sysfs.read(f"{path}/dev")
-        if number and sysfs.read(f"{path}/ibdev") == rdma:
-            return CharacterDevice(f"infiniband/{name}", path, number)
+        if sysfs.read(f"{path}/ibdev") == rdma:
+            return CharacterDevice.at(sysfs, path, f"infiniband/{name}")
     return None

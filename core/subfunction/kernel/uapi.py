@@ -143,6 +143,15 @@ class PortFlavour(enum.IntEnum):
     PCI_SF = 7
 
 
+class PortType(enum.IntEnum):
+    """What kind of link hangs on a port."""
+
+    NOTSET = 0
+    AUTO = 1
+    ETH = 2
+    IB = 3
+
+
 class FunctionState(enum.IntEnum):
     """What was asked of a port's function."""
 

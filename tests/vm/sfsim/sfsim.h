@@ -91,14 +91,16 @@ struct sfsim_sf {
 	u32 sfnum;
 
 	struct devlink_port port;
-	struct net_device *representor;
+	struct net_device *representor;	/* (fw) */
 
 	u8 mac[ETH_ALEN];		/* (fw) */
 	bool roce;			/* (fw) */
 	u32 max_io_eqs;			/* (fw) */
 	enum sfsim_vhca vhca;		/* (fw) */
+	bool closing;			/* (fw) the port is about to go: nothing new refers to it */
 	bool port_gone;			/* (fw) */
-	struct sfsim_function *function; /* (fw) written by @work only */
+	bool forgotten;			/* (fw) no longer in the PF's table */
+	struct sfsim_function *function; /* (fw) written by @work only; none while ALLOCATED */
 	struct delayed_work work;
 };
 

@@ -35,10 +35,11 @@ static void sfsim_firmware_forget(struct sfsim_sf *sf)
 	struct sfsim_pf *pf = sf->pf;
 
 	lockdep_assert_held(&pf->fw_lock);
+	sf->forgotten = true;
 	xa_erase(&pf->sfs, sf->slot);
 	if (xa_empty(&pf->sfs))
 		wake_up_all(&pf->drained);
-	sfsim_sf_put(sf);	/* the table's own, taken over from the port */
+	sfsim_sf_put(sf);	/* the first one, which stood for port and table */
 }
 
 static void sfsim_firmware_work(struct work_struct *work)
@@ -53,7 +54,7 @@ static void sfsim_firmware_work(struct work_struct *work)
 		function = sfsim_function_add(sf);
 		mutex_lock(&pf->fw_lock);
 		sf->function = function;
-	} else if ((sf->vhca == SFSIM_TEARDOWN || sf->vhca == SFSIM_ALLOCATED) && sf->function) {
+	} else if (sf->vhca == SFSIM_TEARDOWN && sf->function) {
 		function = sf->function;
 		sf->function = NULL;
 		mutex_unlock(&pf->fw_lock);
@@ -63,8 +64,8 @@ static void sfsim_firmware_work(struct work_struct *work)
 	/* Asked to let go, and no driver is there that would say it has. */
 	if (sf->vhca == SFSIM_TEARDOWN && !sf->function)
 		sf->vhca = SFSIM_ALLOCATED;
-	/* Work queued meanwhile looks again; the last one to look at a deleted sub-function forgets it. */
-	if (sf->port_gone && !sf->function && sf->vhca == SFSIM_ALLOCATED && !delayed_work_pending(&sf->work))
+	/* If queued again meanwhile, that run forgets it; at once if the port went while the driver let go. */
+	if (sf->port_gone && !sf->forgotten && sf->vhca == SFSIM_ALLOCATED && !delayed_work_pending(&sf->work))
 		sfsim_firmware_forget(sf);
 	mutex_unlock(&pf->fw_lock);
 	sfsim_sf_put(sf);
@@ -115,14 +116,20 @@ void sfsim_firmware_free(struct sfsim_sf *sf)
 
 	mutex_lock(&pf->fw_lock);
 	sf->port_gone = true;
-	if (sf->vhca == SFSIM_ALLOCATED && !sf->function && !delayed_work_pending(&sf->work)) {
-		sfsim_firmware_forget(sf);
-	} else if (sf->vhca == SFSIM_TEARDOWN && !pf->dying) {
-		/* Already on its way, at the pace asked for then. */
-	} else {
-		if (sf->vhca != SFSIM_ALLOCATED)
-			sf->vhca = SFSIM_TEARDOWN;
+	switch (sf->vhca) {
+	case SFSIM_ALLOCATED:
+		if (delayed_work_pending(&sf->work))
+			sfsim_firmware_kick(sf, 0);
+		else
+			sfsim_firmware_forget(sf);
+		break;
+	case SFSIM_ACTIVE:
+	case SFSIM_IN_USE:
+		sf->vhca = SFSIM_TEARDOWN;
 		sfsim_firmware_kick(sf, READ_ONCE(pf->faults.detach_delay_ms));
+		break;
+	case SFSIM_TEARDOWN:	/* on its way already, at the pace asked for then */
+		break;
 	}
 	mutex_unlock(&pf->fw_lock);
 }
@@ -183,14 +190,12 @@ int sfsim_firmware_enter(struct sfsim_sf *sf)
 void sfsim_firmware_leave(struct sfsim_sf *sf)
 {
 	mutex_lock(&sf->pf->fw_lock);
-	if (sf->vhca == SFSIM_IN_USE) {
+	if (sf->vhca == SFSIM_IN_USE)
 		sf->vhca = SFSIM_ACTIVE;
-	} else if (sf->vhca == SFSIM_TEARDOWN) {
+	else if (sf->vhca == SFSIM_TEARDOWN && !sf->function)
 		sf->vhca = SFSIM_ALLOCATED;
-		/* Unbound by hand while the request was still on its way: the device goes now. */
-		if (sf->function)
-			sfsim_firmware_kick(sf, 0);
-	}
+	else if (sf->vhca == SFSIM_TEARDOWN)
+		sfsim_firmware_kick(sf, 0);	/* unbound by hand: the device need not linger */
 	mutex_unlock(&sf->pf->fw_lock);
 }
 

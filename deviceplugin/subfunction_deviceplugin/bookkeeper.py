@@ -1,0 +1,194 @@
+"""The ledger's one writer: it promises, looks again, and only then hands out; and it ends entries.
+
+Everything here runs on the one worker thread, so that no entry ends while it is being written.
+"""
+
+import dataclasses
+import enum
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from subfunction.errors import AllocationRefused, FolderError
+from subfunction.kubelet.checkpoint import Holding
+from subfunction.ledger import NEVER_SEEN_SECONDS, Entry
+from subfunction.reasons import Reason
+from subfunction.records import Record
+from subfunction_deviceplugin.listing import Fault, Promises, stale, taken, unready
+from subfunction_deviceplugin.sources import Sources
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+class Fate(enum.Enum):
+    """What becomes of an entry."""
+
+    KEEP = enum.auto()
+    MARK_SEEN = enum.auto()
+    END = enum.auto()
+
+
+def fate(entry: Entry, holders: Collection[str] | None, age: float) -> Fate:
+    """Decide an entry's fate by who holds its device in the checkpoint (None: unknown) and its age in seconds."""
+    if holders is None:
+        return Fate.KEEP
+    if set(holders) - set(entry.before):
+        return Fate.KEEP if entry.seen_in_checkpoint else Fate.MARK_SEEN
+    if holders:
+        return Fate.KEEP
+    return Fate.END if entry.seen_in_checkpoint or age >= NEVER_SEEN_SECONDS else Fate.KEEP
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Handout:
+    """Entries written, and not yet answered for; `replaced` is what stood in the ledger before, by uid."""
+
+    resource: str
+    entries: tuple[Entry, ...]
+    replaced: Mapping[str, Entry]
+    holdings: tuple[Holding, ...]
+
+
+class Bookkeeper:
+    """Keeps the ledger. `clock` is monotonic and counts ages; `wall` dates entries, for people."""
+
+    def __init__(
+        self, sources: Sources, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._sources = sources
+        self._clock = clock
+        self._wall = wall
+        # A node without a battery-backed clock jumps years at its first NTP answer: ages are not taken from `at`.
+        self._known_since: dict[tuple[str, float], float] = {}
+
+    def allocate(
+        self,
+        resource: str,
+        uids: Mapping[str, str],
+        answer: Callable[[Mapping[str, Record]], R],
+        *,
+        until: float = float("inf"),
+    ) -> R:
+        """Promise devices (their uids by id), look at them afresh, and answer with their records by id.
+
+        Raises:
+            AllocationRefused: one of them cannot be given, or `until` (on the monotonic clock) has passed; then none is
+                promised.
+            FolderError: the ledger cannot be written; then none is promised either.
+        """
+        handout = self.promise(resource, uids)
+        try:
+            found = answer({record.device_id: record for record in self.confirm(handout)})
+            self._in_time(until)
+        except AllocationRefused:
+            self.withdraw(handout)
+            raise
+        return found
+
+    def promise(self, resource: str, uids: Mapping[str, str]) -> Handout:
+        """Write an entry for each device: the first half of handing out."""
+        holdings = self._sources.holdings() or ()
+        handout = Handout(resource, (), {}, holdings)
+        for device_id, uid in sorted(uids.items()):
+            before = tuple(sorted(holding.holder for holding in holdings if holding.device_id == device_id))
+            entry = Entry(uid=uid, resource=resource, device_id=device_id, at=self._wall(), before=before)
+            old = self._sources.ledger.read(uid)
+            replaced = dict(handout.replaced) if old is None else {**handout.replaced, uid: old}
+            try:
+                self._sources.ledger.write(uid, entry)
+            except FolderError:
+                self.withdraw(handout)
+                raise
+            handout = dataclasses.replace(handout, entries=(*handout.entries, entry), replaced=replaced)
+            self._known_since[uid, entry.at] = self._clock()
+        return handout
+
+    def confirm(self, handout: Handout) -> tuple[Record, ...]:
+        """Read each record now that its entry stands: the second half. Whoever is refused withdraws.
+
+        Raises:
+            AllocationRefused: a device cannot be given.
+        """
+        others = self._others(handout)
+        return tuple(self._confirmed(entry, others) for entry in handout.entries)
+
+    def withdraw(self, handout: Handout) -> None:
+        """Take entries back, to what stood there before: an older promise may still be held."""
+        for entry in handout.entries:
+            if (old := handout.replaced.get(entry.uid)) is None:
+                self._sources.ledger.remove(entry.uid)
+            else:
+                self._sources.ledger.write(entry.uid, old)
+
+    def verify(self, resource: str, uids: Mapping[str, str | None]) -> None:
+        """Compare what a container was given with what there is, before it starts.
+
+        Raises:
+            AllocationRefused: a device is not, or cannot be shown to be, the one that was promised.
+        """
+        entries = self._sources.ledger.read_all().items.values()
+        promises = Promises.of(entries, self._sources.holdings() or ())
+        for device_id, uid in sorted(uids.items()):
+            record = None if uid is None else self._sources.records.read(uid)
+            if record is not None and (record.device_id, record.resource) != (device_id, resource):
+                record = None
+            mismatch = None if record is None else self._sources.mismatch(record)
+            if (fault := stale(device_id, record, mismatch, promises, boot=self._sources.boot)) is not None:
+                raise _refused(fault)
+
+    def settle(self, holdings: tuple[Holding, ...] | None) -> tuple[dict[str, Entry], float | None]:
+        """End the entries that are over; give those that stand, by uid, and the seconds until one is due by its age."""
+        contents = self._sources.ledger.read_all()
+        standing: dict[str, Entry] = {}
+        due: list[float] = []
+        for uid, entry in contents.items.items():
+            age = self._clock() - self._known_since.setdefault((uid, entry.at), self._clock())
+            holders = None if holdings is None else {h.holder for h in holdings if h.device_id == entry.device_id}
+            match fate(entry, holders, age):
+                case Fate.END:
+                    logger.info("%s is free again (%s)", entry.device_id, uid)
+                    self._sources.ledger.remove(uid)
+                    continue
+                case Fate.MARK_SEEN:
+                    standing[uid] = msgspec.structs.replace(entry, seen_in_checkpoint=True)
+                    self._sources.ledger.write(uid, standing[uid])
+                case Fate.KEEP:
+                    standing[uid] = entry
+                    if holders == set() and not entry.seen_in_checkpoint:
+                        due.append(NEVER_SEEN_SECONDS - age)
+        keep = {(uid, entry.at) for uid, entry in standing.items()}
+        self._known_since = {key: since for key, since in self._known_since.items() if key in keep}
+        self._sources.complain("ledger", contents.unreadable)
+        return standing, min(due, default=None)
+
+    def _in_time(self, until: float) -> None:
+        if self._clock() > until:
+            raise AllocationRefused(Reason.KERNEL_BUSY, "the answer came too late to be given")
+
+    def _others(self, handout: Handout) -> Promises:
+        own = {entry.uid for entry in handout.entries}
+        entries = [e for uid, e in self._sources.ledger.read_all().items.items() if uid not in own]
+        return Promises.of([*entries, *handout.replaced.values()], handout.holdings)
+
+    def _confirmed(self, entry: Entry, others: Promises) -> Record:
+        record = self._sources.records.read(entry.uid)
+        if record is None or (record.device_id, record.resource) != (entry.device_id, entry.resource):
+            raise AllocationRefused(
+                Reason.UNKNOWN_DEVICE,
+                f"{entry.device_id} is gone since it was listed",
+                hint="The list is being corrected; a new pod will do.",
+            )
+        mismatch = self._sources.mismatch(record)
+        fault = unready(record, mismatch, boot=self._sources.boot) or taken(record, others)
+        if fault is not None:
+            raise _refused(fault)
+        return record
+
+
+def _refused(fault: Fault) -> AllocationRefused:
+    return AllocationRefused(fault.reason, fault.message, hint=fault.hint)

@@ -1,1 +1,0 @@
-"""The kubelet's device plugin API v1beta1, from our own api.proto."""

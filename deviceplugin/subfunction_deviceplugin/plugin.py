@@ -1,0 +1,77 @@
+"""The program: watch, look, and keep an endpoint for each resource, until told to stop."""
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+
+from subfunction.kubelet.checkpoint import CHECKPOINT
+from subfunction_deviceplugin import lifecycle
+from subfunction_deviceplugin.bookkeeper import Bookkeeper
+from subfunction_deviceplugin.inventory import Inventory
+from subfunction_deviceplugin.lifecycle import SOCKET_PREFIX, Endpoint
+from subfunction_deviceplugin.server import Desk, DevicePlugin
+from subfunction_deviceplugin.settings import Settings
+from subfunction_deviceplugin.sources import Sources
+from subfunction_deviceplugin.watch import FolderWatch
+from subfunction_deviceplugin.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set; no socket of ours is left then."""
+    sources = Sources.of(settings)
+    bookkeeper = Bookkeeper(sources)
+    instance = lifecycle.instance()
+    endpoints: dict[str, Endpoint] = {}
+    remove_dead_sockets(settings.kubelet_folder)
+
+    with Worker() as worker:
+        async with asyncio.TaskGroup() as group:
+
+            def offer(resource: str) -> None:
+                endpoints[resource] = Endpoint(
+                    resource,
+                    settings.kubelet_folder,
+                    lambda on_streams: DevicePlugin(resource, desk, on_streams),
+                    stream_wait=settings.stream_wait,
+                    instance=instance,
+                )
+                tasks.append(group.create_task(endpoints[resource].run(), name=resource))
+
+            def on_kubelet_folder(name: str) -> None:
+                if name in {"", CHECKPOINT}:
+                    inventory.ring()
+                for endpoint in endpoints.values():
+                    endpoint.ring()
+
+            def on_files(name: str) -> None:
+                if name == "" or name.endswith(".json"):
+                    inventory.ring()
+
+            inventory = Inventory(sources, bookkeeper, worker, settings, offer)
+            desk = Desk(inventory, bookkeeper, worker, settings.allocate_deadline)
+            watch = FolderWatch(
+                {settings.kubelet_folder: on_kubelet_folder, settings.records: on_files, settings.state: on_files}
+            )
+            tasks = [
+                group.create_task(watch.run(), name="watch"),
+                group.create_task(inventory.run(), name="inventory"),
+            ]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+
+
+def remove_dead_sockets(folder: Path) -> None:
+    """Remove sockets that a killed run of this program left: nobody listens there any more."""
+    for path in folder.glob(f"{SOCKET_PREFIX}*.sock"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(bytes(path))
+            except ConnectionRefusedError:
+                logger.info("removed %s, which a killed run left", path)
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                logger.debug("left %s alone: %s", path, error)

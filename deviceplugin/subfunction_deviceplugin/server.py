@@ -1,0 +1,172 @@
+"""The five calls of one resource, a few lines each."""
+# ruff: noqa: ARG002, N802 - the calls' names and arguments are gRPC's
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import NoReturn, ParamSpec, TypeVar
+
+import grpc
+
+from subfunction.errors import AllocationRefused, SubFunctionError
+from subfunction.kubelet import deviceplugin_pb2 as api
+from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginServicer
+from subfunction.reasons import Reason
+from subfunction.records import Record
+from subfunction_deviceplugin.allocation import answer, preferred
+from subfunction_deviceplugin.bookkeeper import Bookkeeper
+from subfunction_deviceplugin.inventory import Inventory
+from subfunction_deviceplugin.listing import Device
+from subfunction_deviceplugin.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Context = grpc.aio.ServicerContext[object, object]
+
+_CODES = {
+    Reason.UNKNOWN_DEVICE: grpc.StatusCode.NOT_FOUND,
+    Reason.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.KERNEL_BUSY: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Desk:
+    """What all resources share; `deadline` is in seconds a call."""
+
+    inventory: Inventory
+    bookkeeper: Bookkeeper
+    worker: Worker
+    deadline: float
+
+    async def ask(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Make a blocking call on the worker thread.
+
+        Raises:
+            AllocationRefused: it did not come back in time; it goes on by itself and takes back what it promised.
+        """
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await self.worker.do(call, *args, **kwargs)
+        except TimeoutError as error:
+            raise AllocationRefused(
+                Reason.KERNEL_BUSY,
+                f"no answer from records and sysfs within {self.deadline:g} s",
+                hint="See `dmesg` of the node for hung tasks.",
+            ) from error
+
+
+class DevicePlugin(DevicePluginServicer):
+    """Serves one resource; `on_streams` is told whenever a ListAndWatch stream opens or closes."""
+
+    def __init__(self, resource: str, desk: Desk, on_streams: Callable[[], None]) -> None:
+        self.streams = 0
+        self._resource = resource
+        self._desk = desk
+        self._inventory = desk.inventory
+        self._on_streams = on_streams
+        self._last_used: dict[str, float] = {}
+
+    async def GetDevicePluginOptions(self, request: api.Empty, context: Context) -> api.DevicePluginOptions:
+        """Ask for both optional calls."""
+        return api.DevicePluginOptions(pre_start_required=True, get_preferred_allocation_available=True)
+
+    async def ListAndWatch(self, request: api.Empty, context: Context) -> AsyncIterator[api.ListAndWatchResponse]:
+        """Send the list at once, and whole again with each issue."""
+        self._count(1)
+        try:
+            async for devices in self._inventory.lists(self._resource):
+                yield api.ListAndWatchResponse(devices=[_device(device) for device in devices])
+        finally:
+            self._count(-1)
+
+    async def GetPreferredAllocation(
+        self, request: api.PreferredAllocationRequest, context: Context
+    ) -> api.PreferredAllocationResponse:
+        """Advise: few NUMA nodes, and no device that was only just given back."""
+        numa_nodes = {device.device_id: device.numa_node for device in self._inventory.devices(self._resource)}
+        choices = (
+            preferred(
+                wanted.available_deviceIDs,
+                wanted.must_include_deviceIDs,
+                wanted.allocation_size,
+                numa_nodes=numa_nodes,
+                last_used=self._last_used,
+            )
+            for wanted in request.container_requests
+        )
+        return api.PreferredAllocationResponse(
+            container_responses=[api.ContainerPreferredAllocationResponse(deviceIDs=choice) for choice in choices]
+        )
+
+    async def Allocate(self, request: api.AllocateRequest, context: Context) -> api.AllocateResponse:
+        """Promise the devices, look at them again, and say how they enter the container."""
+        containers = [frozenset(wanted.devices_ids) for wanted in request.container_requests]
+        ids = frozenset[str]().union(*containers)
+
+        def render(records: Mapping[str, Record]) -> api.AllocateResponse:
+            answers = [answer(self._resource, [records[each] for each in wanted]) for wanted in containers]
+            return api.AllocateResponse(container_responses=answers)
+
+        try:
+            uids = self._uids(ids)
+            until = time.monotonic() + self._desk.deadline
+            given = await self._desk.ask(self._desk.bookkeeper.allocate, self._resource, uids, render, until=until)
+        except SubFunctionError as error:
+            await _abort(context, "Allocate", ids, error)
+        self._last_used |= dict.fromkeys(uids, time.monotonic())
+        for device_id, uid in uids.items():
+            logger.info("%s %s handed out (%s)", self._resource, device_id, uid)
+        return given
+
+    async def PreStartContainer(
+        self, request: api.PreStartContainerRequest, context: Context
+    ) -> api.PreStartContainerResponse:
+        """Refuse to start a container whose device is no longer the one that it was promised."""
+        listed = {each: self._inventory.device(self._resource, each) for each in request.devices_ids}
+        uids = {each: None if device is None else device.uid for each, device in listed.items()}
+        try:
+            await self._desk.ask(self._desk.bookkeeper.verify, self._resource, uids)
+        except SubFunctionError as error:
+            await _abort(context, "PreStartContainer", request.devices_ids, error)
+        return api.PreStartContainerResponse()
+
+    def _uids(self, ids: Iterable[str]) -> Mapping[str, str]:
+        uids: dict[str, str] = {}
+        for device_id in sorted(ids):
+            device = self._inventory.device(self._resource, device_id)
+            if device is None or device.uid is None:
+                raise AllocationRefused(
+                    Reason.UNKNOWN_DEVICE,
+                    f"no {self._resource} has the id {device_id}",
+                    hint="Ids come from the last ListAndWatch message of this very resource.",
+                )
+            uids[device_id] = device.uid
+        if not uids:
+            raise AllocationRefused(Reason.INVALID, "no device is asked for")
+        return uids
+
+    def _count(self, change: int) -> None:
+        self.streams += change
+        self._on_streams()
+
+
+async def _abort(context: Context, call: str, ids: Iterable[str], error: SubFunctionError) -> NoReturn:
+    reason = error.refusal if isinstance(error, AllocationRefused) else error.reason
+    default = (
+        grpc.StatusCode.FAILED_PRECONDITION if isinstance(error, AllocationRefused) else grpc.StatusCode.UNAVAILABLE
+    )
+    logger.warning("%s of %s refused: %s: %s", call, ", ".join(sorted(ids)), reason, error)
+    await context.abort(_CODES.get(reason, default), f"{reason}: {error}")
+
+
+def _device(device: Device) -> api.Device:
+    return api.Device(
+        ID=device.device_id,
+        health="Healthy" if device.fault is None else "Unhealthy",
+        topology=None if device.numa_node is None else api.TopologyInfo(nodes=[api.NUMANode(ID=device.numa_node)]),
+    )

@@ -1,0 +1,63 @@
+"""What can be set: by flag (`--kubelet-folder`), by environment (`SUBFUNCTION_KUBELET_FOLDER`), or not at all."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from subfunction.kernel.sysfs import SYSFS
+from subfunction.kubelet.checkpoint import KUBELET_FOLDER
+from subfunction.ledger import LEDGER
+from subfunction.records import BOOT_ID, RECORDS
+from subfunction.resources import STATE
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The device plugin's settings; the defaults are right in the DaemonSet of the chart."""
+
+    records: Path = RECORDS
+    """Folder of the agent's records, read and watched. In /run: they are good for one boot only."""
+
+    ledger: Path = LEDGER
+    """Folder of what was handed out, written here and read by the agent. In /run, beside the records."""
+
+    state: Path = STATE
+    """Folder of `resources.json`, read: the names to register at once. In /var/lib, so that it outlives a reboot."""
+
+    sysfs: Path = SYSFS
+    """The host's sysfs, read-only, to compare witnesses with; another place where a container mounts it elsewhere."""
+
+    boot_id: Path = BOOT_ID
+    """File with this boot's id; another one only where a boot is simulated."""
+
+    kubelet_folder: Path = KUBELET_FOLDER
+    """Where the kubelet listens, we listen, and its checkpoint is. The kubelet's path is a compile-time constant."""
+
+    resource_domains: tuple[str, ...] = ("subfunction.dev",)
+    """Domains of resource names that may be registered: nobody takes over `nvidia.com/gpu` with a record."""
+
+    coalesce: float = 0.1
+    """Seconds from the first change to a look, so that a burst costs the kubelet one message. A person does not notice
+    100 ms; the kubelet rewrites its whole checkpoint for each message."""
+
+    allocate_deadline: float = 20.0
+    """Seconds for one Allocate or PreStartContainer. For Allocate the kubelet sets no deadline of its own, and admits
+    no pod meanwhile; for PreStartContainer it waits 30 s."""
+
+    stream_wait: float = 5.0
+    """Seconds after Register in which the kubelet must open its ListAndWatch stream, or we register again. It takes
+    milliseconds; kubelets up to 1.36 may drop a new registration when an old stream ends."""
+
+    resend_wanted: float = 5.0
+    """Seconds between repeated lists while somebody waits for a held device to be let go (it is being drained, or its
+    id is taken): the kubelet notes on disk that a pod has ended only when a list arrives."""
+
+    resend_held: float = 60.0
+    """Seconds between repeated lists while any device is held, for the same reason. Each costs the kubelet one write of
+    some 50 bytes a device."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe message to be logged."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Form of the log: lines for people, or one JSON object a line for collectors."""

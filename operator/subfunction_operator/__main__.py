@@ -1,0 +1,46 @@
+"""`subfunction-operator agent`: the command line."""
+
+import asyncio
+import logging
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.config import Env
+
+from subfunction.errors import SubFunctionError
+from subfunction_operator.settings import Settings
+
+app = App(
+    name="subfunction-operator",
+    help="Turn SubFunction objects into sub-functions of this node's SmartNICs.",
+    version=version("subfunction"),
+    config=Env("SUBFUNCTION_", command=False),
+)
+
+
+@app.command
+def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
+    """Work for one node: make, configure, repair and remove its sub-functions."""
+    # Imported here: `--help` should not wait for kopf.
+    from subfunction_operator.program import run  # noqa: PLC0415
+
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    try:
+        asyncio.run(run(settings))
+    except SubFunctionError as error:
+        print(f"subfunction-operator: {error}", file=sys.stderr)  # noqa: T201  # the CLI's edge
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

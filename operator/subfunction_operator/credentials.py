@@ -1,0 +1,129 @@
+"""Where the API server is and how we prove who we are: a pod's mounted token, or a kubeconfig for development.
+
+A bound token is replaced on disk about once an hour. It is read again for each request that comes more than a few
+seconds after the last reading, so that no rotation is ever noticed by a refusal.
+"""
+
+import base64
+import dataclasses
+import os
+import ssl
+import time
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import aiohttp
+import yaml
+
+from subfunction.errors import ApiUnavailable
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+CONNECTIONS: Final = 16
+"""kopf opens a connection per changed object; 500 over TLS took 214 MiB, 16 serve them as fast (measured)."""
+
+_REREAD_SECONDS: Final = 10.0
+
+
+class Token(Protocol):
+    """Something that gives the current bearer token, None where none is needed."""
+
+    def current(self) -> str | None:
+        """Give the token as it stands now."""
+
+
+@dataclasses.dataclass(slots=True)
+class TokenFile:
+    """A token on disk, read again when the last reading is old."""
+
+    path: Path
+    _read_at: float = -_REREAD_SECONDS
+    _token: str | None = None
+
+    def current(self) -> str | None:
+        """Give the token as it stands now."""
+        now = time.monotonic()
+        if now - self._read_at >= _REREAD_SECONDS:
+            self._token = self.path.read_text(encoding="ascii").strip()
+            self._read_at = now
+        return self._token
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FixedToken:
+    """A token that stays, or none."""
+
+    token: str | None = None
+
+    def current(self) -> str | None:
+        """Give the token."""
+        return self.token
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Credentials:
+    """A server's URL, how to trust it and how to be trusted."""
+
+    server: str
+    token: Token
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def found(cls, kubeconfig: Path | None) -> "Credentials":
+        """Take the kubeconfig given, else what a pod finds mounted.
+
+        Raises:
+            ApiUnavailable: neither is there, or cannot be read.
+        """
+        try:
+            return cls._of_kubeconfig(kubeconfig) if kubeconfig else cls._of_pod()
+        except (OSError, KeyError, StopIteration, TypeError, ValueError, yaml.YAMLError) as error:
+            where = kubeconfig or SERVICE_ACCOUNT
+            hint = "Outside a pod, name a kubeconfig: `--kubeconfig FILE`."
+            raise ApiUnavailable(f"no way to the API server from {where}: {error!r}", hint=hint) from error
+
+    @classmethod
+    def _of_pod(cls) -> "Credentials":
+        host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+        bracketed = f"[{host}]" if ":" in host else host
+        tls = ssl.create_default_context(cafile=SERVICE_ACCOUNT / "ca.crt")
+        return cls(f"https://{bracketed}:{port}", TokenFile(SERVICE_ACCOUNT / "token"), tls)
+
+    @classmethod
+    def _of_kubeconfig(cls, path: Path) -> "Credentials":
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        context = _named(config, "context", config["current-context"])
+        cluster, user = _named(config, "cluster", context["cluster"]), _named(config, "user", context.get("user", ""))
+        server = str(cluster["server"]).rstrip("/")
+        token: Token = TokenFile(Path(user["tokenFile"])) if "tokenFile" in user else FixedToken(user.get("token"))
+        return cls(server, token, _tls(cluster, user) if server.startswith("https:") else None)
+
+    def session(self) -> aiohttp.ClientSession:
+        """Open a bounded session; it belongs to the running loop."""
+
+        async def authorised(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            if (token := self.token.current()) is not None:
+                request.headers["Authorization"] = f"Bearer {token}"
+            return await send(request)
+
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self.tls if self.tls is not None else True)
+        return aiohttp.ClientSession(connector=connector, middlewares=(authorised,))
+
+
+def _named(config: Any, kind: str, name: str) -> Any:
+    found = next((entry[kind] for entry in config.get(f"{kind}s") or () if entry["name"] == name), None)
+    if found is None and kind != "user":
+        raise KeyError(f"{kind} {name!r}")
+    return found or {}
+
+
+def _tls(cluster: Any, user: Any) -> ssl.SSLContext:
+    data = cluster.get("certificate-authority-data")
+    authority = base64.b64decode(data).decode() if data else None
+    context = ssl.create_default_context(cafile=cluster.get("certificate-authority"), cadata=authority)
+    if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if "client-certificate" in user:
+        context.load_cert_chain(user["client-certificate"], user["client-key"])
+    return context

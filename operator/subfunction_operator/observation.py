@@ -1,0 +1,98 @@
+"""What was seen of one sub-function at one moment: kernel, record, holders. Plain values, so that a plan is pure."""
+
+import dataclasses
+
+from subfunction.api import AllocatedTo, SubFunction
+from subfunction.kernel.address import Mac
+from subfunction.kernel.auxiliary import AuxiliaryDevice
+from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.pci import PciFunction
+from subfunction.kernel.port import Port
+from subfunction.kernel.rdma import CharacterDevice, RdmaDevice
+from subfunction.records import Record
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Policy:
+    """What a node decides for all its sub-functions: the range of numbers, and where the host has `/dev`."""
+
+    numbers: range = range(1, 1000)
+    devices: str = "/dev"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Desired:
+    """What is asked for: an object, or a record whose object is gone and which therefore goes too.
+
+    `mac` is the object's own, or the one derived from its uid.
+    """
+
+    uid: str
+    name: str
+    mac: Mac
+    object: SubFunction | None
+    deleting: bool
+
+    @classmethod
+    def of(cls, sub_function: SubFunction) -> "Desired":
+        """Take over what an object asks for."""
+        address = sub_function.spec.mac_address
+        mac = Mac.parse(address) if address else Mac.derived(sub_function.uid)
+        return cls(sub_function.uid, sub_function.name, mac, sub_function, sub_function.deleting)
+
+    @classmethod
+    def orphan(cls, record: Record) -> "Desired":
+        """Let a record go whose object does not exist any more."""
+        return cls(record.uid, record.name, Mac.parse(record.claim.mac_address), None, deleting=True)
+
+    @property
+    def published(self) -> int | None:
+        """The number that the object's status shows, and that is therefore kept for ever."""
+        return self.object.status.number if self.object else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parent:
+    """The parent as it is: its PCI function, and the number that its sub-functions name as their `pf`.
+
+    `pf` is None where only one port was looked at; `taken` are the numbers that its ports and other objects have.
+    """
+
+    function: PciFunction
+    pf: int | None = None
+    taken: frozenset[int] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """Whether somebody holds the device. That it cannot be told counts as held; `why` says which it is."""
+
+    held: bool = False
+    why: str = ""
+    by: AllocatedTo | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at a sub-function; None is what is not there.
+
+    `away` is true while the function's netdev is in another network namespace.
+    """
+
+    boot_id: str
+    parent: Parent | None = None
+    record: Record | None = None
+    port: Port | None = None
+    auxiliary: AuxiliaryDevice | None = None
+    parameters: tuple[tuple[str, bool | None], ...] = ()
+    netdev: Netdev | None = None
+    away: bool = False
+    rdma: RdmaDevice | None = None
+    connection_manager: CharacterDevice | None = None
+    representor: Netdev | None = None
+    usage: Usage = Usage()
+
+    @property
+    def this_boot(self) -> bool:
+        """Whether the record speaks of the kernel that is running."""
+        return self.record is not None and self.record.boot_id == self.boot_id

@@ -1,0 +1,117 @@
+"""One look at a sub-function: its record, its port, what hangs under its device, who holds it.
+
+Reads only. Runs in the parent's own thread, since netlink blocks.
+"""
+
+import dataclasses
+
+from subfunction.api import Flavour
+from subfunction.folder import Folder
+from subfunction.kernel.address import Handle
+from subfunction.kernel.auxiliary import AuxiliaryDevice
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.pci import PciFunction
+from subfunction.kernel.port import Port
+from subfunction.kernel.rdma import RdmaDevice, connection_manager
+from subfunction.kernel.sysfs import Sysfs
+from subfunction.kernel.uapi import PortFlavour
+from subfunction.records import Record
+from subfunction_operator.flavours import KINDS
+from subfunction_operator.holders import Holders
+from subfunction_operator.observation import Desired, Observation, Parent
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observer:
+    """The places to look at, for one node."""
+
+    sysfs: Sysfs
+    records: Folder[Record]
+    holders: Holders
+    boot_id: str
+
+    def look(
+        self,
+        devlink: Devlink,
+        desired: Desired,
+        handle: Handle,
+        reserved: frozenset[int] = frozenset(),
+        index: int | None = None,
+    ) -> Observation:
+        """Look once.
+
+        `reserved` are numbers that other objects have; `index` is the port that was made a moment ago, and that the
+        record may not name yet.
+        """
+        record = self.records.read(desired.uid)
+        if index is None and record is not None and record.boot_id == self.boot_id:
+            index = record.claim.port_index
+        parent, port = self._parent(devlink, desired, record, handle, reserved, index)
+        auxiliary = self._auxiliary(port)
+        seen = Observation(
+            boot_id=self.boot_id,
+            parent=parent,
+            record=record,
+            port=port,
+            auxiliary=auxiliary,
+            representor=Netdev.named(self.sysfs, port.netdev) if port and port.netdev else None,
+            usage=self.holders.usage(record),
+        )
+        if auxiliary is None or auxiliary.driver is None:
+            return seen
+        function = next((each for each in devlink.ports(auxiliary.handle) if each.flavour is PortFlavour.VIRTUAL), None)
+        return dataclasses.replace(
+            seen,
+            parameters=tuple((name, devlink.parameter(auxiliary.handle, name)) for name in _parameters(desired)),
+            netdev=Netdev.named(self.sysfs, function.netdev) if function and function.netdev else None,
+            away=function is not None and function.ethernet and function.netdev is None,
+            rdma=RdmaDevice.under(self.sysfs, auxiliary.path),
+            connection_manager=connection_manager(self.sysfs),
+        )
+
+    def _parent(  # noqa: PLR0913, PLR0917  # what identifies a port, and no more
+        self,
+        devlink: Devlink,
+        desired: Desired,
+        record: Record | None,
+        handle: Handle,
+        reserved: frozenset[int],
+        index: int | None,
+    ) -> tuple[Parent | None, Port | None]:
+        function = PciFunction.at(self.sysfs, handle)
+        if function is None:
+            return None, None
+        number = _number(desired, record)
+        if index is not None:
+            port = devlink.port(handle, index)
+            if port is not None and port.is_sub_function and number in {None, port.number}:
+                return Parent(function), port
+        ports = devlink.ports(handle)
+        pf = next((port.port_number for port in ports if port.flavour is PortFlavour.PHYSICAL), None)
+        mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
+        taken = frozenset(port.number for port in mine if port.number is not None)
+        port = next((port for port in mine if port.number == number), None)
+        return Parent(function, pf, taken | reserved), port
+
+    def _auxiliary(self, port: Port | None) -> AuxiliaryDevice | None:
+        if port is None or port.function is None:
+            return None
+        if port.function.instance is not None:
+            return AuxiliaryDevice.named(self.sysfs, port.function.instance.device)
+        if port.number is not None and (port.function.active or port.function.attached):
+            return AuxiliaryDevice.of_sub_function(self.sysfs, port.handle, port.number)
+        return None
+
+
+def _number(desired: Desired, record: Record | None) -> int | None:
+    if record is not None:
+        return record.claim.number
+    wanted = desired.object
+    return desired.published if wanted is None or wanted.spec.number is None else wanted.spec.number
+
+
+def _parameters(desired: Desired) -> tuple[str, ...]:
+    spec = desired.object.spec if desired.object else None
+    kind = KINDS.get(Flavour(spec.flavour)) if spec else None
+    return tuple(kind.parameters(spec)) if kind and spec else ()

@@ -1,0 +1,26 @@
+"""Where a run of one sub-function ended."""
+
+import dataclasses
+
+from subfunction.errors import SubFunctionError
+from subfunction_operator.observation import Observation
+from subfunction_operator.step import Rest, Wait
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """At rest, waiting, or failed; and what was last seen."""
+
+    seen: Observation | None
+    decision: Rest | Wait | None = None
+    error: SubFunctionError | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether all that was asked has come to rest, and no record is left."""
+        return isinstance(self.decision, Rest) and (self.seen is None or self.seen.record is None)
+
+    @property
+    def attaching(self) -> bool:
+        """Whether the kernel is at work and will be done by itself."""
+        return isinstance(self.decision, Wait) and self.decision.kernel

@@ -1,0 +1,67 @@
+"""Which parent a sub-function is cut from: the one its record or status names, else the one its spec describes."""
+
+from subfunction.api import ParentSelector, SubFunction
+from subfunction.errors import ParentNotFound, UnsupportedField
+from subfunction.kernel.address import Handle
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.netdev import parent_of
+from subfunction.kernel.pci import PciFunction
+from subfunction.kernel.sysfs import Sysfs
+
+
+def find(wanted: SubFunction, devlink: Devlink, sysfs: Sysfs) -> Handle:
+    """Find the parent; of those that fit a selector, the one with the most room.
+
+    Raises:
+        ParentNotFound: this node has none that fits.
+        UnsupportedField: the spec names none, or in a form we do not know.
+    """
+    spec = wanted.spec.parent
+    if wanted.status.parent:
+        return _parsed(wanted.status.parent)
+    if spec.device:
+        return _parsed(spec.device)
+    if spec.netdev:
+        handle = parent_of(sysfs, spec.netdev)
+        if handle is None:
+            hint = "See `devlink port show` for the PFs' netdevs; a name may have changed."
+            raise ParentNotFound(f"this node has no netdev {spec.netdev} of a PCI function", hint=hint)
+        return handle
+    if spec.selector:
+        return _selected(spec.selector, devlink, sysfs)
+    raise UnsupportedField("spec.parent names no parent", hint='Set one, like {device: "pci/0000:05:00.0"}.')
+
+
+def _parsed(text: str) -> Handle:
+    try:
+        return Handle.parse(text)
+    except ValueError as error:
+        raise UnsupportedField(str(error)) from error
+
+
+def _selected(selector: ParentSelector, devlink: Devlink, sysfs: Sysfs) -> Handle:
+    functions = [PciFunction.at(sysfs, handle) for handle in devlink.instances() if handle.bus == "pci"]
+    fitting = [function.handle for function in functions if function and _fits(selector, function)]
+    if not fitting:
+        known = ", ".join(str(function.handle) for function in functions if function) or "none"
+        raise ParentNotFound(
+            f"no parent on this node fits the selector; its devlink instances on PCI are: {known}",
+            hint="See `devlink dev show`, and vendor and numa_node in /sys/bus/pci/devices.",
+        )
+    return min(fitting, key=lambda handle: (-_room(devlink, handle), handle))
+
+
+def _fits(selector: ParentSelector, function: PciFunction) -> bool:
+    vendor = None if selector.vendor is None else f"0x{selector.vendor}"
+    return (
+        selector.driver in {None, function.driver}
+        and vendor in {None, function.vendor}
+        and selector.numa_node in {None, function.numa_node}
+    )
+
+
+def _room(devlink: Devlink, handle: Handle) -> int:
+    """Count how many more fit; a driver that does not tell its capacity is taken as large."""
+    capacity = devlink.capacity(handle)
+    used = sum(port.is_sub_function for port in devlink.ports(handle))
+    return (1 << 16 if capacity is None else capacity) - used

@@ -1,0 +1,94 @@
+"""observe -> plan -> execute for one sub-function, until it rests, waits or fails. Level-triggered.
+
+What runs here runs in the parent's own thread. It never sleeps: what takes the kernel a while is waited for outside, so
+that others of the same parent go on meanwhile.
+"""
+
+import dataclasses
+import logging
+from typing import Final
+
+import msgspec
+
+from subfunction.errors import FolderError, SubFunctionError
+from subfunction.kernel.address import Handle
+from subfunction.kernel.devlink import Devlink
+from subfunction.records import Health, State
+from subfunction_operator.execute import Executor
+from subfunction_operator.observation import Desired, Observation, Policy
+from subfunction_operator.observe import Observer
+from subfunction_operator.outcome import Outcome
+from subfunction_operator.plan import plan
+from subfunction_operator.step import CreatePort, Reload, Step, Steps, StoreRecord
+
+_LOG = logging.getLogger("subfunction.reconcile")
+
+_ROUNDS: Final = 32
+"""More looks than any way through the plan takes; a plan that needs more goes in a circle."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Eyes and hands of one node."""
+
+    observer: Observer
+    executor: Executor
+    policy: Policy
+
+    def run(self, devlink: Devlink, desired: Desired, parent: Handle, reserved: frozenset[int]) -> Outcome:
+        """Go as far as goes without waiting; what stands in the way is in the outcome, never raised."""
+        run = _Run(self, devlink, desired, parent, reserved)
+        try:
+            return run.until_it_rests()
+        except SubFunctionError as error:
+            return Outcome(self._disgraced(run, error), error=error)
+
+    def _disgraced(self, run: "_Run", error: SubFunctionError) -> Observation | None:
+        """Take what was found broken out of the offer, as well as that can be done."""
+        record = run.seen.record if run.seen else None
+        if run.seen is None or record is None or record.state is not State.READY:
+            return run.seen
+        sick = Health(reason=error.reason, message=str(error))
+        if record.health == sick:
+            return run.seen
+        sicker = msgspec.structs.replace(record, health=sick)
+        try:
+            self.executor.take(run.devlink, record.uid, StoreRecord(sicker))
+        except FolderError as unwritten:
+            # The object says what the first fault was; that the record could not be written stands in the log.
+            _LOG.warning("%s: %s", record.name, unwritten)
+            return run.seen
+        return dataclasses.replace(run.seen, record=sicker)
+
+
+@dataclasses.dataclass(slots=True)
+class _Run:
+    node: Reconciler
+    devlink: Devlink
+    desired: Desired
+    parent: Handle
+    reserved: frozenset[int]
+    seen: Observation | None = None
+    index: int | None = None
+    reloaded: bool = False
+
+    def until_it_rests(self) -> Outcome:
+        for _ in range(_ROUNDS):
+            self.seen = self.node.observer.look(self.devlink, self.desired, self.parent, self.reserved, self.index)
+            decision = plan(self.desired, self.seen, self.node.policy, reloaded=self.reloaded)
+            if not isinstance(decision, Steps):
+                return Outcome(self.seen, decision)
+            for step in decision.steps:
+                self._take(step)
+        raise SubFunctionError(
+            f"the plan for {self.desired.name} did not come to rest in {_ROUNDS} rounds",
+            hint="This is a fault of the agent: report it with the agent's debug log.",
+            retry_after=60.0,
+        )
+
+    def _take(self, step: Step) -> None:
+        index = self.node.executor.take(self.devlink, self.desired.uid, step)
+        if isinstance(step, CreatePort):
+            self.index = index
+        elif isinstance(step, Reload):
+            self.reloaded = True

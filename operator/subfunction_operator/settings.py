@@ -1,0 +1,69 @@
+"""What can be set of the agent: one name in four spellings (flag, environment, Helm value, docs)."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from subfunction.kernel.sysfs import SYSFS
+from subfunction.ledger import LEDGER
+from subfunction.records import BOOT_ID, RECORDS
+from subfunction.resources import STATE
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The agent of one node."""
+
+    node_name: str
+    """The Node this agent works for; it sees and touches the SubFunctions of this node alone."""
+
+    kubeconfig: Path | None = None
+    """A kubeconfig, for development; without it the pod's own token and the cluster's address are used."""
+
+    records: Path = RECORDS
+    """Where records are written for the device plugin; a tmpfs, since what they say does not outlive the boot."""
+
+    ledger: Path = LEDGER
+    """Where the device plugin writes what it has handed out; read only."""
+
+    state: Path = STATE
+    """Where the node's resource names are kept; must outlive a reboot."""
+
+    kubelet: Path = Path("/var/lib/kubelet")
+    """The kubelet's root folder, for PodResources and the checkpoint; read only."""
+
+    sysfs: Path = SYSFS
+    """The host's /sys, writable: a container mounts it elsewhere, as AppArmor denies writes below /sys by path."""
+
+    netlink: str = "kernel"
+    """Which kernel to speak to: `kernel`, or the path of a simulated kernel's socket."""
+
+    devices: Path = Path("/dev")
+    """Where the host has its device nodes, as the container runtime sees it."""
+
+    boot_id: Path = BOOT_ID
+    """The file that tells this boot from others."""
+
+    first_number: int = 1
+    """The lowest sub-function number to choose; 0 is what mlnx-sf takes first."""
+
+    last_number: int = 999
+    """The highest sub-function number to choose; BlueField owns 1000 and above."""
+
+    workers: int = 16
+    """How many sub-functions are worked on at once; each parent still takes one request at a time."""
+
+    kernel_deadline: float = 30.0
+    """Seconds after which a parent whose kernel does not answer counts as busy and is left alone."""
+
+    attach_deadline: float = 30.0
+    """Seconds that a function may take to attach; hardware needs up to a few."""
+
+    resync: float = 300.0
+    """Seconds between two comparisons of what is known with a fresh LIST; a watch may miss a deletion."""
+
+    usage_interval: float = 10.0
+    """Seconds between two looks at who holds what, while anything is handed out: the kubelet announces no end."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged."""

@@ -1,0 +1,128 @@
+"""How a sub-function is: a port of ours becomes what its spec asks for. Pure; nothing is touched that a pod has."""
+
+import dataclasses
+
+import msgspec
+
+from subfunction.api import SubFunction
+from subfunction.errors import SubFunctionsUnsupported
+from subfunction.kernel.port import Function, FunctionSettings, Port
+from subfunction.reasons import Reason
+from subfunction.records import Health, Record, State
+from subfunction_operator.claim import unready
+from subfunction_operator.flavours import Kind
+from subfunction_operator.observation import Desired, Observation, Policy
+from subfunction_operator.step import (
+    Activate,
+    Deactivate,
+    Decision,
+    Reload,
+    Rest,
+    SetFunction,
+    SetLink,
+    SetParameter,
+    Step,
+    Steps,
+    StoreRecord,
+    Wait,
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Case:
+    """One sub-function whose port is known to be its own."""
+
+    desired: Desired
+    wanted: SubFunction
+    seen: Observation
+    kind: Kind
+    record: Record
+    port: Port
+
+    @property
+    def held(self) -> bool:
+        """Whether a pod has it, as far as can be told."""
+        return self.seen.usage.held or self.seen.away
+
+
+def shaped(case: Case, policy: Policy, *, reloaded: bool) -> Decision:
+    """Go on from a port to a record that says `ready`."""
+    seen, port, record = case.seen, case.port, case.record
+    function = port.function
+    if function is None:
+        raise SubFunctionsUnsupported(f"port {port.handle}/{port.index} has no function to set", errno=0)
+    settings = _settings(case, function)
+    if not function.active:
+        if function.attached:
+            return Wait(Reason.STILL_ATTACHED, "its driver has not let go since it was deactivated", kernel=True)
+        return Steps((*unready(record), *_set(port, settings), Activate(port.handle, port.index)))
+    if not settings.empty:
+        return _interrupted(case, "MAC and capabilities", Deactivate(port.handle, port.index))
+    auxiliary = seen.auxiliary
+    if not function.attached or auxiliary is None or auxiliary.driver is None:
+        leave = unready(record)
+        return Steps(leave) if leave else Wait(Reason.ATTACHING, _attaching(seen), kernel=True)
+    wrong = {
+        name: value for name, value in case.kind.parameters(case.wanted.spec).items() if _differs(seen, name, value)
+    }
+    missing = case.kind.missing(case.wanted.spec, seen)
+    if wrong or (missing and not reloaded):
+        changes = [SetParameter(auxiliary.handle, name, value) for name, value in wrong.items()]
+        return _interrupted(case, "its class devices", *changes, Reload(auxiliary.handle))
+    if missing:
+        return Wait(Reason.ATTACHING, f"{auxiliary.name} has no {missing} yet", kernel=True)
+    up = case.wanted.spec.representor.admin_state == "up"
+    if seen.representor is not None and seen.representor.up != up:
+        return Steps((SetLink(seen.representor, up),))
+    return _offered(case, policy)
+
+
+def _settings(case: Case, function: Function) -> FunctionSettings:
+    """Say what of the function differs from what is asked."""
+    capabilities = case.wanted.spec.capabilities
+    roce, queues = capabilities.roce, capabilities.max_io_event_queues
+    return FunctionSettings(
+        mac=case.desired.mac if function.mac != case.desired.mac else None,
+        roce=roce if roce is not None and roce != function.roce else None,
+        max_io_eqs=queues if queues is not None and queues != function.max_io_eqs else None,
+    )
+
+
+def _set(port: Port, settings: FunctionSettings) -> tuple[Step, ...]:
+    return () if settings.empty else (SetFunction(port.handle, port.index, settings),)
+
+
+def _differs(seen: Observation, name: str, value: bool) -> bool:  # noqa: FBT001  # the value is the matter
+    # A parameter that this kernel does not know has nothing to set: the function comes up whole.
+    return dict(seen.parameters).get(name) not in {None, value}
+
+
+def _attaching(seen: Observation) -> str:
+    if seen.auxiliary is None:
+        return "it is active, and its auxiliary device has not appeared yet"
+    if seen.auxiliary.driver is None:
+        return f"{seen.auxiliary.name} is on the auxiliary bus, and no driver has bound to it yet"
+    return f"{seen.auxiliary.name} is probing"
+
+
+def _interrupted(case: Case, what: str, *change: Step) -> Decision:
+    """First leave the offer, then look whether a pod was faster, and only then touch it."""
+    if case.held:
+        if case.record.state is State.PREPARING and case.record.device_id and not case.seen.away:
+            # It was: it keeps what it was promised, and the change waits.
+            return Steps((StoreRecord(case.record.moved(State.READY, Health(healthy=True))),))
+        why = case.seen.usage.why or "its netdev is in the namespace of a pod"
+        return Rest(pending=f"{what} can change when no pod has the device; {why}")
+    return Steps(unready(case.record) or change)
+
+
+def _offered(case: Case, policy: Policy) -> Decision:
+    if case.seen.away:
+        # While a pod has the netdev, what it was promised stands as it was.
+        return Rest()
+    claim = msgspec.structs.replace(case.record.claim, mac_address=str(case.desired.mac))
+    record = msgspec.structs.replace(case.record, claim=claim, name=case.desired.name)
+    offered = case.kind.offered(case.wanted.spec, case.seen, record, policy.devices)
+    if case.record.state is State.READY and offered == case.record:
+        return Rest()
+    return Steps((StoreRecord(offered.moved(State.READY, Health(healthy=True))),))

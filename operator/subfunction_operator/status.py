@@ -1,0 +1,156 @@
+"""outcome -> status: what the object says of itself. Pure; the time is given.
+
+A condition's `lastTransitionTime` moves with its status alone, and messages hold no clock and no counter, so that a
+status that says nothing new is equal to the one before and is not written.
+"""
+
+import dataclasses
+
+from subfunction.api import Condition, ConditionType, Device, Phase, Status, SubFunction
+from subfunction.reasons import Reason
+from subfunction.records import Record, State
+from subfunction_operator.flavours import KINDS
+from subfunction_operator.observation import Observation
+from subfunction_operator.outcome import Outcome
+from subfunction_operator.step import Rest, Wait
+
+TRUE, FALSE = "True", "False"
+
+_EMPTY = Observation(boot_id="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth a line in `kubectl describe`; `warning` is what a person should look at."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Finding:
+    """One condition before it is dated."""
+
+    kind: ConditionType
+    status: str
+    reason: Reason
+    message: str = ""
+
+
+def status(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
+    """Say what is known; `now` is RFC 3339 in UTC."""
+    seen = outcome.seen or _EMPTY
+    record = seen.record
+    old = wanted.status
+    made = seen.port is not None
+    shown = made or old.number is not None
+    return Status(
+        observed_generation=wanted.metadata.generation,
+        phase=_phase(wanted, outcome),
+        conditions=tuple(_dated(finding, wanted, now) for finding in _findings(wanted, outcome, seen)),
+        # Chosen once and kept, but told only once it is true: what was never made may still be given up.
+        parent=record.claim.parent if record and shown else old.parent,
+        number=record.claim.number if record and shown else old.number,
+        port=seen.port.index if seen.port else None,
+        mac_address=str(seen.port.function.mac)
+        if seen.port and seen.port.function and seen.port.function.mac
+        else None,
+        device=_device(wanted, seen, record),
+        representor=seen.representor.name if seen.representor else None,
+        numa_node=seen.parent.function.numa_node if seen.parent else old.numa_node,
+        allocated_to=seen.usage.by,
+    )
+
+
+def _mac(seen: Observation) -> str | None:
+    mac = seen.port.function.mac if seen.port and seen.port.function else None
+    return None if mac is None or mac.unset else str(mac)
+
+
+def _phase(wanted: SubFunction, outcome: Outcome) -> Phase:
+    if outcome.error is not None:
+        return Phase.FAILED
+    if wanted.deleting:
+        return Phase.DRAINING
+    return Phase.READY if isinstance(outcome.decision, Rest) else Phase.PREPARING
+
+
+def _device(wanted: SubFunction, seen: Observation, record: Record | None) -> Device | None:
+    kind = KINDS.get(wanted.spec.flavour)
+    if record is None or not record.device_id or kind is None or seen.auxiliary is None:
+        return None
+    return Device(
+        id=record.device_id,
+        bus=kind.bus,
+        netdev=seen.netdev.name if seen.netdev else None,
+        rdma=seen.rdma.name if seen.rdma else None,
+        nodes=tuple(node.container_path for node in record.nodes),
+    )
+
+
+def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation) -> list[_Finding]:
+    function = seen.port.function if seen.port else None
+    active = function is not None and function.active and function.attached
+    bound = active and seen.auxiliary is not None and seen.auxiliary.driver is not None
+    record = seen.record
+    offered = record is not None and record.state is State.READY and record.health.healthy
+    ready = _ready(wanted, outcome)
+    # What is not so is not so for the reason that holds up the whole.
+    why = (ready.reason, ready.message) if ready.status == FALSE else (Reason.PENDING, "")
+
+    def finding(kind: ConditionType, *, true: bool, reason: Reason) -> _Finding:
+        return _Finding(kind, TRUE, reason) if true else _Finding(kind, FALSE, *why)
+
+    held = seen.usage.held or seen.away
+    return [
+        _Finding(ConditionType.PLACED, TRUE, Reason.PLACED, f"on node {wanted.spec.node_name}"),
+        finding(ConditionType.CREATED, true=seen.port is not None, reason=Reason.CREATED),
+        finding(ConditionType.ACTIVE, true=active, reason=Reason.ATTACHED),
+        finding(ConditionType.BOUND, true=bound, reason=Reason.BOUND),
+        finding(ConditionType.CONNECTED, true=seen.representor is not None, reason=Reason.CONNECTED),
+        finding(ConditionType.ALLOCATABLE, true=offered, reason=Reason.OFFERED),
+        ready,
+        _Finding(ConditionType.IN_USE, TRUE, Reason.IN_USE, seen.usage.why)
+        if held
+        else _Finding(ConditionType.IN_USE, FALSE, Reason.FREE),
+    ]
+
+
+def _ready(wanted: SubFunction, outcome: Outcome) -> _Finding:
+    kind = ConditionType.READY
+    if outcome.error is not None:
+        return _Finding(kind, FALSE, outcome.error.reason, str(outcome.error))
+    match outcome.decision:
+        case Wait(reason, message):
+            waiting = Reason.DRAINING if wanted.deleting else reason
+            return _Finding(kind, FALSE, waiting, message)
+        case Rest(pending) if pending:
+            return _Finding(kind, FALSE, Reason.CHANGE_PENDING, pending)
+        case Rest():
+            return _Finding(kind, FALSE, Reason.DRAINING) if wanted.deleting else _Finding(kind, TRUE, Reason.READY)
+        case None:
+            return _Finding(kind, FALSE, Reason.PENDING)
+
+
+def _dated(finding: _Finding, wanted: SubFunction, now: str) -> Condition:
+    old = wanted.status.condition(finding.kind)
+    return Condition(
+        type=finding.kind,
+        status=finding.status,
+        reason=finding.reason,
+        message=finding.message,
+        last_transition_time=old.last_transition_time if old and old.status == finding.status else now,
+        observed_generation=wanted.metadata.generation,
+    )
+
+
+def announcement(before: SubFunction, after: Status) -> Event | None:
+    """Give the Event for a change of Ready, None where it says what it said before."""
+    old, new = before.status.condition(ConditionType.READY), after.condition(ConditionType.READY)
+    if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
+        return None
+    ready = new.status == TRUE
+    device = f" as {after.device.id}" if ready and after.device else ""
+    message = f"sub-function {after.number} of {after.parent} is ready{device}" if ready else new.message
+    return Event(new.reason, message or new.reason, warning=after.phase == Phase.FAILED)

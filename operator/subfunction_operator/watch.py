@@ -1,0 +1,128 @@
+"""kopf: the watch, its authentication and its back-off, in a thread with a loop of its own, restarted for ever.
+
+kopf ends its operator on several faults of a watch (an HTTP 410, an ERROR event of another code), and at its end
+cancels what runs in its loop. So it has its own: what it sees crosses over to the agent's loop, and nothing of the
+agent's ends with it. The guards below are what a node needs of it; `docs/decisions/` has the figures.
+"""
+
+import asyncio
+import itertools
+import logging
+import threading
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Self
+
+import kopf
+import msgspec
+
+from subfunction.api import GROUP, PLURAL, VERSION, SubFunction
+from subfunction_operator.credentials import Credentials
+
+_LOG = logging.getLogger("subfunction.watch")
+
+_RESTART_SECONDS: Final = 1.0
+_WATCH_SECONDS: Final = 300
+"""How long one watch lasts; an integer, since kopf sends it as it is and the server parses no fraction."""
+
+
+class EndlessBackoff:
+    """Pauses between tries of one request, in seconds, without end.
+
+    With kopf's own finite ones, an object whose request fails until they are used up is dropped for good: after 75 s
+    without an API server 86 of 200 stayed unhandled (measured). It is iterated anew for each request.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Begin quickly, go on at a pace that an API server coming back can bear."""
+        return itertools.chain((0.5, 1.0, 1.0), itertools.repeat(2.0))
+
+
+Delivered = Callable[[SubFunction, bool], None]
+"""Hears of each object that is, changed or (True) is gone."""
+
+
+class Watch:
+    """The objects of one node, as they come and go."""
+
+    def __init__(self, credentials: Credentials, node: str, delivered: Delivered, reopened: Callable[[], None]) -> None:
+        self.restarts = 0
+        """How often kopf ended and was started again."""
+        self._credentials = credentials
+        self._node = node
+        self._delivered = delivered
+        self._reopened = reopened
+        self._agent_loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        """Stop, and wait a moment for kopf to close its connections."""
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._operate())
+            except Exception as error:  # noqa: BLE001  # whatever ended kopf, the watch goes on
+                _LOG.warning("the watch ended and is opened again: %s", error)
+            if not self._stop.wait(_RESTART_SECONDS):
+                self.restarts += 1
+                self._agent_loop.call_soon_threadsafe(self._reopened)
+
+    async def _operate(self) -> None:
+        session = self._credentials.session()
+        try:
+            await kopf.operator(
+                registry=self._registry(kopf.AiohttpSession(server=self._credentials.server, aiohttp_session=session)),
+                settings=self._settings(),
+                clusterwide=True,
+                standalone=True,
+                stop_flag=self._stop,
+            )
+        finally:
+            await session.close()
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        # A tuple: 'group/plural' silently matches nothing, and the whole cluster would be watched.
+        settings.watching.field_selectors[GROUP, VERSION, PLURAL] = f"spec.nodeName={self._node}"
+        settings.watching.server_timeout = _WATCH_SECONDS
+        settings.networking.error_backoffs = EndlessBackoff()
+        # After a patch that changes nothing kopf holds an object back this long; ours compare first, and are our own.
+        settings.persistence.consistency_timeout = 1.0
+        settings.scanning.disabled = True
+        settings.posting.enabled = False
+        # Else a kopf that failed would kill the process ten minutes later.
+        settings.process.ultimate_exiting_timeout = None
+        return settings
+
+    def _registry(self, session: kopf.AiohttpSession) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            return session
+
+        @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+        async def event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # kopf's own name
+            self._deliver(dict(body), deleted=type == "DELETED")
+
+        return registry
+
+    def _deliver(self, body: dict[str, Any], *, deleted: bool) -> None:
+        try:
+            found = SubFunction.of(body)
+        except msgspec.ValidationError as error:
+            name = body.get("metadata", {}).get("name")
+            _LOG.error("SubFunction %s is not of the shape that the CRD promises, and is left alone: %s", name, error)
+            return
+        self._agent_loop.call_soon_threadsafe(self._delivered, found, deleted)

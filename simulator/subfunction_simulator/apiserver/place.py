@@ -1,0 +1,57 @@
+"""Which object or collection a path names."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from subfunction_simulator.apiserver.catalogue import Catalogue
+from subfunction_simulator.apiserver.resources import Resource
+from subfunction_simulator.apiserver.store import Key
+
+_SUBRESOURCES: Final = frozenset({"status"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a request is about: a kind, and perhaps a namespace, a name and a subresource."""
+
+    resource: Resource
+    namespace: str | None = None
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Where the object is kept."""
+        return (self.namespace or "", self.name)
+
+
+def locate(catalogue: Catalogue, path: str) -> Place | None:
+    """The place that a path like `/apis/GROUP/VERSION/[namespaces/NS/]PLURAL[/NAME[/status]]` names, or None."""
+    match path.strip("/").split("/"):
+        case ["api", version, *rest] if rest:
+            return _within(catalogue, "", version, rest)
+        case ["apis", group, version, *rest] if rest:
+            return _within(catalogue, group, version, rest)
+    return None
+
+
+def _within(catalogue: Catalogue, group: str, version: str, rest: list[str]) -> Place | None:
+    if rest[0] == "namespaces" and len(rest) >= 3 and rest[2] not in _SUBRESOURCES:
+        namespace, (plural, *names) = rest[1], rest[2:]
+        resource = catalogue.find(group, version, plural)
+        return _place(resource, namespace, names) if resource and resource.namespaced else None
+    resource = catalogue.find(group, version, rest[0])
+    if not resource or (resource.namespaced and len(rest) > 1):
+        return None
+    return _place(resource, None, rest[1:])
+
+
+def _place(resource: Resource, namespace: str | None, names: list[str]) -> Place | None:
+    match names:
+        case []:
+            return Place(resource, namespace)
+        case [name]:
+            return Place(resource, namespace, name)
+        case [name, subresource] if subresource in _SUBRESOURCES and resource.has_status:
+            return Place(resource, namespace, name, subresource)
+    return None

@@ -1,0 +1,156 @@
+"""One HTTP request about objects: from its query and body to a verb, and back to an answer."""
+
+import json
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from subfunction_simulator.apiserver.accept import Form, negotiate
+from subfunction_simulator.apiserver.decoding import WriteOptions
+from subfunction_simulator.apiserver.objects import JsonObject
+from subfunction_simulator.apiserver.page import page
+from subfunction_simulator.apiserver.patch import apply_patch
+from subfunction_simulator.apiserver.place import Place
+from subfunction_simulator.apiserver.registry import Preconditions, Registry
+from subfunction_simulator.apiserver.selector import Selection, select
+from subfunction_simulator.apiserver.status import RefusedError
+from subfunction_simulator.apiserver.store import Store
+from subfunction_simulator.apiserver.traffic import Asked, Traffic
+from subfunction_simulator.apiserver.watch import LONGEST, CutError, Stream, WatchOptions
+
+_TRUE: Final = frozenset({"1", "true", "True"})
+_ITEM_VERBS: Final = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_COLLECTION_VERBS: Final = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+
+
+def verb_of(method: str, place: Place, query: Mapping[str, str]) -> str:
+    """The verb of a request, as RBAC names it; raises RefusedError (405) where the method is not served."""
+    verb = (_ITEM_VERBS if place.name else _COLLECTION_VERBS).get(method)
+    if verb == "list" and query.get("watch") in _TRUE:
+        return "watch"
+    resource = place.resource
+    creates_nowhere = verb == "create" and resource.namespaced and place.namespace is None
+    if verb is None or verb not in resource.verbs or creates_nowhere or (place.subresource and verb == "delete"):
+        raise RefusedError.method_not_allowed()
+    return verb
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceApi:
+    """The requests about objects."""
+
+    store: Store
+    registry: Registry
+    traffic: Traffic
+    bookmark_seconds: float
+
+    async def answer(self, request: web.Request, place: Place) -> web.StreamResponse:
+        """Answer a request about a place; raises RefusedError."""
+        query = request.query
+        verb = verb_of(request.method, place, query)
+        self.traffic.note(Asked(verb, place.resource.plural, place.subresource, place.name, dict(query)))
+        form = negotiate(request.headers.get("Accept", ""), query.get("includeObject", ""))
+        options = WriteOptions(query.get("fieldValidation") or "Warn", query.get("dryRun") == "All")
+        resource, code = place.resource, 200
+        match verb:
+            case "get":
+                answer = form.one(resource, self.store.get(resource, place.key))
+            case "list":
+                answer = self._list(place, query, form)
+            case "watch":
+                return await self._watch(request, place, form)
+            case "create":
+                code, body = 201, await _object(request)
+                answer = form.one(resource, self.registry.create(place, body, options))
+            case "update":
+                answer = form.one(resource, self.registry.replace(place, await _object(request), options))
+            case "patch":
+                change = partial(apply_patch, request.content_type, await request.read(), strategic=not resource.schema)
+                answer = form.one(resource, self.registry.patch(place, change, options))
+            case "delete":
+                answer = await self._delete(request, place, options)
+            case _:
+                removed = self.registry.delete_all(resource, _selection(place, query), options)
+                answer = form.many(resource, removed, {"resourceVersion": str(self.store.revision)})
+        return _json(answer, code, options.warnings)
+
+    def _list(self, place: Place, query: Mapping[str, str], form: Form) -> JsonObject:
+        objects = self.store.collection(place.resource).listed(_selection(place, query))
+        limit = _integer(query, "limit") or 0
+        part = page(objects, self.store.revision, limit, query.get("continue", ""))
+        return form.many(place.resource, part.items, part.metadata)
+
+    async def _delete(self, request: web.Request, place: Place, options: WriteOptions) -> JsonObject:
+        body = await _object(request) if request.can_read_body else {}
+        wanted = body.get("preconditions") or {}
+        conditions = Preconditions(wanted.get("uid"), wanted.get("resourceVersion"))
+        obj, is_gone = self.registry.delete(place, conditions, options)
+        if not is_gone:
+            return obj
+        details = {"name": place.name, "kind": place.resource.plural, "uid": obj["metadata"]["uid"]}
+        if place.resource.group:
+            details["group"] = place.resource.group
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+    async def _watch(self, request: web.Request, place: Place, form: Form) -> web.StreamResponse:
+        query = request.query
+        revision = _integer(query, "resourceVersion")
+        wants_initial = query.get("sendInitialEvents") in _TRUE
+        timeout = _integer(query, "timeoutSeconds")
+        options = WatchOptions(
+            revision=None if wants_initial or not revision else revision,
+            bookmarks=query.get("allowWatchBookmarks") in _TRUE,
+            announces_initial_end=wants_initial,
+            timeout=LONGEST if timeout is None else float(timeout),
+        )
+        stream = Stream(self.store, place.resource, _selection(place, query), options)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        self.traffic.streams.add(stream)
+        try:
+            await response.prepare(request)
+            async with aclosing(stream.batches(self.bookmark_seconds)) as batches:
+                async for batch in batches:
+                    lines = (json.dumps(form.event(place.resource, event)) for event in batch)
+                    await response.write("".join(f"{line}\n" for line in lines).encode())
+        except CutError:
+            if request.transport:
+                request.transport.abort()
+        finally:
+            self.traffic.streams.discard(stream)
+        return response
+
+
+def _selection(place: Place, query: Mapping[str, str]) -> Selection:
+    return select(place.resource, place.namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+
+
+def _integer(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name)
+    if not text:
+        return None
+    if not text.isdecimal():
+        # The real server parses with ParseInt: "600.0" is refused, whatever it means elsewhere.
+        raise RefusedError.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax ({name})')
+    return int(text)
+
+
+async def _object(request: web.Request) -> JsonObject:
+    try:
+        body = json.loads(await request.read() or b"{}")
+    except ValueError as error:
+        raise RefusedError.bad_request(f"the object provided is no JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise RefusedError.bad_request("the object provided is no JSON object")
+    return body
+
+
+def _json(answer: JsonObject, code: int, warnings: list[str]) -> web.Response:
+    response = web.json_response(answer, status=code)
+    for warning in warnings:
+        escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{escaped}"')
+    return response

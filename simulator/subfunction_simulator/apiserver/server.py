@@ -1,0 +1,198 @@
+"""The embedded API server: Kubernetes' API, honest enough for kubectl and for kopf, in one process and in memory.
+
+What it leaves out: server-side apply and managed fields, admission but for the schema, authorisation, garbage
+collection, graceful deletion of pods, conversion between versions, expiry of events. Kubernetes' own kinds are stored
+as given.
+"""
+
+import errno
+import json
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import yaml
+from aiohttp import web
+
+from subfunction_simulator.apiserver import discovery, openapi
+from subfunction_simulator.apiserver.accept import discovery_form
+from subfunction_simulator.apiserver.catalogue import CRDS, NAMESPACES, Catalogue
+from subfunction_simulator.apiserver.decoding import WriteOptions
+from subfunction_simulator.apiserver.objects import JsonObject, timestamp
+from subfunction_simulator.apiserver.place import Place, locate
+from subfunction_simulator.apiserver.registry import Registry
+from subfunction_simulator.apiserver.resource_api import ResourceApi
+from subfunction_simulator.apiserver.status import RefusedError
+from subfunction_simulator.apiserver.store import Store
+from subfunction_simulator.apiserver.traffic import Asked, Traffic
+
+_NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
+_HEALTH: Final = frozenset({"/healthz", "/livez", "/readyz"})
+_LARGEST_BODY: Final = 3 * 1024 * 1024
+
+
+class AddressInUseError(Exception):
+    """The port is somebody else's."""
+
+
+class ApiServer:
+    """One API server with its own state.
+
+    Used as an asynchronous context; `stop` and `start` within take it away and bring it back, with its state, on its
+    port. `token`: the bearer token that every request must carry, if any. `bookmark_seconds`: how often a watch gets
+    a bookmark.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        crds: Path | None = None,
+        token: str | None = None,
+        bookmark_seconds: float = 60.0,
+    ) -> None:
+        self.traffic = Traffic()
+        self.port = port
+        self._host = host
+        self._token = token
+        self._catalogue = Catalogue.load(crds or crds_folder())
+        self._store = Store()
+        self._registry = Registry(self._store)
+        self._api = ResourceApi(self._store, self._registry, self.traffic, bookmark_seconds)
+        self._runner: web.AppRunner | None = None
+        for name in _NAMESPACES:
+            self._registry.create(Place(NAMESPACES), {"metadata": {"name": name}}, WriteOptions())
+        for crd in self._catalogue.crds:
+            self._store.put(CRDS, ("", crd["metadata"]["name"]), _established(crd))
+
+    @property
+    def url(self) -> str:
+        """Where it is served; meaningful once started."""
+        return f"http://{self._host}:{self.port}"
+
+    def kubeconfig(self) -> str:
+        """A kubeconfig (YAML) that leads here."""
+        user = {"token": self._token} if self._token else {}
+        name = "subfunction-simulator"
+        return yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": name, "cluster": {"server": self.url}}],
+                "users": [{"name": name, "user": user}],
+                "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+                "current-context": name,
+            },
+            sort_keys=False,
+        )
+
+    def forget_history(self) -> None:
+        """Lose all history, as a compaction does: the next watch from an older revision meets a 410."""
+        for resource in self._catalogue.resources:
+            self._store.collection(resource).forget(self._store.revision)
+
+    async def start(self) -> None:
+        """Listen; raises AddressInUseError."""
+        application = web.Application(client_max_size=_LARGEST_BODY)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        # A watch whose client went away is to end at once, not at its next event.
+        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self.port, reuse_address=True)
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise AddressInUseError(
+                f"port {self.port} of {self._host} is in use; name another, or 0 for any"
+            ) from error
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """End all watches and listen no more; the state stays."""
+        runner, self._runner = self._runner, None
+        if runner:
+            self.traffic.drop_watches()
+            await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            if request.path in _HEALTH:
+                return web.Response(text="ok")
+            self._authenticate(request)
+            place = locate(self._catalogue, request.path)
+            if place:
+                return await self._api.answer(request, place)
+            self.traffic.note(Asked(request.method.lower(), request.path, query=dict(request.query)))
+            return self._describe(request)
+        except RefusedError as refusal:
+            return web.json_response(refusal.to_json(), status=refusal.code, headers=refusal.headers)
+
+    def _authenticate(self, request: web.Request) -> None:
+        if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
+            raise RefusedError(401, "Unauthorized", "Unauthorized")
+
+    def _describe(self, request: web.Request) -> web.Response:
+        """What is served here: the requests that are about no object."""
+        if request.method != "GET":
+            raise RefusedError.no_such_path()
+        catalogue, form = self._catalogue, discovery_form(request.headers.get("Accept", ""))
+        answer: JsonObject | None = None
+        match request.path.strip("/").split("/"):
+            case ["version"]:
+                answer = discovery.version()
+            case ["api" | "apis" as root] if form:
+                groups = catalogue.groups() if root == "apis" else ("",)
+                media = f"application/json;g=apidiscovery.k8s.io;v={form};as=APIGroupDiscoveryList"
+                text = json.dumps(discovery.aggregated(catalogue, groups, form))
+                return web.Response(body=text.encode(), headers={"Content-Type": media})
+            case ["api"]:
+                answer = discovery.core_versions()
+            case ["apis"]:
+                answer = discovery.group_list(catalogue)
+            case ["api", version] if version in catalogue.versions(""):
+                answer = discovery.resource_list(catalogue, "", version)
+            case ["apis", group] if group in catalogue.groups():
+                answer = discovery.group(catalogue, group)
+            case ["apis", group, version] if version in catalogue.versions(group):
+                answer = discovery.resource_list(catalogue, group, version)
+            case ["openapi", "v3"]:
+                answer = openapi.index(catalogue)
+            case ["openapi", "v3", *root]:
+                answer = openapi.document_at(catalogue, "/".join(root))
+        if answer is None:
+            raise RefusedError.no_such_path()
+        return web.json_response(answer)
+
+
+def crds_folder() -> Path:
+    """Where the project's CRDs are: in the wheel beside this package, or in the checkout it is installed from."""
+    package = Path(__file__).parents[1]
+    shipped = package / "crds"
+    return shipped if shipped.is_dir() else package.parents[1] / "crds"
+
+
+def _established(crd: JsonObject) -> JsonObject:
+    now = timestamp()
+    condition = {"type": "Established", "status": "True", "reason": "InitialNamesAccepted", "lastTransitionTime": now}
+    versions = [version["name"] for version in crd["spec"]["versions"]]
+    names = {**crd["spec"]["names"]}
+    status = {"conditions": [condition], "acceptedNames": names, "storedVersions": versions}
+    metadata = {**crd["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": now, "generation": 1}
+    return {**crd, "metadata": metadata, "status": status}

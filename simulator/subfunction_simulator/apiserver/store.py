@@ -1,0 +1,121 @@
+"""All objects of all kinds, in memory, and what became of them: one counter of revisions, one history a kind.
+
+A reader of changes holds a place in the history, not a queue: a slow one costs nobody anything, and one that falls
+off its end is told so (410). Whoever waits for changes gives a bell that is rung at each.
+"""
+
+import asyncio
+import bisect
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from subfunction_simulator.apiserver.objects import JsonObject
+from subfunction_simulator.apiserver.resources import Resource
+from subfunction_simulator.apiserver.selector import Selection
+from subfunction_simulator.apiserver.status import RefusedError
+
+Key: TypeAlias = tuple[str, str]
+"""Namespace (empty for a cluster-scoped kind) and name."""
+ChangeKind: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
+HISTORY: Final = 20_000
+"""The least number of changes of one kind that are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to one object at one revision."""
+
+    revision: int
+    kind: ChangeKind
+    object: JsonObject
+    previous: JsonObject | None
+
+    def seen_through(self, selection: Selection) -> tuple[ChangeKind, JsonObject] | None:
+        """What a watcher of a selection sees of it: an object that leaves it is DELETED, one that enters it ADDED."""
+        is_in = self.kind != "DELETED" and selection.matches(self.object)
+        was_in = self.previous is not None and selection.matches(self.previous)
+        if is_in:
+            return ("MODIFIED" if was_in else "ADDED"), self.object
+        if was_in and self.previous is not None:
+            version = {"resourceVersion": str(self.revision)}
+            return "DELETED", {**self.previous, "metadata": {**self.previous["metadata"], **version}}
+        return None
+
+
+@dataclass(slots=True)
+class Collection:
+    """All objects of one kind."""
+
+    resource: Resource
+    objects: dict[Key, JsonObject] = field(default_factory=dict)
+    bells: set[asyncio.Event] = field(default_factory=set)
+    _changes: list[Change] = field(default_factory=list)
+    _forgotten: int = 0
+
+    def since(self, revision: int) -> list[Change]:
+        """What happened after a revision; raises RefusedError (410) when that is not remembered any more."""
+        if revision < self._forgotten:
+            raise RefusedError.expired(f"too old resource version: {revision} ({self._forgotten})")
+        return self._changes[bisect.bisect_right(self._changes, revision, key=lambda change: change.revision) :]
+
+    def forget(self, revision: int) -> None:
+        """Lose the history up to a revision, as etcd's compaction does."""
+        kept = bisect.bisect_right(self._changes, revision, key=lambda change: change.revision)
+        del self._changes[:kept]
+        self._forgotten = max(self._forgotten, revision)
+
+    def listed(self, selection: Selection) -> list[JsonObject]:
+        """The selected objects, by namespace and name."""
+        return [obj for _, obj in sorted(self.objects.items(), key=lambda item: item[0]) if selection.matches(obj)]
+
+    def record(self, change: Change) -> None:
+        """Remember a change and ring the bells."""
+        self._changes.append(change)
+        if len(self._changes) > 2 * HISTORY:
+            self.forget(self._changes[HISTORY].revision)
+        for bell in self.bells:
+            bell.set()
+
+
+class Store:
+    """The collections, and the one counter they share."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self._collections: dict[Resource, Collection] = {}
+
+    def collection(self, resource: Resource) -> Collection:
+        """The objects of one kind."""
+        return self._collections.setdefault(resource, Collection(resource))
+
+    def resources(self) -> tuple[Resource, ...]:
+        """The kinds of which there is or was an object."""
+        return tuple(self._collections)
+
+    def get(self, resource: Resource, key: Key) -> JsonObject:
+        """One object; raises RefusedError (404)."""
+        try:
+            return self.collection(resource).objects[key]
+        except KeyError:
+            raise RefusedError.not_found(resource.group, resource.plural, key[1]) from None
+
+    def put(self, resource: Resource, key: Key, obj: JsonObject) -> JsonObject:
+        """Store an object under the next revision and give it back with that."""
+        collection = self.collection(resource)
+        previous = collection.objects.get(key)
+        stored = self._stamped(obj)
+        collection.objects[key] = stored
+        collection.record(Change(self.revision, "MODIFIED" if previous else "ADDED", stored, previous))
+        return stored
+
+    def remove(self, resource: Resource, key: Key) -> JsonObject:
+        """Take an object away and give it back as it was last, with the revision of its removal."""
+        collection = self.collection(resource)
+        previous = collection.objects.pop(key)
+        removed = self._stamped(previous)
+        collection.record(Change(self.revision, "DELETED", removed, previous))
+        return removed
+
+    def _stamped(self, obj: JsonObject) -> JsonObject:
+        self.revision += 1
+        return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.revision)}}

@@ -1,0 +1,110 @@
+"""The seam for tests, benches and demos: what was asked, and faults to answer with."""
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from subfunction_simulator.apiserver.status import RefusedError
+from subfunction_simulator.apiserver.watch import Stream
+
+REMEMBERED: Final = 10_000
+"""How many requests are remembered, the newest; the counts know of all."""
+_REASONS: Final = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, named as RBAC names it."""
+
+    verb: str
+    resource: str
+    """A plural name; a path for what is no resource, as `/version`."""
+    subresource: str = ""
+    name: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Fault:
+    """What the next requests of a sort are answered with."""
+
+    code: int
+    left: int
+    verb: str
+    resource: str
+    retry_after: int | None
+
+    def hits(self, asked: Asked) -> bool:
+        """Whether it is meant for a request."""
+        return self.left > 0 and self.verb in ("", asked.verb) and self.resource in ("", asked.resource)
+
+
+def refusal(code: int, retry_after: int | None = None) -> RefusedError:
+    """An injected failure of some code."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return RefusedError(code, _REASONS.get(code, ""), f"{HTTPStatus(code).phrase} (injected)", headers=headers)
+
+
+class Traffic:
+    """What goes in and out of one server."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        """How often each (verb, resource, subresource) was asked, refused ones too."""
+        self.requests: deque[Asked] = deque(maxlen=REMEMBERED)
+        self.streams: set[Stream] = set()
+        """The watches that are open."""
+        self._faults: list[Fault] = []
+
+    def note(self, asked: Asked) -> None:
+        """Count a request; raises RefusedError where a fault is meant for it."""
+        self.counts[asked.verb, asked.resource, asked.subresource] += 1
+        self.requests.append(asked)
+        fault = next((fault for fault in self._faults if fault.hits(asked)), None)
+        if fault:
+            fault.left -= 1
+            raise refusal(fault.code, fault.retry_after)
+
+    def answer_next(
+        self, count: int, code: int, *, verb: str = "", resource: str = "", retry_after: int | None = None
+    ) -> None:
+        """Answer the next `count` requests (of a verb, of a resource) with a failure; `retry_after` is in seconds."""
+        self._faults.append(Fault(code, count, verb, resource, retry_after))
+
+    def heal(self) -> None:
+        """Forget all faults and let stalled watches go on."""
+        self._faults.clear()
+        for stream in self.streams:
+            stream.stall(stalled=False)
+
+    def drop_watches(self, resource: str = "") -> None:
+        """Cut the connection of every open watch (of a resource), as a dying load balancer does."""
+        for stream in self._open(resource):
+            stream.cut()
+
+    def fail_watches(self, code: int, resource: str = "") -> None:
+        """End every open watch (of a resource) with an ERROR event."""
+        for stream in self._open(resource):
+            stream.fail(refusal(code))
+
+    def stall_watches(self, resource: str = "") -> None:
+        """Let every open watch (of a resource) fall silent without ending: no event, no bookmark, no timeout."""
+        for stream in self._open(resource):
+            stream.stall(stalled=True)
+
+    def _open(self, resource: str) -> Iterator[Stream]:
+        return (stream for stream in tuple(self.streams) if resource in ("", stream.resource.plural))

@@ -1,0 +1,44 @@
+"""The kernel's ports in the lines of iproute2, for a person and for the demo."""
+
+from subfunction.kernel.uapi import PortFlavour
+from subfunction_simulator.kernel.instance import Port
+from subfunction_simulator.kernel.machine import Machine
+from subfunction_simulator.kernel.subfunction import SubFunction
+from subfunction_simulator.kernel.uapi import PORT_TYPE_ETH
+
+_FLAVOURS = {PortFlavour.PHYSICAL: "physical", PortFlavour.VIRTUAL: "virtual", PortFlavour.PCI_SF: "pcisf"}
+
+
+def describe(machine: Machine) -> list[str]:
+    """Give the lines that `devlink port show` (6.15) prints for all ports."""
+    lines = []
+    for instance in machine.instances.values():
+        for _, port in sorted(instance.ports.items()):
+            lines.append(_port(port))
+            if port.sub_function is not None:
+                lines.append(_function(port.sub_function))
+    return lines
+
+
+def _port(port: Port) -> str:
+    words = [f"{port.instance.handle}/{port.index}: type {'eth' if port.type == PORT_TYPE_ETH else 'notset'}"]
+    if port.netdev is not None and port.netdev.namespace is None:
+        words.append(f"netdev {port.netdev.name}")
+    words.append(f"flavour {_FLAVOURS[port.flavour]}")
+    if port.number is not None:
+        words.append(f"port {port.number}")
+    if port.sub_function is not None:
+        words.append(f"controller 0 pfnum {port.pf} sfnum {port.sub_function.number}")
+    words.append("splittable false")
+    return " ".join(words)
+
+
+def _function(function: SubFunction) -> str:
+    state = "active" if function.active else "inactive"
+    opstate = "attached" if function.attached else "detached"
+    words = [f"  function: hw_addr {function.mac} state {state} opstate {opstate}"]
+    if function.nic.parent.vhca_management:
+        words.append(f"roce {'enable' if function.roce else 'disable'} max_io_eqs {function.max_io_eqs}")
+    if function.nested is not None:
+        words.append(f"nested_devlink {function.nested}")
+    return " ".join(words)

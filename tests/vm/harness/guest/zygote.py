@@ -1,0 +1,205 @@
+"""The guest's end: JSON lines over a virtio serial port, each request a forked child of a warm Python.
+
+A request: `{"id", "op": "run" | "python" | "spawn", "argv" | "code" | "module" + "args", "env", "cwd", "timeout", "log"}`
+or `{"id", "op": "signal", "pid", "signal"}`. An answer: `{"id", "code", "out", "err"}` or `{"id", "pid"}`.
+Third-party modules are imported before the snapshot is taken; the project's own come fresh with every restore.
+"""
+
+import importlib
+import json
+import os
+import select
+import signal
+import site
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+PORT = "/dev/vport1p1"
+JOBS = "/run/jobs"
+WARM = (
+    "_pytest.junitxml", "_pytest.python", "aiohttp", "asyncio", "asyncinotify", "coverage", "cyclopts",
+    "google.protobuf.message", "grpc", "grpc.aio", "hypothesis", "hypothesis.stateful", "jsonschema", "kopf", "pyroute2",
+    "pytest", "xml.etree.ElementTree", "yaml",
+)  # fmt: skip
+
+
+@dataclass
+class Job:
+    """A child that somebody waits for."""
+
+    request: int
+    pid: int
+    pidfd: int
+    deadline: float
+    files: tuple[str, str]
+    killed: bool = field(default=False)
+
+
+class Zygote:
+    """Serves the port until the machine is switched off."""
+
+    def __init__(self, port: str) -> None:
+        self._port = os.open(port, os.O_RDWR)
+        self._poll = select.poll()
+        self._poll.register(self._port, select.POLLIN)
+        self._jobs: dict[int, Job] = {}
+        self._buffer = b""
+
+    def serve(self) -> None:
+        """Answer requests for ever."""
+        while True:
+            for descriptor, events in self._poll.poll(self._patience()):
+                if descriptor != self._port:
+                    self._finish(self._jobs[descriptor])
+                elif events & select.POLLIN:
+                    self._receive()
+                else:
+                    time.sleep(0.01)  # nobody is connected, and poll does not block on that
+            self._reap()
+
+    def _patience(self) -> int:
+        deadlines = [job.deadline for job in self._jobs.values() if not job.killed]
+        return min([1000, *(max(0, int((deadline - time.monotonic()) * 1000) + 1) for deadline in deadlines)])
+
+    def _reap(self) -> None:
+        now = time.monotonic()
+        for job in self._jobs.values():
+            if now >= job.deadline and not job.killed:
+                job.killed = True
+                _kill_group(job.pid)
+        # Whatever lost its parent is ours, as we are process 1; the children above are reaped by their pidfd.
+        waited = {job.pid for job in self._jobs.values()}
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None or ended.si_pid in waited:
+                return
+            os.waitpid(ended.si_pid, 0)
+
+    def _receive(self) -> None:
+        self._buffer += os.read(self._port, 65536)
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            if line:
+                self._handle(json.loads(line))
+
+    def _handle(self, request: dict[str, Any]) -> None:
+        match request["op"]:
+            case "signal":
+                try:
+                    os.killpg(request["pid"], request["signal"])
+                except ProcessLookupError:
+                    self._send({"id": request["id"], "code": 1, "out": "", "err": "no such process"})
+                else:
+                    self._send({"id": request["id"], "code": 0, "out": "", "err": ""})
+            case "spawn":
+                log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                pid = self._fork(request, log, log)
+                os.close(log)
+                self._send({"id": request["id"], "pid": pid})
+            case _:
+                self._start(request)
+
+    def _start(self, request: dict[str, Any]) -> None:
+        files = (f"{JOBS}/{request['id']}.out", f"{JOBS}/{request['id']}.err")
+        out, err = (os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) for name in files)
+        pid = self._fork(request, out, err)
+        os.close(out)
+        os.close(err)
+        descriptor = os.pidfd_open(pid)
+        self._jobs[descriptor] = Job(request["id"], pid, descriptor, time.monotonic() + request["timeout"], files)
+        self._poll.register(descriptor, select.POLLIN)
+
+    def _fork(self, request: dict[str, Any], out: int, err: int) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDONLY)
+            for source, target in ((null, 0), (out, 1), (err, 2)):
+                os.dup2(source, target)
+            os.closerange(3, 1024)
+            os.environ.update(request.get("env", {}))
+            os.chdir(request.get("cwd", "/"))
+            code = _become(request)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+        except BaseException:  # the edge: a child must end here, and say why
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _finish(self, job: Job) -> None:
+        self._poll.unregister(job.pidfd)
+        del self._jobs[job.pidfd]
+        os.close(job.pidfd)
+        code = os.waitstatus_to_exitcode(os.waitpid(job.pid, 0)[1])
+        texts = []
+        for name in job.files:
+            with open(name, "rb") as file:
+                texts.append(file.read().decode(errors="replace"))
+            os.unlink(name)
+        answer = {"id": job.request, "code": code, "out": texts[0], "err": texts[1], "late": job.killed}
+        self._send(answer)
+
+    def _send(self, answer: dict[str, Any]) -> None:
+        data = json.dumps(answer).encode() + b"\n"
+        while data:
+            data = data[os.write(self._port, data) :]
+
+
+def _become(request: dict[str, Any]) -> int:
+    if "argv" in request:
+        os.execvpe(request["argv"][0], request["argv"], os.environ)
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.default_int_handler if name == signal.SIGINT else signal.SIG_DFL)
+    importlib.invalidate_caches()
+    for root in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        if root:
+            sys.path.insert(0, root)
+            sys.path_importer_cache.pop(root, None)
+    site.addsitedir(site.getsitepackages()[0])
+    if "code" in request:
+        sys.argv = ["-c", *request.get("args", ())]
+        scope = {"__name__": "__main__", "__builtins__": __builtins__}
+        exec(compile(request["code"], "<request>", "exec"), scope)
+        return 0
+    import runpy
+
+    sys.argv = [request["module"], *request.get("args", ())]
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _port() -> str:
+    while True:
+        for name in sorted(os.listdir("/sys/class/virtio-ports")):
+            with open(f"/sys/class/virtio-ports/{name}/name") as file:
+                if file.read().strip() == "harness":
+                    return f"/dev/{name}"
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    os.makedirs(JOBS)
+    for module in WARM:
+        importlib.import_module(module)
+    Zygote(_port()).serve()

@@ -1,0 +1,110 @@
+"""QEMU's command line: the machine, its cards, its channels."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.image import Image
+
+MEMORY_MIB = 1024
+KERNEL_LINE = (
+    "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc=reliable no_timer_check "
+    "net.ifnames=0 random.trust_cpu=on"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One NIC; each function is a QEMU `edu` device, which sfsim's PCI driver takes for its own."""
+
+    bus: int
+    numa_node: int
+    functions: int
+
+    def addresses(self) -> tuple[str, ...]:
+        """The PCI addresses of its functions."""
+        return tuple(f"0000:{self.bus:02x}:00.{function}" for function in range(self.functions))
+
+    def options(self) -> list[str]:
+        """A host bridge on the NUMA node, and the card in a slot of it: the slot's bus follows the bridge's."""
+        name = f"card{self.bus:02x}"
+        bridge = f"pxb-pcie,id=bridge{self.bus:02x},bus_nr={self.bus - 1},bus=pcie.0,numa_node={self.numa_node}"
+        slot = f"pcie-root-port,id={name},bus=bridge{self.bus:02x},chassis={self.bus},slot={self.bus}"
+        options = ["-device", bridge, "-device", slot]
+        for function in range(self.functions):
+            more = ",multifunction=on" if self.functions > 1 and function == 0 else ""
+            options += ["-device", f"edu,bus={name},addr=0.{function}{more}"]
+        return options
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Two sockets, each a NUMA node, and the cards between them."""
+
+    cards: tuple[Card, ...] = field(
+        default=(Card(bus=0x05, numa_node=0, functions=2), Card(bus=0x81, numa_node=1, functions=1))
+    )
+
+    def addresses(self) -> tuple[str, ...]:
+        """The PCI addresses of all physical functions."""
+        return tuple(address for card in self.cards for address in card.addresses())
+
+    def options(self) -> list[str]:
+        """The part of the command line that a snapshot depends on."""
+        half = f"{MEMORY_MIB // 2}M"
+        options = [
+            "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-machine", "q35,usb=off,vmport=off",
+            "-smp", "2,sockets=2,cores=1,threads=1", "-m", str(MEMORY_MIB),
+            "-object", f"memory-backend-ram,id=m0,size={half}", "-numa", "node,nodeid=0,memdev=m0,cpus=0",
+            "-object", f"memory-backend-ram,id=m1,size={half}", "-numa", "node,nodeid=1,memdev=m1,cpus=1",
+            "-nodefaults", "-display", "none", "-no-reboot", "-device", "vmgenid,guid=auto",
+            "-device", "virtio-blk-pci,drive=root", "-device", "virtio-net-pci,netdev=net,romfile=",
+            "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=harness,name=harness",
+            "-device", "virtio-9p-pci,fsdev=share,mount_tag=share",
+        ]  # fmt: skip
+        for card in self.cards:
+            options += card.options()
+        return options
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """A machine's folder on the host: sockets, console, and the folder it shares with the guest."""
+
+    folder: Path
+
+    @property
+    def console(self) -> Path:
+        """The serial console's whole output."""
+        return self.folder / "console.log"
+
+    @property
+    def share(self) -> Path:
+        """`/run/share` in the guest."""
+        return self.folder / "share"
+
+    @property
+    def qmp(self) -> Path:
+        """QEMU's monitor."""
+        return self.folder / "qmp.sock"
+
+    @property
+    def channel(self) -> Path:
+        """The zygote's serial port."""
+        return self.folder / "channel.sock"
+
+    @property
+    def stderr(self) -> Path:
+        """What QEMU itself says."""
+        return self.folder / "qemu.log"
+
+    def options(self, image: Image) -> list[str]:
+        """The part of the command line that differs from machine to machine."""
+        return [
+            "-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", KERNEL_LINE,
+            "-drive", f"file={image.root},if=none,id=root,format=raw,readonly=on",
+            "-serial", f"file:{self.console}",
+            "-netdev", "user,id=net",
+            "-chardev", f"socket,id=harness,path={self.channel},server=on,wait=off",
+            "-chardev", f"socket,id=qmp,path={self.qmp},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
+            "-fsdev", f"local,id=share,path={self.share},security_model=none,multidevs=remap",
+        ]  # fmt: skip
