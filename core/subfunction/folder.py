@@ -5,6 +5,7 @@ reader sees the old file or the new one, never half of one. What cannot be read 
 it aside; a reader never does.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -83,7 +84,8 @@ class Folder(Generic[T]):
             temporary.rename(path)
             self._sync()
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise FolderError(
                 f"cannot write {path}: {error.strerror}", hint=f"See `df {self.path}` and who may write there."
             ) from error

@@ -5,6 +5,7 @@ or `{"id", "op": "signal", "pid", "signal"}`. An answer: `{"id", "code", "out", 
 Third-party modules are imported before the snapshot is taken; the project's own come fresh with every restore.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any
 
 PORT = "/dev/vport1p1"
 JOBS = "/run/jobs"
+EMPTY = "/run/empty"
 WARM = (
     "_pytest.junitxml", "_pytest.python", "aiohttp", "asyncio", "asyncinotify", "coverage", "cyclopts",
     "google.protobuf.message", "grpc", "grpc.aio", "hypothesis", "hypothesis.stateful", "jsonschema", "kopf", "pyroute2",
@@ -116,6 +118,8 @@ class Zygote:
         self._poll.register(descriptor, select.POLLIN)
 
     def _fork(self, request: dict[str, Any], out: int, err: int) -> int:
+        if "argv" in request:
+            return _spawn(request, out, err)
         pid = os.fork()
         if pid:
             return pid
@@ -159,9 +163,23 @@ class Zygote:
             data = data[os.write(self._port, data) :]
 
 
+def _spawn(request: dict[str, Any], out: int, err: int) -> int:
+    """Start a program without a fork: this process is large, and copying its page tables slow."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (out, 1), (err, 2))]
+    argv = request["argv"]
+    os.chdir(request.get("cwd", "/"))
+    try:
+        return os.posix_spawnp(argv[0], argv, os.environ | request.get("env", {}), file_actions=actions, setsid=True)
+    except OSError as error:
+        os.write(err, f"{argv[0]}: {error.strerror}\n".encode())
+        return os.posix_spawnp("false", ["false"], {}, setsid=True)
+    finally:
+        os.chdir("/")
+        os.close(null)
+
+
 def _become(request: dict[str, Any]) -> int:
-    if "argv" in request:
-        os.execvpe(request["argv"][0], request["argv"], os.environ)
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.default_int_handler if name == signal.SIGINT else signal.SIG_DFL)
     importlib.invalidate_caches()
@@ -198,8 +216,22 @@ def _port() -> str:
         time.sleep(0.01)
 
 
-if __name__ == "__main__":
-    os.makedirs(JOBS)
+def _warm_up() -> None:
     for module in WARM:
         importlib.import_module(module)
+    # A session without tests imports what pytest imports late; by name only, or it would compile every plugin anew.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.makedirs(EMPTY)
+    import pytest
+
+    pytest.main(["-q", "--rootdir", EMPTY, "-c", "/dev/null", "-p", "pytest_asyncio.plugin", EMPTY])
+    del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+    # What is here stays: a child need not look at it when it collects garbage, nor copy its pages.
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    os.makedirs(JOBS)
+    _warm_up()
     Zygote(_port()).serve()

@@ -1,0 +1,62 @@
+# One word a task; `make` and Python 3.11 are all that a fresh machine needs. `make help` lists the words.
+# Downloads and builds live in a cache outside the checkout: SUBFUNCTION_CACHE, else ~/.cache/subfunction.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+# HOME may be unset or unwritable in CI.
+SUBFUNCTION_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/subfunction,$(if $(HOME),$(HOME)/.cache/subfunction,/var/tmp/subfunction-cache))
+export SUBFUNCTION_CACHE
+export UV_CACHE_DIR ?= $(SUBFUNCTION_CACHE)/uv
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+# The cache may be on another file system than the checkout, and then nothing can be linked.
+export UV_LINK_MODE ?= copy
+
+SOURCES := core operator deviceplugin simulator tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-vm check format proto bench clean
+.DELETE_ON_ERROR:
+
+help: ## list the tasks
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
+
+$(VENV)/.installed: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	@$(BIN)/uv sync --quiet --locked --all-extras --inexact
+	@touch $@
+
+demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minute (KEEP=1: stay up for kubectl)
+	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.installed ## all tests that need no kernel of our own
+	@$(BIN)/python -m pytest tests --ignore=tests/vm -n 2 -q $(PYTEST)
+
+test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may)
+	@PYTHONPATH=tests/vm $(BIN)/python -m harness install
+	@$(BIN)/python -m pytest tests/vm -q $(PYTEST)
+
+check: $(VENV)/.installed ## formatter, linters, types, import contracts, spelling
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/deptry --config pyproject.toml $(filter-out tests bench,$(SOURCES)) 2>&1 | grep -v '^Scanning' || true
+	@$(BIN)/yamllint --strict crds examples
+	@$(BIN)/typos
+
+format: $(VENV)/.installed ## put the code into its form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
+	@$(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \
+		core/subfunction/kubelet/*.proto
+
+bench: $(VENV)/.installed ## the figures, on the simulated kernel (bench/README.md says how to read them)
+	@$(BIN)/python bench/run.py
+
+clean: ## remove what was built here; the cache stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -1,0 +1,186 @@
+"""Who plays in the demo: five programs as processes, each in a session of its own, ended in the order of their use."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from asyncinotify import Inotify, Mask
+
+from subfunction.errors import SubFunctionError
+
+NODE: Final = "worker-1"
+_END_SECONDS: Final = 5.0
+
+
+class DidNotStartError(SubFunctionError):
+    """One of the programs ended before the story did."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stage:
+    """The folder of one demo, and what lies where in it."""
+
+    root: Path
+
+    @property
+    def kernel(self) -> Path:
+        """The simulated kernel's folder."""
+        return self.root / "kernel"
+
+    @property
+    def kubelet(self) -> Path:
+        """The stand-in kubelet's folder."""
+        return self.root / "kubelet"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The way to the API server."""
+        return self.root / "kubeconfig"
+
+    @property
+    def netlink(self) -> Path:
+        """The simulated kernel's socket."""
+        return self.kernel / "netlink.sock"
+
+    def kernel_command(self) -> list[str]:
+        """Serve the simulated kernel."""
+        return ["subfunction_simulator", "kernel", "--root", str(self.kernel)]
+
+    def apiserver_command(self, port: int) -> list[str]:
+        """Serve the API."""
+        return ["subfunction_simulator", "apiserver", "--port", str(port), "--kubeconfig", str(self.kubeconfig)]
+
+    def kubelet_command(self) -> list[str]:
+        """Play the kubelet."""
+        where = ["--root", str(self.kubelet), "--kubeconfig", str(self.kubeconfig)]
+        return ["subfunction_simulator", "kubelet", "--node-name", NODE, *where]
+
+    def agent_command(self) -> list[str]:
+        """Run the agent, as it runs on a node but for the kernel it speaks to."""
+        kernel = ["--netlink", str(self.netlink), "--sysfs", str(self.kernel / "sys")]
+        place = ["--devices", str(self.kernel / "dev"), "--boot-id", str(self.kernel / "boot_id")]
+        where = ["--kubeconfig", str(self.kubeconfig), "--kubelet", str(self.kubelet)]
+        # Nobody wants to wait ten seconds in a demo until the end of a pod is noticed.
+        return [
+            "subfunction_operator",
+            "agent",
+            "--node-name",
+            NODE,
+            *where,
+            *kernel,
+            *place,
+            *self._folders(),
+            "--usage-interval",
+            "1",
+        ]
+
+    def plugin_command(self) -> list[str]:
+        """Run the device plugin, as it runs on a node but for the folders."""
+        kernel = ["--sysfs", str(self.kernel / "sys"), "--boot-id", str(self.kernel / "boot_id")]
+        return [
+            "subfunction_deviceplugin",
+            *kernel,
+            "--kubelet-folder",
+            str(self.kubelet / "device-plugins"),
+            *self._folders(),
+        ]
+
+    def _folders(self) -> list[str]:
+        run = self.root / "run"
+        return [
+            "--records",
+            str(run / "devices"),
+            "--ledger",
+            str(run / "allocations"),
+            "--state",
+            str(self.root / "state"),
+        ]
+
+
+class Cast:
+    """The processes, in the order they were started."""
+
+    def __init__(self, stage: Stage, *, verbose: bool) -> None:
+        self._stage = stage
+        self._verbose = verbose
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, name: str, command: list[str]) -> None:
+        """Start a program of the project; what it prints goes to a file that is shown if it fails."""
+        log = await asyncio.to_thread(self._log(name).open, "wb")
+        with log:
+            self._processes[name] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=None if self._verbose else log,
+                stderr=None if self._verbose else log,
+                # Ctrl-C is for the demo, which ends the others in their order.
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    def check(self) -> None:
+        """Make sure that all are still there.
+
+        Raises:
+            DidNotStartError: one is not; with the last of what it said.
+        """
+        for name, process in self._processes.items():
+            if process.returncode is not None:
+                said = self._log(name).read_text(errors="replace").strip().splitlines()[-15:]
+                raise DidNotStartError(f"the {name} ended with code {process.returncode}:\n" + "\n".join(said))
+
+    async def end(self) -> None:
+        """End them, the last one first: politely, then not."""
+        for process in reversed(self._processes.values()):
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
+        for process in self._processes.values():
+            try:
+                async with asyncio.timeout(_END_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    def _log(self, name: str) -> Path:
+        return self._stage.root / f"{name.replace(' ', '-')}.log"
+
+
+@contextlib.asynccontextmanager
+async def playing(stage: Stage, port: int, *, verbose: bool) -> AsyncIterator[Cast]:
+    """Start all five and end them, whatever happens in between."""
+    cast = Cast(stage, verbose=verbose)
+    try:
+        await cast.start("simulated kernel", stage.kernel_command())
+        await cast.start("API server", stage.apiserver_command(port))
+        await _appears(cast, stage.kubeconfig)
+        await cast.start("kubelet", stage.kubelet_command())
+        await _appears(cast, stage.netlink)
+        await cast.start("agent", stage.agent_command())
+        await cast.start("device plugin", stage.plugin_command())
+        yield cast
+    finally:
+        # Ended in a task of their own: a second Ctrl-C must not leave one behind.
+        await asyncio.shield(asyncio.ensure_future(cast.end()))
+
+
+async def _appears(cast: Cast, path: Path) -> None:
+    folder = path.parent
+    folder.mkdir(exist_ok=True)
+    with Inotify() as inotify:
+        inotify.add_watch(folder, Mask.CREATE | Mask.MOVED_TO)
+        while not os.path.exists(path):  # noqa: ASYNC240, PTH110  # a look at a local folder
+            cast.check()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await inotify.get()

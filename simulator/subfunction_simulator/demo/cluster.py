@@ -1,0 +1,79 @@
+"""What a person does with kubectl, in the few requests that the demo needs, so that no kubectl is needed."""
+
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import yaml
+
+SUB_FUNCTIONS: Final = "/apis/subfunction.dev/v1alpha1/subfunctions"
+PODS: Final = "/api/v1/namespaces/default/pods"
+NODES: Final = "/api/v1/nodes"
+_TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io"
+_NO_END: Final = aiohttp.ClientTimeout(total=None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server said when it refused."""
+
+    status: int
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cluster:
+    """The API server, as its user meets it."""
+
+    session: aiohttp.ClientSession
+    url: str
+
+    async def create(self, collection: str, manifest: Any) -> Refusal | None:
+        """Create an object (`kubectl create -f`); None when it was accepted."""
+        async with self.session.post(f"{self.url}{collection}", json=manifest) as response:
+            answer = await response.json()
+        return Refusal(response.status, answer["message"]) if response.status >= 300 else None
+
+    async def delete(self, collection: str, name: str) -> None:
+        """Delete an object (`kubectl delete --wait=false`)."""
+        async with self.session.delete(f"{self.url}{collection}/{name}") as response:
+            await response.read()
+
+    async def watch(self, collection: str) -> AsyncIterator[tuple[str, Any]]:
+        """Follow a collection (`kubectl get -w`), from what is there now."""
+        async with self.session.get(f"{self.url}{collection}") as response:
+            listed = await response.json()
+        for item in listed["items"]:
+            yield "ADDED", item
+        parameters = {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
+        async with self.session.get(f"{self.url}{collection}", params=parameters, timeout=_NO_END) as stream:
+            async for line in stream.content:
+                event = json.loads(line)
+                yield event["type"], event["object"]
+
+    async def table(self, collection: str, *, wide: bool) -> list[str]:
+        """Show a collection as kubectl prints it."""
+        async with self.session.get(f"{self.url}{collection}", headers={"Accept": _TABLE}) as response:
+            table = await response.json()
+        shown = [index for index, column in enumerate(table["columnDefinitions"]) if wide or not column.get("priority")]
+        rows = [[table["columnDefinitions"][index]["name"].upper() for index in shown]]
+        rows += [
+            ["" if row["cells"][index] is None else str(row["cells"][index]) for index in shown]
+            for row in table["rows"]
+        ]
+        widths = [max(len(row[index]) for row in rows) for index in range(len(shown))]
+        return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def manifests(path: Path) -> list[Any]:
+    """Read the objects of a YAML file."""
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def condition(item: Any, kind: str) -> Any:
+    """Give one condition of an object, an empty one where it has none."""
+    conditions = item.get("status", {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == kind), {})

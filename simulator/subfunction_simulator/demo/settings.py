@@ -1,0 +1,21 @@
+"""How the demo runs."""
+
+import dataclasses
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSettings:
+    """The demo of one node."""
+
+    keep: bool = False
+    """Stay up after the story, for kubectl, until Ctrl-C."""
+
+    port: int = 0
+    """The port of the API server; 0 takes any free one."""
+
+    examples: Path | None = None
+    """The folder with `subfunction.yaml` and `pod.yaml`; by default examples/01-native-nic of the project."""
+
+    verbose: bool = False
+    """Show what the programs log."""

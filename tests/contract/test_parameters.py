@@ -1,0 +1,117 @@
+"""The light probe: a function comes up with its devlink instance alone, and is made whole by parameters and a reload."""
+
+from collections.abc import Callable
+
+import pytest
+
+from subfunction.errors import Unsupported
+from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.port import FunctionSettings
+from subfunction.kernel.rdma import RdmaDevice
+from subfunction.kernel.uapi import PortFlavour
+from tests.contract.conftest import Node
+
+MAC = Mac.parse("02:00:00:00:88:88")
+
+
+def path_of(node: Node, instance: Handle) -> str:
+    path = node.sysfs.resolve(instance.path)
+    assert path is not None
+    return path
+
+
+def test_a_function_comes_up_with_everything_disabled(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    assert [node.devlink.parameter(instance, name) for name in ("enable_eth", "enable_rdma", "enable_vnet")] == [
+        False,
+        False,
+        False,
+    ]
+    assert node.devlink.ports(instance) == []
+    assert Netdev.under(node.sysfs, path_of(node, instance)) == ()
+    assert RdmaDevice.under(node.sysfs, path_of(node, instance)) is None
+
+
+def test_a_parameter_that_is_not_there_is_unknown(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    assert node.devlink.parameter(instance, "enable_everything") is None
+    assert node.devlink.parameter(Handle("auxiliary", "mlx5_core.sf.4711"), "enable_eth") is None
+
+
+def test_a_parameter_set_is_shown_at_once_and_acts_with_the_reload(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    node.devlink.set_parameter(instance, "enable_eth", value=True)
+    assert node.devlink.parameter(instance, "enable_eth") is True
+    assert node.devlink.parameter(instance, "enable_rdma") is False
+    assert Netdev.under(node.sysfs, path_of(node, instance)) == ()
+    node.devlink.reload(instance)
+    assert len(Netdev.under(node.sysfs, path_of(node, instance))) == 1
+
+
+def test_a_reload_brings_the_netdev_with_the_functions_address(node: Node, judge: Callable[[], None]) -> None:
+    instance = node.attach(node.new(88, settings=FunctionSettings(mac=MAC)))
+    node.load(instance)
+    (port,) = node.devlink.ports(instance)
+    assert port.flavour is PortFlavour.VIRTUAL
+    (netdev,) = Netdev.under(node.sysfs, path_of(node, instance))
+    assert (netdev.name, netdev.ifindex, netdev.mac) == (port.netdev, port.ifindex, MAC)
+    assert (netdev.mtu, netdev.up) == (1500, False)
+    judge()
+
+
+def test_a_reload_brings_the_rdma_device_and_its_verbs_device(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    node.load(instance)
+    device = RdmaDevice.under(node.sysfs, path_of(node, instance))
+    assert device is not None
+    assert node.sysfs.resolve(f"class/infiniband/{device.name}") == device.path
+    assert device.verbs is not None
+    major, _, minor = device.verbs.number.partition(":")
+    assert major == "231"
+    assert int(minor) >= 192
+    assert device.verbs.name.startswith("infiniband/uverbs")
+    assert node.sysfs.resolve(f"class/infiniband_verbs/{device.verbs.name.removeprefix('infiniband/')}")
+
+
+def test_what_is_disabled_again_goes_with_the_next_reload(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    node.load(instance)
+    node.devlink.set_parameter(instance, "enable_rdma", value=False)
+    node.devlink.reload(instance)
+    assert RdmaDevice.under(node.sysfs, path_of(node, instance)) is None
+    assert len(Netdev.under(node.sysfs, path_of(node, instance))) == 1
+
+
+def test_rdma_is_refused_on_a_function_without_roce(node: Node) -> None:
+    instance = node.attach(node.new(88, settings=FunctionSettings(roce=False)))
+    with pytest.raises(Unsupported, match="name enable_rdma value true"):
+        node.devlink.set_parameter(instance, "enable_rdma", value=True)
+
+
+def test_parameters_are_forgotten_when_the_function_is_activated_anew(node: Node) -> None:
+    port = node.new(88)
+    node.load(node.attach(port))
+    node.detach(port)
+    instance = node.attach(port)
+    assert node.devlink.parameter(instance, "enable_eth") is False
+
+
+def test_a_sub_function_has_no_e_switch_and_no_room_for_others(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    assert node.devlink.eswitch_mode(instance) is None
+    assert node.devlink.capacity(instance) is None
+
+
+def test_a_netdev_that_a_pod_took_is_missing_from_port_and_sysfs_until_it_is_back(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    node.load(instance)
+    (netdev,) = Netdev.under(node.sysfs, path_of(node, instance))
+    node.console.take_netdev(netdev.name)
+    (port,) = node.devlink.ports(instance)
+    assert (port.netdev, port.ifindex) == (None, None)
+    assert Netdev.under(node.sysfs, path_of(node, instance)) == ()
+    assert Netdev.named(node.sysfs, netdev.name) is None
+    node.console.return_netdev(netdev.name)
+    (back,) = Netdev.under(node.sysfs, path_of(node, instance))
+    assert (back.name, back.up) == (netdev.name, False)

@@ -1,0 +1,395 @@
+"""The ledger's promises against the agent's teardown: neither may overlook the other, in any order of steps."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from subfunction.errors import AllocationRefused, FolderError
+from subfunction.kubelet.checkpoint import Holding
+from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
+from subfunction.ledger import NEVER_SEEN_SECONDS, Entry, ledger
+from subfunction.reasons import Reason
+from subfunction.records import Claim, Health, Record, State, Witness, records
+from subfunction.resources import resources
+from subfunction_deviceplugin.bookkeeper import Bookkeeper, Fate, fate
+from subfunction_deviceplugin.sources import Sources
+from subfunction_simulator.kubelet import checkpoint
+from subfunction_simulator.kubelet.devices import Allocation
+
+RESOURCE = "subfunction.dev/mlx5"
+ID = "mlx5_core.sf.4"
+UID = "uid-a"
+BOOT = "boot"
+RECORD = Record(
+    uid=UID,
+    name="a",
+    boot_id=BOOT,
+    state=State.READY,
+    claim=Claim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01"),
+    resource=RESOURCE,
+    device_id=ID,
+    health=Health(healthy=True),
+    witness=Witness(inodes={"devices/a": 1}),
+)
+
+
+class Sysfs:
+    """A sysfs in which each path has an inode, as long as it is there."""
+
+    def __init__(self) -> None:
+        self.inodes = {"devices/a": 1, "devices/b": 2}
+
+    def inode(self, path: str) -> int | None:
+        return self.inodes.get(path)
+
+    def target(self, path: str) -> str | None:
+        return None
+
+    def read(self, path: str) -> str | None:
+        return None
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Desk:
+    """A bookkeeper over real folders, a kubelet's checkpoint, and clocks that stand still."""
+
+    def __init__(self, root: Path) -> None:
+        self.sysfs = Sysfs()
+        self.clock = Clock()
+        self.wall = Clock()
+        self.sources = Sources(
+            records=records(root / "devices"),
+            ledger=ledger(root / "allocations"),
+            resources=resources(root / "state"),
+            checkpoint=root / "kubelet_internal_checkpoint",
+            sysfs=self.sysfs,
+            boot=BOOT,
+        )
+        self.bookkeeper = Bookkeeper(self.sources, clock=self.clock, wall=self.wall)
+
+    def kubelet_writes(self, **holders: str) -> None:
+        """Write a checkpoint in which each pod holds the id, promised as the uid given."""
+        allocations = [
+            Allocation(
+                pod,
+                "app",
+                RESOURCE,
+                {-1: frozenset({ID})},
+                ContainerAllocateResponse(envs={"SUBFUNCTION_UID": uid}),
+            )
+            for pod, uid in holders.items()
+        ]
+        checkpoint.write(self.sources.checkpoint, allocations, {})
+
+    def allocate(self, uids: Mapping[str, str] | None = None) -> dict[str, Record]:
+        return self.bookkeeper.allocate(RESOURCE, uids or {ID: UID}, dict)
+
+    def entries(self) -> dict[str, Entry]:
+        return self.sources.ledger.read_all().items
+
+    def settle(self) -> float | None:
+        return self.bookkeeper.settle(self.sources.holdings())[1]
+
+
+@pytest.fixture
+def desk(root: Path) -> Desk:
+    desk = Desk(root)
+    desk.sources.records.write(UID, RECORD)
+    return desk
+
+
+def test_what_is_ready_is_handed_out_and_stands_in_the_ledger(desk: Desk) -> None:
+    assert desk.allocate() == {ID: RECORD}
+    [entry] = desk.entries().values()
+    assert (entry.uid, entry.resource, entry.device_id, entry.at) == (UID, RESOURCE, ID, desk.wall.now)
+
+
+def unplug(desk: Desk) -> None:
+    del desk.sysfs.inodes["devices/a"]
+
+
+def rewrite(**changes: object) -> Callable[[Desk], None]:
+    return lambda desk: desk.sources.records.write(UID, msgspec.structs.replace(RECORD, **changes))
+
+
+def tear(desk: Desk) -> None:
+    (desk.sources.records.path / f"{UID}.json").write_text("{")
+
+
+MEANWHILE: dict[str, tuple[Callable[[Desk], None], Reason]] = {
+    "drained": (rewrite(state=State.DRAINING), Reason.DRAINING),
+    "coming back": (rewrite(state=State.RETURNING), Reason.RETURNING),
+    "being prepared": (rewrite(state=State.PREPARING), Reason.PENDING),
+    "failed": (rewrite(state=State.FAILED), Reason.NOT_READY),
+    "unhealthy": (rewrite(health=Health(healthy=False)), Reason.NOT_READY),
+    "of another boot": (rewrite(boot_id="another"), Reason.NOT_READY),
+    "without a witness": (rewrite(witness=Witness()), Reason.NOT_READY),
+    "under another id": (rewrite(device_id="mlx5_core.sf.9"), Reason.UNKNOWN_DEVICE),
+    "of another resource": (rewrite(resource="subfunction.dev/other"), Reason.UNKNOWN_DEVICE),
+    "deleted": (lambda desk: desk.sources.records.remove(UID), Reason.UNKNOWN_DEVICE),
+    "torn": (tear, Reason.UNKNOWN_DEVICE),
+    "unplugged": (unplug, Reason.NOT_READY),
+    "made anew": (lambda desk: desk.sysfs.inodes.update({"devices/a": 99}), Reason.NOT_READY),
+    "a pod's, as another": (lambda desk: desk.kubelet_writes(p1="uid-z"), Reason.ID_TAKEN),
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_a_device_that_is_no_longer_as_listed_is_refused_and_leaves_no_entry(desk: Desk, what: str) -> None:
+    meanwhile, reason = MEANWHILE[what]
+    meanwhile(desk)
+    with pytest.raises(AllocationRefused) as refusal:
+        desk.allocate()
+    assert refusal.value.refusal is reason
+    assert desk.entries() == {}
+
+
+def test_one_device_that_cannot_be_given_leaves_no_entry_of_the_others(desk: Desk) -> None:
+    other = msgspec.structs.replace(
+        RECORD, uid="uid-b", device_id="mlx5_core.sf.5", state=State.DRAINING, witness=Witness(inodes={"devices/b": 2})
+    )
+    desk.sources.records.write("uid-b", other)
+    with pytest.raises(AllocationRefused):
+        desk.allocate({ID: UID, "mlx5_core.sf.5": "uid-b"})
+    assert desk.entries() == {}
+
+
+def test_a_refusal_leaves_an_older_promise_of_the_device_as_it_was(desk: Desk) -> None:
+    desk.allocate()
+    before = desk.entries()
+    rewrite(state=State.DRAINING)(desk)
+    desk.wall.now += 60
+    with pytest.raises(AllocationRefused):
+        desk.allocate()
+    assert desk.entries() == before
+
+
+def test_an_answer_that_cannot_be_made_or_comes_too_late_leaves_no_entry(desk: Desk) -> None:
+    def unable(_: Mapping[str, Record]) -> None:
+        raise AllocationRefused(Reason.UNSUPPORTED, "two paths")
+
+    with pytest.raises(AllocationRefused, match="two paths"):
+        desk.bookkeeper.allocate(RESOURCE, {ID: UID}, unable)
+    with pytest.raises(AllocationRefused, match="too late"):
+        desk.bookkeeper.allocate(RESOURCE, {ID: UID}, dict, until=desk.clock.now - 1)
+    assert desk.entries() == {}
+
+
+def test_nothing_is_handed_out_when_the_ledger_cannot_be_written(desk: Desk) -> None:
+    desk.sources.ledger.path.write_text("a file where the folder should be")
+    with pytest.raises(FolderError):
+        desk.allocate()
+
+
+def test_an_id_promised_as_another_sub_function_is_refused(desk: Desk) -> None:
+    desk.sources.ledger.write("uid-z", Entry(uid="uid-z", resource=RESOURCE, device_id=ID, at=0.0))
+    with pytest.raises(AllocationRefused) as refusal:
+        desk.allocate()
+    assert refusal.value.refusal is Reason.ID_TAKEN
+    assert desk.entries().keys() == {"uid-z"}
+
+
+HELD = {"pod-1/app"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "before", "holders", "age", "expected"),
+    [
+        (False, (), None, 10_000.0, Fate.KEEP),
+        (True, (), None, 10_000.0, Fate.KEEP),
+        (False, (), HELD, 0.0, Fate.MARK_SEEN),
+        (True, (), HELD, 10_000.0, Fate.KEEP),
+        (True, (), set(), 0.0, Fate.END),
+        (False, (), set(), NEVER_SEEN_SECONDS - 1, Fate.KEEP),
+        (False, (), set(), NEVER_SEEN_SECONDS, Fate.END),
+        (False, ("pod-1/app",), HELD, 10_000.0, Fate.KEEP),
+        (False, ("pod-1/init",), HELD | {"pod-1/init"}, 0.0, Fate.MARK_SEEN),
+    ],
+)
+def test_an_entry_ends_when_it_was_seen_and_left_or_never_came(
+    seen: bool,  # noqa: FBT001 - a column of the table
+    before: tuple[str, ...],
+    holders: set[str] | None,
+    age: float,
+    expected: Fate,
+) -> None:
+    entry = Entry(uid=UID, resource=RESOURCE, device_id=ID, at=0.0, seen_in_checkpoint=seen, before=before)
+    assert fate(entry, holders, age) is expected
+
+
+def test_an_entry_is_ended_by_the_kubelets_checkpoint(desk: Desk) -> None:
+    desk.allocate()
+    desk.kubelet_writes()
+    assert desk.settle() == NEVER_SEEN_SECONDS
+    desk.kubelet_writes(p1=UID)
+    assert desk.settle() is None
+    assert desk.entries()[UID].seen_in_checkpoint
+    desk.sources.checkpoint.write_text("{")
+    desk.settle()
+    assert UID in desk.entries()
+    desk.kubelet_writes()
+    desk.settle()
+    assert desk.entries() == {}
+
+
+def test_an_entry_that_the_kubelet_never_took_up_ends_after_five_minutes(desk: Desk) -> None:
+    desk.allocate()
+    desk.kubelet_writes()
+    desk.clock.now += NEVER_SEEN_SECONDS - 1
+    assert desk.settle() == 1.0
+    desk.clock.now += 1
+    desk.settle()
+    assert desk.entries() == {}
+
+
+def test_a_jump_of_the_clock_on_the_wall_ends_no_entry(desk: Desk) -> None:
+    desk.allocate()
+    desk.kubelet_writes()
+    desk.wall.now += 1e9
+    desk.settle()
+    assert UID in desk.entries()
+
+
+def test_a_plugin_that_was_restarted_gives_an_entry_its_five_minutes_anew(desk: Desk) -> None:
+    desk.allocate()
+    desk.kubelet_writes()
+    desk.clock.now += NEVER_SEEN_SECONDS
+    successor = Bookkeeper(desk.sources, clock=desk.clock, wall=desk.wall)
+    assert successor.settle(desk.sources.holdings())[1] == NEVER_SEEN_SECONDS
+
+
+def test_a_checkpoint_between_two_holders_does_not_end_the_new_ones_entry(desk: Desk) -> None:
+    desk.kubelet_writes(p1=UID)
+    desk.allocate()  # the kubelet has let go of p1 in memory, and its file does not say so yet
+    desk.settle()
+    desk.kubelet_writes()  # written for another reason, before p2 is noted
+    desk.settle()
+    assert UID in desk.entries()
+    desk.kubelet_writes(p2=UID)
+    desk.settle()
+    assert desk.entries()[UID].seen_in_checkpoint
+
+
+def test_draining_first_refuses_and_promising_first_stops_the_teardown(desk: Desk) -> None:
+    rewrite(state=State.DRAINING)(desk)
+    with pytest.raises(AllocationRefused):
+        desk.allocate()
+    assert desk.entries() == {}
+
+    rewrite()(desk)
+    desk.allocate()
+    rewrite(state=State.DRAINING)(desk)
+    assert desk.entries().keys() == {UID}
+
+
+class Race:
+    """Plugin, kubelet and agent over one sub-function, each a sequence of steps that a scheduler mixes."""
+
+    def __init__(self, root: Path) -> None:
+        self.desk = Desk(root)
+        self.desk.sources.records.write(UID, RECORD)
+        self.desk.kubelet_writes()
+        self.memory: dict[str, str] = {}
+        self.running: set[str] = set()
+        self.torn_down = False
+        self.handed_out = 0
+        self.refused = 0
+        self.answering = False
+        self.admitting = False
+
+    def kubelet_writes(self) -> None:
+        self.desk.kubelet_writes(**self.memory)
+
+    def pod(self, name: str) -> Iterator[None]:
+        """Admit a pod, run it, end it: the plugin's two halves, then what the kubelet notes, each on its own."""
+        while self.admitting or self.memory:
+            if self.torn_down:
+                return
+            yield
+        self.admitting = self.answering = True
+        handout = self.desk.bookkeeper.promise(RESOURCE, {ID: UID})
+        yield
+        try:
+            self.desk.bookkeeper.confirm(handout)
+        except AllocationRefused:
+            self.desk.bookkeeper.withdraw(handout)
+            self.refused += 1
+            self.admitting = self.answering = False
+            return
+        assert not self.torn_down, "a device that was torn down has been handed out"
+        self.handed_out += 1
+        self.running.add(name)
+        self.answering = False
+        yield
+        self.memory[name] = UID
+        yield
+        self.kubelet_writes()
+        self.admitting = False
+        yield
+        self.running.remove(name)
+        yield
+        del self.memory[name]
+        yield
+        self.kubelet_writes()
+
+    def settling(self) -> Iterator[None]:
+        """Look, again and again; never within an answer, as both are of one thread."""
+        for _ in range(8):
+            if not self.answering:
+                self.desk.settle()
+            yield
+
+    def other_lists(self) -> Iterator[None]:
+        """Messages of other plugins make the kubelet write its file at any moment."""
+        for _ in range(4):
+            self.kubelet_writes()
+            yield
+
+    def agent(self) -> Iterator[None]:
+        """Write draining, then look at ledger and checkpoint, then tear down if neither names the device."""
+        yield
+        self.desk.sources.records.write(UID, msgspec.structs.replace(RECORD, state=State.DRAINING))
+        for _ in range(10):
+            yield
+            promised = self.desk.sources.ledger.read(UID)
+            yield
+            holdings: tuple[Holding, ...] | None = self.desk.sources.holdings()
+            yield
+            if promised is None and holdings == ():
+                assert not self.running, "a device that a pod runs with has been torn down"
+                self.torn_down = True
+                self.desk.sources.records.remove(UID)
+                self.desk.sysfs.inodes.pop("devices/a", None)
+                return
+
+    def run(self, chance: random.Random) -> None:
+        actors = [self.pod("p1"), self.pod("p2"), self.settling(), self.other_lists(), self.agent()]
+        weights = [chance.random() + 0.05 for _ in actors]
+        while actors:
+            [index] = chance.choices(range(len(actors)), weights)
+            if next(actors[index], self) is self:
+                del actors[index], weights[index]
+
+
+def test_no_order_of_steps_tears_down_what_is_handed_out(root: Path) -> None:
+    handed_out = refused = torn_down = 0
+    for seed in range(1500):
+        race = Race(root)
+        race.run(random.Random(seed))
+        handed_out += race.handed_out
+        refused += race.refused
+        torn_down += race.torn_down
+        for uid in race.desk.entries():
+            race.desk.sources.ledger.remove(uid)
+    # All three happened often, else the schedules would prove nothing.
+    assert min(handed_out, refused, torn_down) > 200, (handed_out, refused, torn_down)

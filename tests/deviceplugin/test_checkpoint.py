@@ -1,0 +1,63 @@
+"""The kubelet's checkpoint, read."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from subfunction.errors import FolderError
+from subfunction.kubelet import checkpoint
+from subfunction.kubelet.checkpoint import Holding
+from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
+
+RESOURCE = "subfunction.dev/mlx5"
+
+
+def text(ids: dict[str, list[str]], answer: bytes | None) -> bytes:
+    entry = {
+        "PodUID": "p1",
+        "ContainerName": "app",
+        "ResourceName": RESOURCE,
+        "DeviceIDs": ids,
+        "AllocResp": None if answer is None else base64.b64encode(answer).decode(),
+    }
+    data = {"PodDeviceEntries": [entry], "RegisteredDevices": {RESOURCE: ["b"]}}
+    return json.dumps({"Data": data, "Checksum": 3}).encode()
+
+
+def promise(uids: str) -> bytes:
+    return ContainerAllocateResponse(envs={"SUBFUNCTION_UID": uids}).SerializeToString()
+
+
+def test_each_device_is_told_with_the_uid_it_was_promised_as() -> None:
+    assert checkpoint.parse(text({"1": ["sf.4"], "0": ["sf.10"]}, promise("uid-10,uid-4"))) == (
+        Holding("p1", "app", RESOURCE, "sf.10", "uid-10"),
+        Holding("p1", "app", RESOURCE, "sf.4", "uid-4"),
+    )
+
+
+def test_a_device_on_two_numa_nodes_is_held_once() -> None:
+    assert len(checkpoint.parse(text({"0": ["sf.4"], "1": ["sf.4"]}, promise("uid-4")))) == 1
+
+
+@pytest.mark.parametrize("answer", [None, b"", b"\xff\xff", promise("uid-4,uid-5"), promise("")])
+def test_a_promise_that_cannot_be_read_is_a_holding_all_the_same(answer: bytes | None) -> None:
+    assert checkpoint.parse(text({"-1": ["sf.4"]}, answer)) == (Holding("p1", "app", RESOURCE, "sf.4", None),)
+
+
+def test_a_kubelet_that_has_admitted_nothing_yet_writes_null() -> None:
+    assert checkpoint.parse(b'{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":1}') == ()
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b"[]", b'{"Data":{"PodDeviceEntries":[{"PodUID":1}]}}'])
+def test_a_torn_file_says_so_and_never_that_nothing_is_held(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / checkpoint.CHECKPOINT
+    path.write_bytes(torn)
+    with pytest.raises(FolderError, match="not the kubelet's checkpoint"):
+        checkpoint.read(path)
+
+
+def test_a_missing_file_says_so_and_never_that_nothing_is_held(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="No such file"):
+        checkpoint.read(tmp_path / checkpoint.CHECKPOINT)

@@ -1,0 +1,184 @@
+"""Which devices are listed, and which of them Healthy: the pure part."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from subfunction.kubelet.checkpoint import Holding
+from subfunction.ledger import Entry
+from subfunction.reasons import Reason
+from subfunction.records import Claim, Health, Record, State, Witness
+from subfunction_deviceplugin.listing import Device, Promises, devices, stale
+
+BOOT = "this-boot"
+RESOURCE = "subfunction.dev/mlx5"
+CLAIM = Claim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01")
+
+
+def record(name: str = "a", device_id: str = "sf.4", **changes: object) -> Record:
+    whole = Record(
+        uid=f"uid-{name}",
+        name=name,
+        boot_id=BOOT,
+        state=State.READY,
+        claim=CLAIM,
+        resource=RESOURCE,
+        device_id=device_id,
+        health=Health(healthy=True),
+        witness=Witness(inodes={"devices/x": 1}),
+    )
+    return msgspec.structs.replace(whole, **changes)
+
+
+def held(device_id: str, uid: str | None, *, resource: str = RESOURCE) -> Holding:
+    return Holding("pod-1", "app", resource, device_id, uid)
+
+
+def entry(device_id: str, uid: str, *, resource: str = RESOURCE) -> Entry:
+    return Entry(uid=uid, resource=resource, device_id=device_id, at=0.0)
+
+
+def listed(
+    *records: Record,
+    mismatches: dict[str, str] | None = None,
+    entries: Sequence[Entry] = (),
+    holdings: Sequence[Holding] = (),
+    resources: Sequence[str] = (RESOURCE,),
+) -> dict[str, tuple[Device, ...]]:
+    return devices(
+        {each.uid: each for each in records},
+        mismatches or {},
+        Promises.of(entries, holdings),
+        boot=BOOT,
+        resources=resources,
+    )
+
+
+def only(lists: dict[str, tuple[Device, ...]]) -> Device:
+    [device] = lists[RESOURCE]
+    return device
+
+
+def reason(device: Device) -> Reason | None:
+    return None if device.fault is None else device.fault.reason
+
+
+def test_a_ready_healthy_witnessed_device_is_healthy() -> None:
+    assert only(listed(record(numa_node=1))) == Device("sf.4", "uid-a", numa_node=1, fault=None)
+
+
+def test_a_resource_without_devices_is_listed_empty() -> None:
+    assert listed(resources=("subfunction.dev/virtio",)) == {"subfunction.dev/virtio": ()}
+
+
+def test_a_device_that_is_not_on_its_bus_yet_is_not_listed() -> None:
+    assert listed(record(device_id="", state=State.PREPARING)) == {RESOURCE: ()}
+
+
+def test_devices_are_sorted_by_id_whatever_order_they_were_read_in() -> None:
+    lists = listed(record("a", "sf.7"), record("b", "sf.4"), record("c", "sf.5"))
+    assert [device.device_id for device in lists[RESOURCE]] == ["sf.4", "sf.5", "sf.7"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"state": State.PREPARING}, Reason.PENDING),
+        ({"state": State.DRAINING}, Reason.DRAINING),
+        ({"state": State.RETURNING}, Reason.RETURNING),
+        ({"state": State.FAILED}, Reason.NOT_READY),
+        ({"health": Health(healthy=False, message="link is down")}, Reason.NOT_READY),
+        ({"boot_id": "another"}, Reason.NOT_READY),
+        ({"witness": Witness()}, Reason.NOT_READY),
+    ],
+)
+def test_a_device_that_may_not_be_handed_out_is_listed_unhealthy(changes: dict[str, object], expected: Reason) -> None:
+    assert reason(only(listed(record(**changes)))) is expected
+
+
+def test_the_agents_own_words_say_why_a_device_is_unhealthy() -> None:
+    fault = only(listed(record(health=Health(healthy=False, message="link is down")))).fault
+    assert fault is not None
+    assert "link is down" in fault.message
+
+
+def test_a_device_whose_witness_does_not_hold_is_unhealthy() -> None:
+    device = only(listed(record(), mismatches={"uid-a": "devices/x is gone"}))
+    assert reason(device) is Reason.NOT_READY
+
+
+def test_a_held_device_is_never_dropped_even_if_its_record_is_gone() -> None:
+    for lists in (listed(entries=[entry("sf.4", "uid-a")]), listed(holdings=[held("sf.4", "uid-a")])):
+        assert (only(lists).device_id, reason(only(lists))) == ("sf.4", Reason.UNKNOWN_DEVICE)
+
+
+def test_what_other_plugins_gave_out_is_not_listed_as_ours() -> None:
+    assert listed(holdings=[held("gpu-1", None, resource="nvidia.com/gpu")]) == {RESOURCE: ()}
+
+
+def test_a_device_held_by_its_own_promise_stays_healthy() -> None:
+    assert reason(only(listed(record(), entries=[entry("sf.4", "uid-a")], holdings=[held("sf.4", "uid-a")]))) is None
+
+
+@pytest.mark.parametrize("promised", ["uid-z", None])
+def test_an_id_that_a_pod_holds_as_another_sub_function_is_taken(promised: str | None) -> None:
+    assert reason(only(listed(record(), holdings=[held("sf.4", promised)]))) is Reason.ID_TAKEN
+
+
+def test_an_id_that_a_pod_holds_under_another_plugins_resource_is_taken() -> None:
+    assert reason(only(listed(record(), holdings=[held("sf.4", None, resource="nvidia.com/sf")]))) is Reason.ID_TAKEN
+
+
+def test_a_sub_function_that_a_pod_holds_under_its_former_id_is_taken() -> None:
+    former, now = listed(record(device_id="sf.7"), entries=[entry("sf.4", "uid-a")])[RESOURCE]
+    assert (former.device_id, reason(former)) == ("sf.4", Reason.UNKNOWN_DEVICE)
+    assert (now.device_id, reason(now)) == ("sf.7", Reason.ID_TAKEN)
+
+
+def test_two_records_that_claim_one_id_leave_it_unhealthy() -> None:
+    assert reason(only(listed(record("a"), record("b")))) is Reason.ID_TAKEN
+
+
+def test_a_record_of_another_boot_gives_way_to_this_boots() -> None:
+    device = only(listed(record("a", boot_id="another"), record("b")))
+    assert (device.uid, device.fault) == ("uid-b", None)
+
+
+def test_a_container_starts_with_the_device_it_was_promised_even_while_that_is_drained() -> None:
+    promises = Promises.of([entry("sf.4", "uid-a")], [])
+    assert stale("sf.4", record(state=State.DRAINING), None, promises, boot=BOOT) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "mismatch", "entries", "holdings"),
+    [
+        (None, None, [entry("sf.4", "uid-a")], []),
+        (record(), None, [], []),
+        (record(), None, [entry("sf.4", "uid-z")], []),
+        (record(), None, [], [held("sf.4", "uid-z")]),
+        (record(), None, [], [held("sf.4", None)]),
+        (record(), None, [entry("sf.4", "uid-a")], [held("sf.4", "uid-z")]),
+        (record(), "devices/x is gone", [entry("sf.4", "uid-a")], []),
+        (record(boot_id="another"), None, [entry("sf.4", "uid-a")], []),
+        (record(witness=Witness()), None, [entry("sf.4", "uid-a")], []),
+    ],
+    ids=[
+        "record gone",
+        "nothing promised",
+        "promised as another",
+        "checkpoint has another",
+        "promise unreadable",
+        "the two disagree",
+        "witness broken",
+        "not verified since the boot",
+        "no witness",
+    ],
+)
+def test_a_container_does_not_start_on_a_device_that_is_not_its_own(
+    found: Record | None, mismatch: str | None, entries: list[Entry], holdings: list[Holding]
+) -> None:
+    fault = stale("sf.4", found, mismatch, Promises.of(entries, holdings), boot=BOOT)
+    assert fault is not None
+    assert fault.reason is Reason.STALE_ALLOCATION
+    assert fault.hint

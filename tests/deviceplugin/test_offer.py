@@ -1,0 +1,4 @@
+from .conftest import Node
+
+async def test_x(node: Node) -> None:
+    assert isinstance(node, Node)

@@ -1,0 +1,122 @@
+"""What the server says of itself, who may ask, and the seam for counts and faults."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+
+from subfunction_simulator.apiserver import AddressInUseError, ApiServer
+from subfunction_simulator.apiserver.catalogue import UnusableCrdError
+from subfunction_simulator.apiserver.client import Answer, Client
+
+GROUP = "/apis/subfunction.dev/v1alpha1"
+ALL = f"{GROUP}/subfunctions"
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+Make = Callable[..., Awaitable[Answer]]
+
+
+async def test_old_and_new_clients_discover_the_same(api: Client) -> None:
+    old = {
+        (entry["name"], entry["kind"], entry["namespaced"], tuple(entry["verbs"]))
+        for root in ("/api/v1", GROUP, "/apis/coordination.k8s.io/v1", "/apis/apiextensions.k8s.io/v1")
+        for entry in (await api("GET", root)).body["resources"]
+    }
+    new = set()
+    for root in ("/api", "/apis"):
+        answer = await api("GET", root, accept=AGGREGATED)
+        assert answer.headers["Content-Type"] == AGGREGATED.split(",")[0]
+        for version in (version for group in answer.body["items"] for version in group["versions"]):
+            for entry in version["resources"]:
+                kind, namespaced = entry["responseKind"]["kind"], entry["scope"] == "Namespaced"
+                new.add((entry["resource"], kind, namespaced, tuple(entry["verbs"])))
+                for below in entry.get("subresources", ()):
+                    name = f"{entry['resource']}/{below['subresource']}"
+                    new.add((name, kind, namespaced, tuple(below["verbs"])))
+    assert old == new
+    assert ("subfunctions/status", "SubFunction", False, ("get", "patch", "update")) in new
+
+
+async def test_groups_name_their_versions(api: Client) -> None:
+    assert (await api("GET", "/api")).body["versions"] == ["v1"]
+    groups = {group["name"]: group for group in (await api("GET", "/apis")).body["groups"]}
+    assert groups["subfunction.dev"]["preferredVersion"]["groupVersion"] == "subfunction.dev/v1alpha1"
+    assert (await api("GET", "/apis/subfunction.dev")).body["versions"][0]["version"] == "v1alpha1"
+
+
+async def test_the_crd_is_an_object_too(api: Client) -> None:
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    crd = (await api("GET", f"{crds}/subfunctions.subfunction.dev")).body
+    assert crd["status"]["conditions"][0]["type"] == "Established"
+    assert (await api("DELETE", f"{crds}/subfunctions.subfunction.dev")).code == 405
+
+
+@pytest.mark.parametrize("path", ["/", "/apis/x", "/apis/subfunction.dev/v1", f"{ALL}/a/b", f"{ALL}/a/status/c", "/x"])
+async def test_what_is_not_served_is_not_found(api: Client, path: str) -> None:
+    answer = await api("GET", path)
+    assert (answer.code, answer.body["kind"]) == (404, "Status")
+
+
+async def test_openapi_describes_every_field_and_offers_field_validation(api: Client) -> None:
+    index = (await api("GET", "/openapi/v3")).body["paths"]
+    assert set(index) >= {"api/v1", "apis/subfunction.dev/v1alpha1"}
+    document = (await api("GET", index["apis/subfunction.dev/v1alpha1"]["serverRelativeURL"])).body
+    schema = document["components"]["schemas"]["dev.subfunction.v1alpha1.SubFunction"]
+    assert schema["properties"]["spec"]["properties"]["mtu"]["description"].startswith("The link MTU")
+    patch = document["paths"][f"{ALL}/{{name}}"]["patch"]
+    assert "fieldValidation" in {parameter["name"] for parameter in patch["parameters"]}
+
+
+async def test_a_token_is_asked_of_everybody_where_one_is_set() -> None:
+    async with ApiServer(token="s3cret") as server, aiohttp.ClientSession() as session:  # noqa: S106
+        assert (await Client(session, server.url)("GET", ALL)).code == 401
+        assert (await Client(session, server.url, "wrong")("GET", ALL)).code == 401
+        assert (await Client(session, server.url, "s3cret")("GET", ALL)).code == 200
+        config = yaml.safe_load(server.kubeconfig())
+        assert config["users"][0]["user"] == {"token": "s3cret"}
+        assert config["clusters"][0]["cluster"]["server"] == server.url
+
+
+async def test_requests_are_counted_and_remembered(api: Client, api_server: ApiServer, make: Make) -> None:
+    await make("blue")
+    await api.merge(f"{ALL}/blue/status", {"status": {"phase": "Ready"}})
+    await api("GET", ALL, fieldSelector="spec.nodeName=n1")
+    counts = api_server.traffic.counts
+    assert counts["create", "subfunctions", ""] == 1
+    assert counts["patch", "subfunctions", "status"] == 1
+    asked = api_server.traffic.requests[-1]
+    assert (asked.verb, asked.query) == ("list", {"fieldSelector": "spec.nodeName=n1"})
+
+
+async def test_the_next_requests_can_be_failed(api: Client, api_server: ApiServer, make: Make) -> None:
+    await make("blue")
+    api_server.traffic.answer_next(2, 429, verb="list", resource="subfunctions", retry_after=3)
+    assert (await api("GET", f"{ALL}/blue")).code == 200
+    refused = await api("GET", ALL)
+    assert (refused.code, refused.body["reason"], refused.headers["Retry-After"]) == (429, "TooManyRequests", "3")
+    assert [(await api("GET", ALL)).code for _ in range(2)] == [429, 200]
+    api_server.traffic.answer_next(9, 500)
+    assert (await api("GET", "/version")).code == 500
+    api_server.traffic.heal()
+    assert (await api("GET", "/version")).body["minor"] == "36"
+
+
+async def test_a_taken_port_is_said_to_be_taken(api_server: ApiServer) -> None:
+    with pytest.raises(AddressInUseError, match=f"port {api_server.port} of 127.0.0.1 is in use"):
+        await ApiServer(port=api_server.port).start()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: Pod", "is a Pod"),
+        ("{kind: CustomResourceDefinition}", "spec"),
+        ("a: [", "a.yaml"),
+        ("", "no CustomResourceDefinition"),
+    ],
+)
+def test_a_folder_without_a_usable_crd_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UnusableCrdError, match=said):
+        ApiServer(crds=tmp_path)

@@ -1,0 +1,150 @@
+"""Watches: what is announced, to whom, and how they end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import pytest
+
+from subfunction_simulator.apiserver import ApiServer
+from subfunction_simulator.apiserver.client import Answer, Client
+
+ALL = "/apis/subfunction.dev/v1alpha1/subfunctions"
+Make = Callable[..., Awaitable[Answer]]
+
+
+async def test_a_watch_tells_what_is_there_and_then_what_happens(api: Client, make: Make) -> None:
+    await make("blue")
+    async with api.watch(ALL) as events:
+        assert await events.next() == ("ADDED", (await api("GET", f"{ALL}/blue")).body)
+        await make("red")
+        await api.merge(f"{ALL}/blue", {"spec": {"mtu": 9000}})
+        await api("DELETE", f"{ALL}/red")
+        assert await events.take(3) == [("ADDED", "red"), ("MODIFIED", "blue"), ("DELETED", "red")]
+
+
+async def test_a_watch_from_a_revision_tells_only_what_came_after(api: Client, make: Make) -> None:
+    made = await make("blue")
+    await make("red")
+    async with api.watch(ALL, resourceVersion=made.metadata["resourceVersion"]) as events:
+        assert await events.take(1) == [("ADDED", "red")]
+
+
+async def test_an_object_that_leaves_a_selection_is_deleted_and_one_that_enters_it_added(
+    api: Client, make: Make
+) -> None:
+    async with api.watch(ALL, fieldSelector="status.phase=Ready") as events:
+        await make("blue")
+        await api.merge(f"{ALL}/blue/status", {"status": {"phase": "Ready"}})
+        await api.merge(f"{ALL}/blue/status", {"status": {"phase": "Ready", "number": 7}})
+        left = await api.merge(f"{ALL}/blue/status", {"status": {"phase": "Draining"}})
+        assert await events.take(2) == [("ADDED", "blue"), ("MODIFIED", "blue")]
+        kind, last = await events.next()
+        assert (kind, last["status"]["phase"]) == ("DELETED", "Ready")
+        assert last["metadata"]["resourceVersion"] == left.metadata["resourceVersion"]
+
+
+async def test_a_node_hears_of_its_own_objects_only(api: Client, make: Make) -> None:
+    async with api.watch(ALL, fieldSelector="spec.nodeName=n2") as events:
+        await make("foreign", nodeName="n1")
+        await make("own", nodeName="n2")
+        assert await events.take(1) == [("ADDED", "own")]
+
+
+async def test_bookmarks_come_to_those_who_want_them(api: Client, make: Make) -> None:
+    made = await make("blue")
+    async with api.watch(ALL, allowWatchBookmarks="true", resourceVersion=made.metadata["resourceVersion"]) as events:
+        await api("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
+        revision = int(made.metadata["resourceVersion"]) + 1
+        kind, bookmark = await events.next()
+        while int(bookmark["metadata"]["resourceVersion"]) < revision:
+            kind, bookmark = await events.next()
+        assert (kind, bookmark["kind"], "spec" in bookmark) == ("BOOKMARK", "SubFunction", False)
+
+
+async def test_the_end_of_what_is_there_is_announced_on_request(api: Client, make: Make) -> None:
+    await make("blue")
+    query = {"sendInitialEvents": "true", "allowWatchBookmarks": "true", "resourceVersionMatch": "NotOlderThan"}
+    async with api.watch(ALL, **query) as events:
+        assert await events.take(1) == [("ADDED", "blue")]
+        kind, bookmark = await events.next()
+        assert (kind, bookmark["metadata"]["annotations"]) == ("BOOKMARK", {"k8s.io/initial-events-end": "true"})
+
+
+async def test_a_watch_ends_by_itself_at_its_time(api: Client) -> None:
+    async with api.watch(ALL, timeoutSeconds="0") as events:
+        with pytest.raises(EOFError):
+            await events.next()
+    refused = await api("GET", ALL, watch="true", timeoutSeconds="600.0")
+    assert (refused.code, "ParseInt" in refused.message) == (400, True)
+
+
+async def test_a_revision_that_is_forgotten_is_told_so(api: Client, api_server: ApiServer, make: Make) -> None:
+    old = await make("blue")
+    await make("red")
+    api_server.forget_history()
+    async with api.watch(ALL, resourceVersion=old.metadata["resourceVersion"]) as events:
+        kind, status = await events.next()
+        assert (kind, status["code"], status["reason"]) == ("ERROR", 410, "Expired")
+        with pytest.raises(EOFError):
+            await events.next()
+
+
+async def test_watches_can_be_cut_failed_and_stalled(api: Client, api_server: ApiServer, make: Make) -> None:
+    async with api.watch(ALL) as events:
+        api_server.traffic.drop_watches("nodes")
+        await make("blue")
+        assert await events.take(1) == [("ADDED", "blue")]
+        api_server.traffic.drop_watches()
+        with pytest.raises(aiohttp.ClientError):
+            await events.next()
+    async with api.watch(ALL) as events:
+        assert await events.take(1) == [("ADDED", "blue")]
+        api_server.traffic.fail_watches(410)
+        kind, status = await events.next()
+        assert (kind, status["code"]) == ("ERROR", 410)
+    async with api.watch(ALL, allowWatchBookmarks="true", timeoutSeconds="0") as events:
+        assert await events.take(1) == [("ADDED", "blue")]
+    async with api.watch(ALL, allowWatchBookmarks="true") as events:
+        assert await events.take(1) == [("ADDED", "blue")]
+        api_server.traffic.stall_watches()
+        await make("red")
+        kind = "BOOKMARK"
+        with pytest.raises(TimeoutError):
+            while kind == "BOOKMARK":
+                kind, _ = await events.next(0.2)
+        assert kind == "BOOKMARK"
+        api_server.traffic.heal()
+        while kind == "BOOKMARK":
+            kind, last = await events.next()
+        assert (kind, last["metadata"]["name"]) == ("ADDED", "red")
+
+
+async def test_a_watcher_that_does_not_read_holds_up_nobody(api: Client, make: Make) -> None:
+    await make("blue")
+    async with api.watch(ALL), api.watch(ALL, fieldSelector="metadata.name=red") as events:
+        ballast = "x" * 200_000
+        async with asyncio.timeout(5):
+            for number in range(100):
+                await api.merge(f"{ALL}/blue", {"metadata": {"annotations": {"ballast": f"{number}{ballast}"}}})
+            await make("red")
+        assert await events.take(1) == [("ADDED", "red")]
+
+
+async def test_a_watch_whose_client_left_is_forgotten(api: Client, api_server: ApiServer) -> None:
+    async with api.watch(ALL):
+        assert len(api_server.traffic.streams) == 1
+    async with asyncio.timeout(5):
+        while api_server.traffic.streams:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_watch_in_table_form_is_a_table_an_event(api_server: ApiServer, make: Make) -> None:
+    await make("blue")
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+    async with (
+        aiohttp.ClientSession(headers=accept) as session,
+        Client(session, api_server.url).watch(ALL) as events,
+    ):
+        kind, table = await events.next()
+        assert (kind, table["kind"], table["rows"][0]["cells"][0]) == ("ADDED", "Table", "blue")
