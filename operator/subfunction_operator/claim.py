@@ -39,7 +39,7 @@ def claimed(desired: Desired, wanted: SubFunction, seen: Observation, parent: Pa
 
 def recreated(record: Record) -> Decision:
     """Make the port again that somebody deleted, or that a reset of the parent took along: with the same number."""
-    return Steps((*unready(record), _create(record.claim)))
+    return Steps((*lapsed(record), _create(record.claim)))
 
 
 def claimable(port: Port, desired: Desired) -> bool:
@@ -76,7 +76,6 @@ def stored(
         generation=old.generation + 1 if old else 1,
         claim=claim,
         resource=wanted.spec.resource,
-        device_id=old.device_id if old else "",
     )
     return (StoreRecord(record),)
 
@@ -87,6 +86,26 @@ def unready(record: Record) -> tuple[Step, ...]:
         return ()
     health = Health(reason=Reason.NOT_READY, message="the agent is working on it")
     return (StoreRecord(record.moved(State.PREPARING, health)),)
+
+
+def lapsed(record: Record) -> tuple[Step, ...]:
+    """Give the step that takes back what was offered, since the device itself is no more; none where nothing is."""
+    if record.state is State.PREPARING and not record.device_id:
+        return ()
+    return (
+        StoreRecord(
+            Record(
+                uid=record.uid,
+                name=record.name,
+                boot_id=record.boot_id,
+                state=State.PREPARING,
+                generation=record.generation + (record.state is not State.PREPARING),
+                claim=record.claim,
+                resource=record.resource,
+                health=Health(reason=Reason.NOT_READY, message="its device went away and is being made again"),
+            )
+        ),
+    )
 
 
 def _lowest(parent: Parent, policy: Policy) -> int:

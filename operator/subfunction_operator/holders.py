@@ -1,19 +1,22 @@
-"""Who holds a device: the plugin's ledger, the kubelet's checkpoint and its PodResources, read in this order.
+"""Who holds a device: the plugin's ledger, the kubelet's PodResources and its checkpoint, read in this order.
 
 The device counts as held while any of them names it, and also while one cannot be read: a device that a pod has is
 never taken away because a file was torn or the kubelet was down.
 """
 
 import dataclasses
+import threading
+import time
 from pathlib import Path
 
 import grpc
 
 from subfunction.api import AllocatedTo
-from subfunction.errors import FolderError
+from subfunction.errors import FolderError, SubFunctionError
 from subfunction.folder import Folder
 from subfunction.kubelet import checkpoint
-from subfunction.kubelet.podresources_pb2 import ListPodResourcesRequest
+from subfunction.kubelet.checkpoint import Holding
+from subfunction.kubelet.podresources_pb2 import ListPodResourcesRequest, ListPodResourcesResponse
 from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
 from subfunction.ledger import Entry
 from subfunction.records import Record, State
@@ -27,11 +30,59 @@ _LARGEST_ANSWER = 16 << 20  # gRPC's default of 4 MiB is less than a node with m
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class _Account:
+    """The kubelet's account of who has what; `asked_at` is before the first of the two readings."""
+
+    asked_at: float
+    pods: ListPodResourcesResponse
+    holdings: tuple[Holding, ...]
+
+
+class Kubelet:
+    """The kubelet as one asks it; those who ask together share one answer, as it refuses more than 100 a second."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._turn = threading.Lock()
+        self._last: _Account | None = None
+
+    def account(self) -> _Account:
+        """Get an account that is not older than this call.
+
+        Raises:
+            SubFunctionError: one of the two readings failed, and so nothing can be told.
+        """
+        now = time.monotonic()
+        # Held over one request with a deadline and one local file, never longer.
+        with self._turn:
+            if self._last is None or self._last.asked_at < now:
+                asked_at = time.monotonic()
+                # In this order: List makes the kubelet forget pods that have ended, and the file lags behind that.
+                self._last = _Account(asked_at, self._pods(), self._holdings())
+            return self._last
+
+    def _pods(self) -> ListPodResourcesResponse:
+        socket = self._root / POD_RESOURCES
+        options = (("grpc.max_receive_message_length", _LARGEST_ANSWER), ("grpc.default_authority", "localhost"))
+        try:
+            with grpc.insecure_channel(f"unix:{socket}", options=options) as channel:
+                return PodResourcesListerStub(channel).List(ListPodResourcesRequest(), timeout=_DEADLINE)
+        except grpc.RpcError as error:
+            raise SubFunctionError(f"the kubelet does not answer at {socket}") from error
+
+    def _holdings(self) -> tuple[Holding, ...]:
+        folder = self._root / DEVICE_PLUGINS
+        path = folder / checkpoint.CHECKPOINT
+        # A kubelet that no plugin has ever registered with has no checkpoint; a folder that is missing tells nothing.
+        return () if folder.is_dir() and not path.exists() else checkpoint.read(path)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Holders:
-    """The three places, for one kubelet; `kubelet` is its root folder."""
+    """The ledger and the kubelet of one node."""
 
     ledger: Folder[Entry]
-    kubelet: Path
+    kubelet: Kubelet
 
     def usage(self, record: Record | None) -> Usage:
         """Say who holds a record's device.
@@ -45,39 +96,35 @@ class Holders:
         if entry is None and record.state is State.READY:
             return Usage()
         try:
-            pod = self._pod(record)
-            promised = self._promised(record)
-        except (FolderError, grpc.RpcError) as error:
-            words = error.details() if isinstance(error, grpc.Call) else str(error)
-            return Usage(held=True, why=f"whether a pod holds {record.device_id} cannot be told: {words}")
+            account = self.kubelet.account()
+        except (FolderError, SubFunctionError) as error:
+            return Usage(held=True, why=f"whether a pod holds {record.device_id} cannot be told: {error}")
+        pod = _pod(account, record)
         if pod is not None:
             return Usage(held=True, why=f"pod {pod.namespace}/{pod.name} holds {record.device_id}", by=pod)
+        promised = _promised(account, record)
         if promised is not None:
-            return Usage(held=True, why=f"the kubelet's checkpoint gives {record.device_id} to pod {promised}")
+            return Usage(
+                held=True, why=f"the kubelet's checkpoint gives {record.device_id} to the pod of uid {promised}"
+            )
         if entry is not None:
             return Usage(held=True, why=f"the device plugin has handed {record.device_id} out")
         return Usage()
 
-    def _pod(self, record: Record) -> AllocatedTo | None:
-        """Ask PodResources; the answer leaves out init containers, which the checkpoint knows."""
-        options = (("grpc.max_receive_message_length", _LARGEST_ANSWER), ("grpc.default_authority", "localhost"))
-        with grpc.insecure_channel(f"unix:{self.kubelet / POD_RESOURCES}", options=options) as channel:
-            answer = PodResourcesListerStub(channel).List(ListPodResourcesRequest(), timeout=_DEADLINE)
-        for pod in answer.pod_resources:
-            for container in pod.containers:
-                for devices in container.devices:
-                    if devices.resource_name == record.resource and record.device_id in devices.device_ids:
-                        return AllocatedTo(namespace=pod.namespace, name=pod.name, container=container.name)
-        return None
 
-    def _promised(self, record: Record) -> str | None:
-        folder = self.kubelet / DEVICE_PLUGINS
-        path = folder / checkpoint.CHECKPOINT
-        # A kubelet that no plugin has ever registered with has no checkpoint; a folder that is missing tells nothing.
-        if folder.is_dir() and not path.exists():
-            return None
-        for holding in checkpoint.read(path):
-            same = holding.resource == record.resource and holding.device_id == record.device_id
-            if holding.uid == record.uid or (holding.uid is None and same):
-                return holding.pod_uid
-        return None
+def _pod(account: _Account, record: Record) -> AllocatedTo | None:
+    """Look into PodResources; it leaves out init containers, which the checkpoint knows."""
+    for pod in account.pods.pod_resources:
+        for container in pod.containers:
+            for devices in container.devices:
+                if devices.resource_name == record.resource and record.device_id in devices.device_ids:
+                    return AllocatedTo(namespace=pod.namespace, name=pod.name, container=container.name)
+    return None
+
+
+def _promised(account: _Account, record: Record) -> str | None:
+    for holding in account.holdings:
+        same = holding.resource == record.resource and holding.device_id == record.device_id
+        if holding.uid == record.uid or (holding.uid is None and same):
+            return holding.pod_uid
+    return None

@@ -21,6 +21,14 @@ class Policy:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Memory:
+    """What one run remembers of itself: whether it has reloaded the function, and whether it gave a device back."""
+
+    reloaded: bool = False
+    gave_back: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Desired:
     """What is asked for: an object, or a record whose object is gone and which therefore goes too.
 
@@ -76,10 +84,12 @@ class Usage:
 class Observation:
     """One look at a sub-function; None is what is not there.
 
-    `away` is true while the function's netdev is in another network namespace.
+    `handle` is the parent that was looked for; `away` is true while the function's netdev is in another network
+    namespace.
     """
 
     boot_id: str
+    handle: str = ""
     parent: Parent | None = None
     record: Record | None = None
     port: Port | None = None

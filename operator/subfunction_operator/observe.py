@@ -51,6 +51,7 @@ class Observer:
         auxiliary = self._auxiliary(port)
         seen = Observation(
             boot_id=self.boot_id,
+            handle=str(handle),
             parent=parent,
             record=record,
             port=port,

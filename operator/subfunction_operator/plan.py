@@ -14,12 +14,14 @@ from subfunction.api import SubFunction
 from subfunction.errors import ParentNotFound, UnsupportedField
 from subfunction_operator import claim, removal, shape
 from subfunction_operator.flavours import KINDS, Kind
-from subfunction_operator.observation import Desired, Observation, Parent, Policy
+from subfunction_operator.observation import Desired, Memory, Observation, Parent, Policy
 from subfunction_operator.step import Decision
 
+_FRESH = Memory()
 
-def plan(desired: Desired, seen: Observation, policy: Policy, *, reloaded: bool = False) -> Decision:
-    """Give the next steps; `reloaded` says that this run has reloaded the function already.
+
+def plan(desired: Desired, seen: Observation, policy: Policy, memory: Memory = _FRESH) -> Decision:
+    """Give the next steps; `memory` is of this run alone.
 
     Raises:
         SubFunctionError: what is asked for cannot be had as things stand; nothing half-made is left to mend.
@@ -34,8 +36,8 @@ def plan(desired: Desired, seen: Observation, policy: Policy, *, reloaded: bool 
         return claim.claimed(desired, wanted, seen, parent, policy)
     if seen.port is None:
         return claim.recreated(record)
-    case = shape.Case(desired, wanted, seen, kind, record, seen.port)
-    return shape.shaped(case, policy, reloaded=reloaded)
+    case = shape.Case(desired, wanted, seen, kind, record, seen.port, memory)
+    return shape.shaped(case, policy)
 
 
 def _kind(wanted: SubFunction) -> Kind:
@@ -69,7 +71,7 @@ def _not_yet(wanted: SubFunction) -> list[tuple[str, bool]]:
 def _parent(wanted: SubFunction, kind: Kind, seen: Observation) -> Parent:
     parent = seen.parent
     if parent is None:
-        raise ParentNotFound("the parent is not on this node", hint="See `devlink dev show` there.")
+        raise ParentNotFound(f"the parent {seen.handle} is not on this node", hint="See `devlink dev show` there.")
     driver = parent.function.driver
     if driver not in kind.drivers:
         raise ParentNotFound(

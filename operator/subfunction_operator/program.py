@@ -23,7 +23,7 @@ from subfunction_operator.agent import Agent
 from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.credentials import Credentials
 from subfunction_operator.execute import Executor, LoggedSteps, Seam
-from subfunction_operator.holders import Holders
+from subfunction_operator.holders import Holders, Kubelet
 from subfunction_operator.node import Node
 from subfunction_operator.observation import Policy
 from subfunction_operator.observe import Observer
@@ -65,7 +65,7 @@ def _agent(settings: Settings, server: ApiServer, seam: Seam | None) -> Agent:
     sysfs = SysfsTree(settings.sysfs)
     folder, handed_out = records(settings.records), ledger(settings.ledger)
     reconciler = Reconciler(
-        Observer(sysfs, folder, Holders(handed_out, settings.kubelet), boot_id(settings.boot_id)),
+        Observer(sysfs, folder, Holders(handed_out, Kubelet(settings.kubelet)), boot_id(settings.boot_id)),
         Executor(sysfs, folder, seam or LoggedSteps()),
         Policy(range(settings.first_number, settings.last_number + 1), str(settings.devices)),
     )

@@ -15,11 +15,11 @@ from subfunction.kernel.address import Handle
 from subfunction.kernel.devlink import Devlink
 from subfunction.records import Health, State
 from subfunction_operator.execute import Executor
-from subfunction_operator.observation import Desired, Observation, Policy
+from subfunction_operator.observation import Desired, Memory, Observation, Policy
 from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.plan import plan
-from subfunction_operator.step import CreatePort, Reload, Step, Steps, StoreRecord
+from subfunction_operator.step import CreatePort, GiveBack, Reload, Step, Steps, StoreRecord
 
 _LOG = logging.getLogger("subfunction.reconcile")
 
@@ -70,12 +70,12 @@ class _Run:
     reserved: frozenset[int]
     seen: Observation | None = None
     index: int | None = None
-    reloaded: bool = False
+    memory: Memory = dataclasses.field(default_factory=Memory)
 
     def until_it_rests(self) -> Outcome:
         for _ in range(_ROUNDS):
             self.seen = self.node.observer.look(self.devlink, self.desired, self.parent, self.reserved, self.index)
-            decision = plan(self.desired, self.seen, self.node.policy, reloaded=self.reloaded)
+            decision = plan(self.desired, self.seen, self.node.policy, self.memory)
             if not isinstance(decision, Steps):
                 return Outcome(self.seen, decision)
             for step in decision.steps:
@@ -91,4 +91,6 @@ class _Run:
         if isinstance(step, CreatePort):
             self.index = index
         elif isinstance(step, Reload):
-            self.reloaded = True
+            self.memory = dataclasses.replace(self.memory, reloaded=True)
+        elif isinstance(step, GiveBack):
+            self.memory = dataclasses.replace(self.memory, gave_back=True)

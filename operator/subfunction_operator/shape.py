@@ -9,13 +9,14 @@ from subfunction.errors import SubFunctionsUnsupported
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State
-from subfunction_operator.claim import unready
+from subfunction_operator.claim import lapsed, unready
 from subfunction_operator.flavours import Kind
-from subfunction_operator.observation import Desired, Observation, Policy
+from subfunction_operator.observation import Desired, Memory, Observation, Policy
 from subfunction_operator.step import (
     Activate,
     Deactivate,
     Decision,
+    GiveBack,
     Reload,
     Rest,
     SetFunction,
@@ -38,6 +39,7 @@ class Case:
     kind: Kind
     record: Record
     port: Port
+    memory: Memory
 
     @property
     def held(self) -> bool:
@@ -45,7 +47,7 @@ class Case:
         return self.seen.usage.held or self.seen.away
 
 
-def shaped(case: Case, policy: Policy, *, reloaded: bool) -> Decision:
+def shaped(case: Case, policy: Policy) -> Decision:
     """Go on from a port to a record that says `ready`."""
     seen, port, record = case.seen, case.port, case.record
     function = port.function
@@ -55,18 +57,18 @@ def shaped(case: Case, policy: Policy, *, reloaded: bool) -> Decision:
     if not function.active:
         if function.attached:
             return Wait(Reason.STILL_ATTACHED, "its driver has not let go since it was deactivated", kernel=True)
-        return Steps((*unready(record), *_set(port, settings), Activate(port.handle, port.index)))
+        return Steps((*lapsed(record), *_set(port, settings), Activate(port.handle, port.index)))
     if not settings.empty:
         return _interrupted(case, "MAC and capabilities", Deactivate(port.handle, port.index))
     auxiliary = seen.auxiliary
     if not function.attached or auxiliary is None or auxiliary.driver is None:
-        leave = unready(record)
+        leave = lapsed(record)
         return Steps(leave) if leave else Wait(Reason.ATTACHING, _attaching(seen), kernel=True)
     wrong = {
         name: value for name, value in case.kind.parameters(case.wanted.spec).items() if _differs(seen, name, value)
     }
     missing = case.kind.missing(case.wanted.spec, seen)
-    if wrong or (missing and not reloaded):
+    if wrong or (missing and not case.memory.reloaded):
         changes = [SetParameter(auxiliary.handle, name, value) for name, value in wrong.items()]
         return _interrupted(case, "its class devices", *changes, Reload(auxiliary.handle))
     if missing:
@@ -110,9 +112,12 @@ def _interrupted(case: Case, what: str, *change: Step) -> Decision:
     if case.held:
         if case.record.state is State.PREPARING and case.record.device_id and not case.seen.away:
             # It was: it keeps what it was promised, and the change waits.
-            return Steps((StoreRecord(case.record.moved(State.READY, Health(healthy=True))),))
+            return Steps((GiveBack(case.record.moved(State.READY, Health(healthy=True))),))
         why = case.seen.usage.why or "its netdev is in the namespace of a pod"
         return Rest(pending=f"{what} can change when no pod has the device; {why}")
+    if case.memory.gave_back:
+        # Only out of the offer could it be seen that a pod has it: not again in this run.
+        return Rest(pending=f"{what} can change when no pod has the device")
     return Steps(unready(case.record) or change)
 
 

@@ -7,6 +7,7 @@ status that says nothing new is equal to the one before and is not written.
 import dataclasses
 
 from subfunction.api import Condition, ConditionType, Device, Phase, Status, SubFunction
+from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
 from subfunction.records import Record, State
 from subfunction_operator.flavours import KINDS
@@ -43,28 +44,27 @@ def status(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
     seen = outcome.seen or _EMPTY
     record = seen.record
     old = wanted.status
-    made = seen.port is not None
-    shown = made or old.number is not None
+    # A port that stands where ours should may be somebody else's, and is not shown as ours.
+    port = seen.port if record is not None and record.claim.port_index is not None else None
+    shown = port is not None or old.number is not None
     return Status(
         observed_generation=wanted.metadata.generation,
         phase=_phase(wanted, outcome),
-        conditions=tuple(_dated(finding, wanted, now) for finding in _findings(wanted, outcome, seen)),
+        conditions=tuple(_dated(finding, wanted, now) for finding in _findings(wanted, outcome, seen, port)),
         # Chosen once and kept, but told only once it is true: what was never made may still be given up.
         parent=record.claim.parent if record and shown else old.parent,
         number=record.claim.number if record and shown else old.number,
-        port=seen.port.index if seen.port else None,
-        mac_address=str(seen.port.function.mac)
-        if seen.port and seen.port.function and seen.port.function.mac
-        else None,
+        port=port.index if port else None,
+        mac_address=_mac(port),
         device=_device(wanted, seen, record),
-        representor=seen.representor.name if seen.representor else None,
+        representor=seen.representor.name if port and seen.representor else None,
         numa_node=seen.parent.function.numa_node if seen.parent else old.numa_node,
         allocated_to=seen.usage.by,
     )
 
 
-def _mac(seen: Observation) -> str | None:
-    mac = seen.port.function.mac if seen.port and seen.port.function else None
+def _mac(port: Port | None) -> str | None:
+    mac = port.function.mac if port and port.function else None
     return None if mac is None or mac.unset else str(mac)
 
 
@@ -89,8 +89,8 @@ def _device(wanted: SubFunction, seen: Observation, record: Record | None) -> De
     )
 
 
-def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation) -> list[_Finding]:
-    function = seen.port.function if seen.port else None
+def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation, port: Port | None) -> list[_Finding]:
+    function = port.function if port else None
     active = function is not None and function.active and function.attached
     bound = active and seen.auxiliary is not None and seen.auxiliary.driver is not None
     record = seen.record
@@ -105,10 +105,12 @@ def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation) -> list[
     held = seen.usage.held or seen.away
     return [
         _Finding(ConditionType.PLACED, TRUE, Reason.PLACED, f"on node {wanted.spec.node_name}"),
-        finding(ConditionType.CREATED, true=seen.port is not None, reason=Reason.CREATED),
+        finding(ConditionType.CREATED, true=port is not None, reason=Reason.CREATED),
         finding(ConditionType.ACTIVE, true=active, reason=Reason.ATTACHED),
         finding(ConditionType.BOUND, true=bound, reason=Reason.BOUND),
-        finding(ConditionType.CONNECTED, true=seen.representor is not None, reason=Reason.CONNECTED),
+        finding(
+            ConditionType.CONNECTED, true=port is not None and seen.representor is not None, reason=Reason.CONNECTED
+        ),
         finding(ConditionType.ALLOCATABLE, true=offered, reason=Reason.OFFERED),
         ready,
         _Finding(ConditionType.IN_USE, TRUE, Reason.IN_USE, seen.usage.why)

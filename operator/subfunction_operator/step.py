@@ -22,6 +22,13 @@ class StoreRecord:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Write the record as ready again: a pod was faster than the change that took it out of the offer."""
+
+    record: Record
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RemoveRecord:
     """Forget the sub-function: the kernel has nothing of it any more."""
 
@@ -97,6 +104,7 @@ class DeletePort:
 
 Step: TypeAlias = (
     StoreRecord
+    | GiveBack
     | RemoveRecord
     | CreatePort
     | SetFunction

@@ -186,7 +186,7 @@ class SimulatedConsole:
         self._kernel.nic(handle).set_eswitch_mode(mode)
 
     def slow_detach(self, handle: Handle) -> None:
-        """Do nothing: every simulated function takes its time, which requests or the server's clock move."""
+        self._kernel.pace(detach=0.5 if self._kernel.timing.in_seconds else 8)
 
     def take_netdev(self, name: str) -> None:
         self._kernel.move_netdev(name)
@@ -260,7 +260,7 @@ def _in_process(root: Path) -> Iterator[Node]:
 
 @contextlib.contextmanager
 def _served(root: Path) -> Iterator[Node]:
-    kernel = SimulatedKernel(root, THREE_FUNCTIONS, Timing(attach=0.02, detach=0.1, in_seconds=True))
+    kernel = SimulatedKernel(root, THREE_FUNCTIONS, Timing(attach=0.01, detach=0.01, in_seconds=True))
     started, ended = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -36,11 +36,11 @@ async def listening(node: Node) -> AsyncIterator[Heard]:
     # The look-up of the family runs in a thread of its own, so it gets a socket of its own.
     netlink = Netlink(node.netlink.transport)
     events = monitor(netlink)
-    async with contextlib.aclosing(events):  # type: ignore[type-var]  # an async generator, declared as iterator
-        heard = Heard(events)
-        assert isinstance((await heard.until(lambda _: True))[0], Lost)
-        yield heard
-    netlink.close()
+    with contextlib.closing(netlink):
+        async with contextlib.aclosing(events):  # type: ignore[type-var]  # an async generator, declared as iterator
+            heard = Heard(events)
+            assert isinstance((await heard.until(lambda _: True))[0], Lost)
+            yield heard
 
 
 def ports(events: list[Event], index: int) -> list[Port]:

@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import os
 import random
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import grpc
 import msgspec
 import pytest
 
+from subfunction.kubelet.podresources_pb2 import ListPodResourcesRequest
+from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
 from subfunction.ledger import Entry, ledger
 from subfunction.records import Claim, DeviceNode, Health, Record, State, Witness, records
 from subfunction.resources import Resources, resources
@@ -111,7 +115,7 @@ class Agent:
             each.unlink()
         folder.rmdir()
 
-    def change(self, record: Record, **changes: object) -> Record:
+    def change(self, record: Record, **changes: Any) -> Record:
         changed = msgspec.structs.replace(record, **changes)
         self.records.write(changed.uid, changed)
         return changed
@@ -139,7 +143,7 @@ class Node:
         self._plugins: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
         self._kubelet_runs = False
 
-    def settings(self, **changes: object) -> Settings:
+    def settings(self, **changes: Any) -> Settings:
         settings = Settings(
             records=self.root / "devices",
             ledger=self.root / "allocations",
@@ -152,13 +156,13 @@ class Node:
             resend_wanted=0.1,
             resend_held=0.3,
         )
-        return settings if not changes else type(settings)(**(_fields(settings) | changes))  # type: ignore[arg-type]
+        return dataclasses.replace(settings, **changes)
 
     async def start_kubelet(self) -> None:
         self._kubelet_runs = True
         await self.kubelet.start()
 
-    async def start_plugin(self, **changes: object) -> None:
+    async def start_plugin(self, **changes: Any) -> None:
         stop = asyncio.Event()
         self._plugins.append((stop, asyncio.create_task(plugin.run(self.settings(**changes), stop))))
 
@@ -191,6 +195,11 @@ class Node:
         serial = next(self._serial)
         return Pod(f"pod-{serial}", "default", f"pod-{serial}", (Container("app", {resource: count}),))
 
+    async def ask_pod_resources(self) -> None:
+        """Do what the agent does every ten seconds while anything is allocated: the kubelet then forgets ended pods."""
+        async with grpc.aio.insecure_channel(f"unix:{self.root / 'pod-resources' / 'kubelet.sock'}") as channel:
+            await PodResourcesListerStub(channel).List(ListPodResourcesRequest())
+
     async def run(self, count: int = 1, *, resource: str = RESOURCE) -> tuple[Pod, Running]:
         pod = self.pod(count, resource=resource)
         assert await self.kubelet.admit(pod) is None
@@ -219,12 +228,3 @@ async def node(root: Path) -> AsyncIterator[Node]:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(node.stop)
         yield node
-
-
-@pytest.fixture(name="eventually")
-def eventually_() -> Callable[..., Awaitable[None]]:
-    return eventually
-
-
-def _fields(settings: Settings) -> dict[str, object]:
-    return {name: getattr(settings, name) for name in Settings.__dataclass_fields__}

@@ -1,6 +1,7 @@
 """Which devices are listed, and which of them Healthy: the pure part."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ RESOURCE = "subfunction.dev/mlx5"
 CLAIM = Claim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01")
 
 
-def record(name: str = "a", device_id: str = "sf.4", **changes: object) -> Record:
+def record(name: str = "a", device_id: str = "sf.4", **changes: Any) -> Record:
     whole = Record(
         uid=f"uid-{name}",
         name=name,
@@ -93,7 +94,7 @@ def test_devices_are_sorted_by_id_whatever_order_they_were_read_in() -> None:
         ({"witness": Witness()}, Reason.NOT_READY),
     ],
 )
-def test_a_device_that_may_not_be_handed_out_is_listed_unhealthy(changes: dict[str, object], expected: Reason) -> None:
+def test_a_device_that_may_not_be_handed_out_is_listed_unhealthy(changes: dict[str, Any], expected: Reason) -> None:
     assert reason(only(listed(record(**changes)))) is expected
 
 

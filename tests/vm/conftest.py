@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from harness import host
 from harness.machine import Machine
 from harness.sfsim import Sfsim

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+
 from harness.guest_suite import run_guest_suite
 from harness.machine import Machine
 
-INNER = '''
+INNER = """
 import os
 import pytest
 
@@ -27,7 +28,7 @@ def test_that_cannot_start(broken):
 
 async def test_that_is_asynchronous():
     pass
-'''
+"""
 
 
 def write(machine: Machine, name: str, text: str) -> str:

@@ -15,6 +15,8 @@ from subfunction.kernel import uapi
 RECEIVE_BYTES = 1 << 16
 """The kernel builds dump datagrams of at most 32 KiB; twice that never truncates."""
 
+_JOIN_SECONDS = 5.0
+
 
 class Socket(Protocol):
     """One connected datagram socket."""
@@ -105,6 +107,7 @@ class UnixTransport:
     """A simulated kernel that listens on a Unix socket and speaks netlink's bytes, one datagram a packet.
 
     Joining a multicast group, a socket option of the real kernel, is a first packet of four bytes: the group's number.
+    It comes back once the socket is a member, so that nothing announced after `subscribe` is missed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,7 +127,12 @@ class UnixTransport:
     def subscribe(self, group: int) -> Socket:
         """Connect and join `group`."""
         sock = self.connect()
-        sock.send(struct.pack("=I", group))
+        try:
+            sock.send(struct.pack("=I", group))
+            sock.receive(_JOIN_SECONDS)
+        except BaseException:
+            sock.close()
+            raise
         return sock
 
 

@@ -97,6 +97,9 @@ CRDS: Final = Resource(
 )
 
 
+_LOADER: Final = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
 class UnusableCrdError(Exception):
     """A CRD that this server cannot serve as it is written."""
 
@@ -115,7 +118,7 @@ class Catalogue:
         resources = [NAMESPACES, NODES, PODS, EVENTS, CONFIG_MAPS, LEASES, CRDS]
         for path in sorted(folder.glob("*.yaml")):
             try:
-                for document in filter(None, yaml.safe_load_all(path.read_text())):
+                for document in filter(None, yaml.load_all(path.read_text(), Loader=_LOADER)):
                     resources.append(_resource(document))
                     crds.append(document)
             except (OSError, ValueError, KeyError, yaml.YAMLError) as error:

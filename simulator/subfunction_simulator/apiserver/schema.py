@@ -131,7 +131,7 @@ def _duplicates(schema: JsonObject, value: Any, path: str) -> Iterator[FieldErro
         seen: list[Any] = []
         for index, item in enumerate(value):
             identity = {key: item.get(key) for key in keys} if keys and isinstance(item, dict) else item
-            if identity in seen:
+            if seen.count(identity) == 1:
                 yield FieldError("FieldValueDuplicate", f"{path}[{index}]", value=identity)
             seen.append(identity)
     for step, part_schema, _, part in _children(schema, value):
@@ -169,9 +169,11 @@ def _translate(failure: ValidationError) -> Iterator[FieldError]:
     elif kind in ("maxItems", "maxProperties"):
         yield FieldError("FieldValueTooMany", path, f"must have at most {limit} items", len(value))
     elif kind == "format":
-        yield FieldError("FieldValueInvalid", path, f"{path} in body must be of type {limit}: {_quoted(value)}", value)
+        detail = f"{path} in body must be of type {limit}: {_quoted(value)}"
+        yield FieldError("FieldValueTypeInvalid", path, detail, value)
     elif kind in _BOUNDS:
-        yield FieldError("FieldValueInvalid", path, f"{path} in body {_BOUNDS[kind].format(limit)}", value)
+        shown = len(value) if kind in ("minItems", "minProperties") else value
+        yield FieldError("FieldValueInvalid", path, f"{path} in body {_BOUNDS[kind].format(limit)}", shown)
     else:
         yield FieldError("FieldValueInvalid", path, failure.message, value)
 

@@ -45,7 +45,7 @@ class FieldError:
     @property
     def body(self) -> str:
         """The sentence without the field's name."""
-        value = "" if self.value is OMITTED else json.dumps(self.value, ensure_ascii=False)
+        value = "" if self.value is OMITTED else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
         return ": ".join(part for part in (_BODIES[self.reason], value, self.detail) if part)
 
     @property

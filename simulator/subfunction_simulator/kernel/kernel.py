@@ -1,5 +1,6 @@
 """The simulated kernel: requests in, replies out, and the hand that breaks things."""
 
+import dataclasses
 import threading
 import uuid
 from collections.abc import Iterator
@@ -207,6 +208,16 @@ class SimulatedKernel:
         """Let what was held go on."""
         with self._lock:
             self.schedule.let_go(kind)
+
+    def pace(self, *, attach: float | None = None, detach: float | None = None) -> None:
+        """Let functions attach and detach at another pace from now on, in the unit of the kernel's timing."""
+        with self._lock:
+            timing = self.machine.timing
+            self.timing = self.machine.timing = dataclasses.replace(
+                timing,
+                attach=timing.attach if attach is None else attach,
+                detach=timing.detach if detach is None else detach,
+            )
 
     def lose_port(self, handle: Handle, number: int) -> None:
         """Delete a sub-function's port, as somebody with `devlink port del` does."""

@@ -187,7 +187,8 @@ class _Subscriber:
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
     def run(self, group: int) -> None:
-        """Pass on what is announced, until the end."""
+        """Pass on what is announced, until the end; the first packet says that nothing is missed from now on."""
+        self._queue.put(_JOIN.pack(group))
         self._kernel.join(group, self)
         try:
             while (datagram := self._queue.get()) is not None:

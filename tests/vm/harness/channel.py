@@ -1,5 +1,6 @@
 """JSON lines to the zygote: many requests under way at once, each with its own deadline."""
 
+import contextlib
 import itertools
 import json
 import socket
@@ -11,7 +12,7 @@ from typing import Any
 from harness.unix import connect
 
 
-class ChannelClosed(Exception):  # noqa: N818 - what happened, not a fault by itself: the machine may have been stopped
+class ChannelClosed(Exception):
     """Nobody is at the other end any more."""
 
 
@@ -46,10 +47,8 @@ class Channel:
 
     def close(self) -> None:
         """Close this end; what is under way fails."""
-        try:
+        with contextlib.suppress(OSError):  # the other end may have been first
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other end was first
         self._reader.join(timeout=10)
         self._socket.close()
 

@@ -1,11 +1,11 @@
 """What can go wrong around a virtual machine.
 
-    HarnessError
-    ├── HostLacks        a tool is missing on this host
-    ├── BuildFailed      a download, a compilation or an image did not succeed
-    ├── MachineDied      QEMU ended by itself, or the guest no longer answers
-    ├── KernelFault      the guest's kernel wrote a warning, an oops or a call trace
-    └── CommandFailed    a command in the guest ended with another code than asked for
+HarnessError
+├── HostLacks        a tool is missing on this host
+├── BuildFailed      a download, a compilation or an image did not succeed
+├── MachineDied      QEMU ended by itself, or the guest no longer answers
+├── KernelFault      the guest's kernel wrote a warning, an oops or a call trace
+└── CommandFailed    a command in the guest ended with another code than asked for
 """
 
 from pathlib import Path

@@ -79,6 +79,6 @@ def _test(case: ET.Element) -> InnerTest:
         element = case.find(tag)
         if element is not None:
             outcome = meaning
-            text = element.text or element.get("message", "")
+            text = element.text or element.get("message") or ""
     name = f"{case.get('classname', '')}::{case.get('name', '')}"
     return InnerTest(name, outcome, text, float(case.get("time", "0")))

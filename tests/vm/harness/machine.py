@@ -56,7 +56,7 @@ class Process:
 
     def signal(self, number: int) -> bool:
         """Signal it and its children; says whether it was still there."""
-        return self.machine.request({"op": "signal", "pid": self.pid, "signal": number}, 5)["code"] == 0
+        return bool(self.machine.request({"op": "signal", "pid": self.pid, "signal": number}, 5)["code"] == 0)
 
     def alive(self) -> bool:
         """Whether it is still there."""
@@ -182,15 +182,15 @@ class Machine:
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Result:
-        """Run a shell line (bash) or an argument list in the guest.
+        """Run a shell line (busybox sh; bash is there too) or an argument list in the guest.
 
         Raises:
             CommandFailed: it ended with another code than 0, and `check` stands.
             MachineDied: the machine did not survive it.
         """
-        argv = ["bash", "-c", command] if isinstance(command, str) else list(command)
+        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
         request = {"op": "run", "argv": argv, "env": dict(env or {})}
-        return self._result(request, command if isinstance(command, str) else " ".join(argv), timeout, check)
+        return self._result(request, command if isinstance(command, str) else " ".join(argv), timeout, check=check)
 
     def python(
         self,
@@ -210,9 +210,9 @@ class Machine:
         """
         what = {"code": code} if code is not None else {"module": module}
         request = {"op": "python", **what, "args": list(args), "env": dict(env or {}), "cwd": SOURCES}
-        return self._result(request, module or "python code", timeout, check)
+        return self._result(request, module or "python code", timeout, check=check)
 
-    def _result(self, request: dict[str, Any], name: str, timeout: float, check: bool) -> Result:
+    def _result(self, request: dict[str, Any], name: str, timeout: float, *, check: bool) -> Result:
         answer = self.request(request, timeout)
         result = Result(answer["code"], answer["out"], answer["err"], answer["late"])
         if check and result.code != 0:
@@ -233,7 +233,7 @@ class Machine:
         log = self.place.share / f"{name}.log"
         what: dict[str, Any] = {"module": module, "args": list(args)}
         if command is not None:
-            what = {"argv": ["bash", "-c", command] if isinstance(command, str) else list(command)}
+            what = {"argv": ["sh", "-c", command] if isinstance(command, str) else list(command)}
         request = {"op": "spawn", **what, "env": dict(env or {}), "cwd": SOURCES, "log": f"{SHARE}/{log.name}"}
         return Process(self, self.request(request, 10)["pid"], log)
 
@@ -293,5 +293,3 @@ def _source(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
         return None
     info.uid = info.gid = 0
     return info
-
-

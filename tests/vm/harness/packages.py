@@ -13,7 +13,17 @@ from harness.host import require_tool
 SUITE = "bookworm"
 BACKPORTS = "bookworm-backports"
 SOURCES = Path("/etc/apt")
-PLAIN = ("busybox-static", "libmnl0", "libbsd0", "libmd0", "libelf1", "libbpf1", "libcap2", "libselinux1", "libpcre2-8-0")
+PLAIN = (
+    "busybox-static",
+    "libmnl0",
+    "libbsd0",
+    "libmd0",
+    "libelf1",
+    "libbpf1",
+    "libcap2",
+    "libselinux1",
+    "libpcre2-8-0",
+)
 """From the release itself: a shell for the initramfs, and what `ip`, `devlink` and `rdma` are linked with."""
 
 

@@ -18,7 +18,21 @@ SOURCE_ROOTS = ("core", "operator", "deviceplugin", "simulator", "tests/vm")
 
 IPROUTE2 = ("ip", "devlink", "rdma", "bridge", "tc", "ss")
 OURS = ("bash", "setpriv", "unshare", "nsenter")
-FOLDERS = ("dev", "etc", "proc", "root", "run", "src", "sys", "tmp", "usr/bin", "usr/lib", "usr/lib64", "usr/sbin", "var")
+FOLDERS = (
+    "dev",
+    "etc",
+    "proc",
+    "root",
+    "run",
+    "src",
+    "sys",
+    "tmp",
+    "usr/bin",
+    "usr/lib",
+    "usr/lib64",
+    "usr/sbin",
+    "var",
+)
 NOT_AT_RUN_TIME = re.compile(
     r"(?i)^(pip|uv|ruff|setuptools|_distutils_hack|pkg_resources|mypy|mypyc|grpc_tools|grpcio_tools|deptry|grimp|typos|"
     r"importlinter|import_linter|yamllint|librt|ast_serialize|mypy_protobuf|types_\w+|\w+[-_]stubs)([-.].*)?$"

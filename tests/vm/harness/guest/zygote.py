@@ -1,7 +1,7 @@
 """The guest's end: JSON lines over a virtio serial port, each request a forked child of a warm Python.
 
-A request: `{"id", "op": "run" | "python" | "spawn", "argv" | "code" | "module" + "args", "env", "cwd", "timeout", "log"}`
-or `{"id", "op": "signal", "pid", "signal"}`. An answer: `{"id", "code", "out", "err"}` or `{"id", "pid"}`.
+A request: `{"id", "op": "run" | "python" | "spawn", "argv" | "code" | "module" + "args", "env", "cwd", "timeout",
+"log"}` or `{"id", "op": "signal", "pid", "signal"}`. An answer: `{"id", "code", "out", "err"}` or `{"id", "pid"}`.
 Third-party modules are imported before the snapshot is taken; the project's own come fresh with every restore.
 """
 
@@ -9,6 +9,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import site
@@ -16,15 +17,17 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-PORT = "/dev/vport1p1"
+import pytest
+
 JOBS = "/run/jobs"
 EMPTY = "/run/empty"
 WARM = (
     "_pytest.junitxml", "_pytest.python", "aiohttp", "asyncio", "asyncinotify", "coverage", "cyclopts",
-    "google.protobuf.message", "grpc", "grpc.aio", "hypothesis", "hypothesis.stateful", "jsonschema", "kopf", "pyroute2",
-    "pytest", "xml.etree.ElementTree", "yaml",
+    "google.protobuf.message", "grpc", "grpc.aio", "hypothesis", "hypothesis.stateful", "jsonschema", "kopf",
+    "pyroute2", "xml.etree.ElementTree", "yaml",
 )  # fmt: skip
 
 
@@ -136,8 +139,8 @@ class Zygote:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
             if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-        except BaseException:  # the edge: a child must end here, and say why
+                sys.stderr.write(f"{end.code}\n")
+        except BaseException:  # noqa: BLE001 - the edge: a child of the fork must end here, and say why
             traceback.print_exc()
         finally:
             sys.stdout.flush()
@@ -151,9 +154,8 @@ class Zygote:
         code = os.waitstatus_to_exitcode(os.waitpid(job.pid, 0)[1])
         texts = []
         for name in job.files:
-            with open(name, "rb") as file:
-                texts.append(file.read().decode(errors="replace"))
-            os.unlink(name)
+            texts.append(Path(name).read_text(errors="replace"))
+            Path(name).unlink()
         answer = {"id": job.request, "code": code, "out": texts[0], "err": texts[1], "late": job.killed}
         self._send(answer)
 
@@ -193,8 +195,6 @@ def _become(request: dict[str, Any]) -> int:
         scope = {"__name__": "__main__", "__builtins__": __builtins__}
         exec(compile(request["code"], "<request>", "exec"), scope)
         return 0
-    import runpy
-
     sys.argv = [request["module"], *request.get("args", ())]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     return 0
@@ -209,10 +209,9 @@ def _kill_group(pid: int) -> None:
 
 def _port() -> str:
     while True:
-        for name in sorted(os.listdir("/sys/class/virtio-ports")):
-            with open(f"/sys/class/virtio-ports/{name}/name") as file:
-                if file.read().strip() == "harness":
-                    return f"/dev/{name}"
+        for port in Path("/sys/class/virtio-ports").iterdir():
+            if (port / "name").read_text().strip() == "harness":
+                return f"/dev/{port.name}"
         time.sleep(0.01)
 
 
@@ -221,9 +220,7 @@ def _warm_up() -> None:
         importlib.import_module(module)
     # A session without tests imports what pytest imports late; by name only, or it would compile every plugin anew.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.makedirs(EMPTY)
-    import pytest
-
+    Path(EMPTY).mkdir()
     pytest.main(["-q", "--rootdir", EMPTY, "-c", "/dev/null", "-p", "pytest_asyncio.plugin", EMPTY])
     del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
     # What is here stays: a child need not look at it when it collects garbage, nor copy its pages.
@@ -232,6 +229,6 @@ def _warm_up() -> None:
 
 
 if __name__ == "__main__":
-    os.makedirs(JOBS)
+    Path(JOBS).mkdir()
     _warm_up()
     Zygote(_port()).serve()

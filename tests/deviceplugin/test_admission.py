@@ -1,0 +1,251 @@
+"""What a pod gets, and what it is refused, through a kubelet over real sockets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from subfunction.kubelet import deviceplugin_pb2 as api
+from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
+from subfunction.records import State
+from subfunction_simulator.kubelet.kubelet import Kubelet, StartFailed
+from subfunction_simulator.kubelet.pods import Container, Pod
+from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+
+ID = "mlx5_core.sf.4"
+
+
+def folder(node: Node) -> Path:
+    return node.root / "device-plugins"
+
+
+@asynccontextmanager
+async def dialled(node: Node) -> AsyncIterator[DevicePluginStub]:
+    """Talk to the plugin as a kubelet would, to ask what a kubelet never asks."""
+    [socket] = folder(node).glob("subfunction-*.sock")
+    async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+        yield DevicePluginStub(channel)
+
+
+def wanted(*ids: str) -> api.AllocateRequest:
+    return api.AllocateRequest(container_requests=[api.ContainerAllocateRequest(devices_ids=ids)])
+
+
+@pytest.fixture
+async def ready(node: Node) -> Node:
+    node.agent.device("a", ID, nodes=["/dev/null"], env={"SUBFUNCTION_RDMA": "mlx5_4"})
+    await node.start_kubelet()
+    await node.start_plugin()
+    await node.allocatable(1)
+    return node
+
+
+async def test_a_container_has_its_environment_and_its_device_node(ready: Node) -> None:
+    _, running = await ready.run()
+    assert running.env["SUBFUNCTION_UID"] == "uid-a"
+    assert running.env["SUBFUNCTION_DEVICE"] == ID
+    assert running.env["SUBFUNCTION_RDMA"] == "mlx5_4"
+    assert running.env["PCIDEVICE_SUBFUNCTION_DEV_MLX5"] == ID
+    [device] = running.devices
+    assert (device.path, device.exists, device.numbers) == ("/dev/null", True, "1:3")
+
+
+async def test_a_container_with_several_devices_has_them_in_the_order_of_their_ids(ready: Node) -> None:
+    for number in (10, 5, 7):
+        ready.agent.device(f"b{number}", f"mlx5_core.sf.{number}")
+    await ready.allocatable(4)
+    _, running = await ready.run(4)
+    assert running.env["SUBFUNCTION_DEVICE"] == "mlx5_core.sf.10,mlx5_core.sf.4,mlx5_core.sf.5,mlx5_core.sf.7"
+    assert running.env["SUBFUNCTION_UID"] == "uid-b10,uid-a,uid-b5,uid-b7"
+
+
+async def test_what_is_handed_out_stands_in_the_ledger_before_the_pod_runs(ready: Node) -> None:
+    pod = ready.pod()
+    assert await ready.kubelet.admit(pod) is None
+    assert {entry.device_id for entry in ready.agent.promised().values()} == {ID}
+
+
+async def test_a_device_is_free_for_the_next_pod_when_its_pod_is_gone(ready: Node) -> None:
+    pod, _ = await ready.run()
+    ready.kubelet.remove(pod.uid)
+    _, running = await ready.run()
+    assert running.env["SUBFUNCTION_UID"] == "uid-a"
+    await eventually(lambda: ready.agent.promised()["uid-a"].seen_in_checkpoint, "the second pod was seen")
+
+
+async def test_a_device_of_an_init_container_goes_on_to_the_pods_container(ready: Node) -> None:
+    containers = (Container("setup", {RESOURCE: 1}, init=True), Container("app", {RESOURCE: 1}))
+    pod = Pod("pod-i", "default", "pod-i", containers)
+    assert await ready.kubelet.admit(pod) is None
+    for container in containers:
+        running = await ready.kubelet.start_container(pod.uid, container.name)
+        assert running.env["SUBFUNCTION_DEVICE"] == ID
+
+
+async def test_a_pod_that_asks_for_more_than_there_is_fails(ready: Node) -> None:
+    rejected = await ready.kubelet.admit(ready.pod(2))
+    assert rejected is not None
+    assert rejected.reason == "UnexpectedAdmissionError"
+    assert "Requested: 2, Available: 1" in rejected.message
+
+
+async def test_a_pod_prefers_the_device_that_was_not_just_given_back(ready: Node) -> None:
+    for number in (5, 6):
+        ready.agent.device(f"b{number}", f"mlx5_core.sf.{number}")
+    await ready.allocatable(3)
+    used = set()
+    for _ in range(3):
+        pod, running = await ready.run()
+        used.add(running.env["SUBFUNCTION_DEVICE"])
+        ready.kubelet.remove(pod.uid)
+    assert used == {ID, "mlx5_core.sf.5", "mlx5_core.sf.6"}
+
+
+async def test_a_device_being_drained_fails_the_pod_that_was_promised_it_too_late(ready: Node) -> None:
+    """The kubelet has not heard yet; the record says it at the moment of Allocate."""
+    record = ready.agent.records.read("uid-a")
+    assert record is not None
+    async with dialled(ready) as plugin:
+        ready.agent.change(record, state=State.DRAINING)
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await plugin.Allocate(wanted(ID))
+    assert refusal.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert str(refusal.value.details()).startswith(f"Draining: {ID} (a) is draining. See `kubectl describe")
+    assert ready.agent.promised() == {}
+
+
+async def test_the_reason_of_a_refusal_stands_in_the_pods_status(ready: Node) -> None:
+    ready.agent.unplug(ID)  # sysfs announces nothing, so the kubelet still holds it for healthy
+    rejected = await ready.kubelet.admit(ready.pod())
+    assert rejected is not None
+    assert rejected.reason == "UnexpectedAdmissionError"
+    assert "rpc error: code = FailedPrecondition desc = NotReady: " in rejected.message
+    assert f"devices/{ID} is gone" in rejected.message
+    assert ready.agent.promised() == {}
+
+
+@pytest.mark.parametrize("ids", [("mlx5_core.sf.99",), (ID, "mlx5_core.sf.99"), ("../../etc/passwd",), ("",)])
+async def test_an_unknown_id_is_not_found(ready: Node, ids: tuple[str, ...]) -> None:
+    async with dialled(ready) as plugin:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await plugin.Allocate(wanted(*ids))
+    assert refusal.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "UnknownDevice" in str(refusal.value.details())
+    assert ready.agent.promised() == {}
+
+
+async def test_an_id_of_another_resource_is_not_found(ready: Node) -> None:
+    ready.agent.device("v", "vdpa0", resource="subfunction.dev/virtio")
+    await ready.allocatable(1, resource="subfunction.dev/virtio")
+    [socket] = folder(ready).glob("subfunction-subfunction.dev_mlx5-*.sock")
+    async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await DevicePluginStub(channel).Allocate(wanted("vdpa0"))
+    assert refusal.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "no subfunction.dev/mlx5 has the id vdpa0" in str(refusal.value.details())
+
+
+@pytest.mark.parametrize("request_", [api.AllocateRequest(), wanted()], ids=["no container", "no device"])
+async def test_a_request_for_nothing_is_an_invalid_argument(ready: Node, request_: api.AllocateRequest) -> None:
+    async with dialled(ready) as plugin:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await plugin.Allocate(request_)
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_id_named_twice_is_one_device(ready: Node) -> None:
+    async with dialled(ready) as plugin:
+        answer = await plugin.Allocate(wanted(ID, ID))
+    assert answer.container_responses[0].envs["SUBFUNCTION_DEVICE"] == ID
+
+
+async def test_a_ledger_that_cannot_be_written_makes_the_plugin_unavailable(ready: Node) -> None:
+    (ready.root / "allocations").write_text("a file where the folder should be")
+    async with dialled(ready) as plugin:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await plugin.Allocate(wanted(ID))
+    assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "RecordNotWritten" in str(refusal.value.details())
+
+
+async def test_a_container_restarts_with_the_device_it_has(ready: Node) -> None:
+    pod, first = await ready.run()
+    assert await ready.kubelet.start_container(pod.uid, "app") == first
+
+
+async def test_a_container_restarts_while_its_device_is_being_drained(ready: Node) -> None:
+    pod, first = await ready.run()
+    record = ready.agent.records.read("uid-a")
+    assert record is not None
+    ready.agent.change(record, state=State.DRAINING)
+    await ready.allocatable(0, of=1)
+    assert await ready.kubelet.start_container(pod.uid, "app") == first
+
+
+async def test_a_container_does_not_restart_on_another_sub_function_under_its_id(ready: Node) -> None:
+    pod, _ = await ready.run()
+    ready.agent.records.remove("uid-a")
+    ready.agent.device("b", ID)
+    await ready.allocatable(0, of=1)
+    with pytest.raises(StartFailed, match="FailedPrecondition desc = StaleAllocation: .* was promised as another one"):
+        await ready.kubelet.start_container(pod.uid, "app")
+
+
+async def test_a_container_does_not_restart_on_a_device_that_was_made_anew(ready: Node) -> None:
+    pod, _ = await ready.run()
+    ready.agent.replug(ID)
+    with pytest.raises(StartFailed, match="StaleAllocation: .* is another device than the one recorded"):
+        await ready.kubelet.start_container(pod.uid, "app")
+
+
+async def test_a_container_does_not_restart_without_its_device_and_does_when_it_is_back(ready: Node) -> None:
+    pod, first = await ready.run()
+    record = ready.agent.records.read("uid-a")
+    assert record is not None
+    ready.agent.records.remove("uid-a")
+    await ready.allocatable(0, of=1)
+    with pytest.raises(StartFailed, match="StaleAllocation: mlx5_core.sf.4 no longer exists"):
+        await ready.kubelet.start_container(pod.uid, "app")
+    ready.agent.change(record)
+    await ready.allocatable(1)
+    assert await ready.kubelet.start_container(pod.uid, "app") == first
+
+
+async def test_a_container_restarts_after_the_ledger_was_lost_since_the_checkpoint_remembers(ready: Node) -> None:
+    pod, first = await ready.run()
+    ready.agent.ledger.remove("uid-a")
+    assert await ready.kubelet.start_container(pod.uid, "app") == first
+
+
+async def test_a_container_does_not_restart_when_nobody_remembers_what_it_was_promised(ready: Node) -> None:
+    pod, _ = await ready.run()
+    ready.agent.ledger.remove("uid-a")
+    (folder(ready) / "kubelet_internal_checkpoint").write_text("{")
+    with pytest.raises(StartFailed, match="nobody remembers"):
+        await ready.kubelet.start_container(pod.uid, "app")
+
+
+async def test_a_pod_keeps_its_device_when_kubelet_and_plugin_both_restart(ready: Node) -> None:
+    pod, first = await ready.run()
+    await ready.stop_plugin()
+    await ready.kubelet.restart()
+    await ready.start_plugin()
+    await ready.allocatable(1)
+    assert await ready.kubelet.start_container(pod.uid, "app") == first
+    rejected = await ready.kubelet.admit(ready.pod())
+    assert rejected is not None
+    assert "Available: 0" in rejected.message
+
+
+async def test_the_kubelets_choice_and_order_of_ids_are_random_and_the_pods_are_not(ready: Node) -> None:
+    assert isinstance(ready.kubelet, Kubelet)
+    for number in range(5, 9):
+        ready.agent.device(f"b{number}", f"mlx5_core.sf.{number}")
+    await ready.allocatable(5)
+    for _ in range(8):
+        pod, running = await ready.run(3)
+        ids = running.env["SUBFUNCTION_DEVICE"].split(",")
+        assert ids == sorted(ids)
+        ready.kubelet.remove(pod.uid)

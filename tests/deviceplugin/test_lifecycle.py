@@ -1,0 +1,151 @@
+"""Registered at once, and again by itself, whatever becomes of kubelet and sockets."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+import grpc
+import pytest
+
+from subfunction.kubelet import deviceplugin_pb2 as api
+from subfunction.kubelet.deviceplugin_pb2_grpc import RegistrationStub
+from subfunction_simulator.kubelet.kubelet import Kubelet
+from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+
+
+def sockets(node: Node) -> list[Path]:
+    return sorted((node.root / "device-plugins").glob("subfunction-*.sock"))
+
+
+def registrations(node: Node) -> int:
+    assert isinstance(node.kubelet, Kubelet)
+    return len(node.kubelet.registration.registrations)
+
+
+@pytest.fixture
+async def ready(node: Node) -> Node:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    await node.start_plugin()
+    await node.allocatable(1)
+    return node
+
+
+async def test_its_socket_is_its_users_alone_and_gone_when_it_stops(ready: Node) -> None:
+    [socket] = sockets(ready)
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+    await ready.stop_plugin()
+    assert sockets(ready) == []
+    await ready.allocatable(0, of=1)
+
+
+async def test_it_registers_once(ready: Node) -> None:
+    ready.agent.device("b", "mlx5_core.sf.5")
+    await ready.allocatable(2)
+    assert registrations(ready) == 1
+
+
+async def test_each_resource_has_a_socket_of_its_own(ready: Node) -> None:
+    ready.agent.device("v", "vdpa0", resource="subfunction.dev/virtio")
+    await ready.allocatable(1, resource="subfunction.dev/virtio")
+    assert len(sockets(ready)) == 2
+
+
+async def test_it_waits_for_a_kubelet_that_is_not_there_yet(node: Node) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_plugin()
+    await asyncio.sleep(0)
+    await node.start_kubelet()
+    await node.allocatable(1)
+
+
+async def test_it_waits_for_a_kubelet_whose_folder_is_there_and_socket_is_dead(node: Node) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    dead = node.root / "device-plugins" / "kubelet.sock"
+    copy = dead.with_name("moved")
+    dead.rename(copy)
+    await node.kubelet.stop()
+    copy.rename(dead) if copy.exists() else dead.touch()
+    await node.start_plugin()
+    await node.start_kubelet()
+    await node.allocatable(1)
+
+
+async def test_it_is_back_after_the_kubelet_restarted_twice(ready: Node) -> None:
+    for _ in range(2):
+        await ready.kubelet.restart()
+        await ready.allocatable(1)
+        assert len(sockets(ready)) == 1
+
+
+async def test_it_is_back_after_the_kubelet_restarted_twice_at_once(ready: Node) -> None:
+    await ready.kubelet.restart()
+    await ready.kubelet.restart()
+    await ready.allocatable(1)
+    await eventually(lambda: len(sockets(ready)) == 1, "one socket")
+
+
+async def test_it_is_back_after_its_socket_was_deleted(ready: Node) -> None:
+    [socket] = sockets(ready)
+    socket.unlink()
+    await ready.kubelet.until(lambda: registrations(ready) == 2)
+    await ready.allocatable(1)
+    [successor] = sockets(ready)
+    assert successor != socket
+
+
+async def test_it_is_back_after_the_kubelet_ended_its_stream(ready: Node) -> None:
+    assert isinstance(ready.kubelet, Kubelet)
+    await ready.kubelet.registration.plugins[RESOURCE].close()
+    await ready.kubelet.until(lambda: registrations(ready) == 2)
+    await ready.allocatable(1)
+
+
+async def test_it_is_back_after_its_kubelet_took_the_end_of_an_old_stream_for_its_own(ready: Node) -> None:
+    """The race of kubelets up to 1.36: a second registration, and then the first one's stream ends."""
+    assert isinstance(ready.kubelet, Kubelet)
+    [socket] = sockets(ready)
+    first = ready.kubelet.registration.plugins[RESOURCE]
+    async with grpc.aio.insecure_channel(f"unix:{ready.root / 'device-plugins' / 'kubelet.sock'}") as channel:
+        again = api.RegisterRequest(version="v1beta1", endpoint=socket.name, resource_name=RESOURCE)
+        await RegistrationStub(channel).Register(again)
+    await first.close()
+    await ready.kubelet.until(lambda: registrations(ready) == 3)
+    await ready.allocatable(1)
+
+
+async def test_it_registers_again_when_no_stream_is_opened(node: Node) -> None:
+    """A kubelet that takes the registration and never lists: it is asked again, not believed."""
+
+    class Deaf(Kubelet):
+        async def start(self) -> None:
+            await super().start()
+            self.deaf = self.registration
+            self.deaf._run = never  # type: ignore[method-assign]
+
+    async def never(_: object) -> None:
+        await asyncio.Event().wait()
+
+    node.kubelet = Deaf(node.root)
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    await node.start_plugin(stream_wait=0.05)
+    await eventually(lambda: registrations(node) >= 3, "three registrations")
+    assert len(sockets(node)) <= 1
+
+
+async def test_a_name_that_the_kubelet_refuses_does_not_keep_the_others_away(node: Node) -> None:
+    node.agent.names("subfunction.dev/no good")
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    await node.start_plugin()
+    await node.allocatable(1)
+
+
+async def test_a_path_too_long_for_a_socket_gets_a_short_name(node: Node) -> None:
+    resource = f"subfunction.dev/{'x' * 60}"
+    node.agent.device("a", "mlx5_core.sf.4", resource=resource)
+    await node.start_kubelet()
+    await node.start_plugin()
+    await node.allocatable(1, resource=resource)
