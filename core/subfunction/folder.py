@@ -50,8 +50,12 @@ class Folder(Generic[T]):
 
     def read(self, uid: str) -> T | None:
         """Read one file; None where there is none or where it cannot be read."""
-        found = self._read(self._file(uid))
+        found = self.examine(uid)
         return None if found is None or isinstance(found, Unreadable) else found
+
+    def examine(self, uid: str) -> T | Unreadable | None:
+        """Read one file, and tell one that cannot be read from one that is not there."""
+        return self._read(self._file(uid))
 
     def read_all(self) -> Contents[T]:
         """Read every file; a folder that does not exist is an empty one."""

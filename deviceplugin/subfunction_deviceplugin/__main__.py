@@ -5,15 +5,17 @@ import dataclasses
 import logging
 import os
 import signal
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import cyclopts
 
+from subfunction.errors import SubFunctionError
 from subfunction_deviceplugin import journal, plugin
 from subfunction_deviceplugin.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("subfunction_deviceplugin")
 
 app = cyclopts.App(
     name="subfunction-device-plugin",
@@ -32,7 +34,11 @@ def serve(settings: Annotated[Settings, cyclopts.Parameter(name="*")] = Settings
     logger.info("subfunction-device-plugin %s", version("subfunction"))
     for field in dataclasses.fields(settings):
         logger.info("%s = %s", field.name.replace("_", "-"), getattr(settings, field.name))
-    asyncio.run(_until_told(settings))
+    try:
+        asyncio.run(_until_told(settings))
+    except SubFunctionError as error:
+        logger.critical("%s", error)
+        sys.exit(1)
     logger.info("stopped")
 
 

@@ -93,25 +93,42 @@ class Endpoint:
         try:
             _bind(server, socket)
             await server.start()
-            await self._register(socket.name)
+            await self._register(socket, kubelet)
             if not await self._until(lambda: plugin.streams > 0, timeout=self._stream_wait):
-                return f"no ListAndWatch stream within {self._stream_wait:g} s of Register"
+                return self._lost(socket, kubelet) or f"no ListAndWatch within {self._stream_wait:g} s of Register"
             logger.info("%s: registered on %s", self._resource, socket.name)
-            await self._until(lambda: plugin.streams == 0 or not socket.exists() or self._is_another(kubelet))
-            if self._is_another(kubelet):
-                return "the kubelet restarted"
-            return "the kubelet closed the stream" if socket.exists() else "our socket was removed"
+            await self._until(lambda: plugin.streams == 0 or self._lost(socket, kubelet) is not None)
+            return self._lost(socket, kubelet) or "the kubelet closed the stream"
         finally:
             await server.stop(None)
             socket.unlink(missing_ok=True)
 
-    async def _register(self, endpoint: str) -> None:
+    async def _register(self, socket: Path, kubelet: tuple[int, int] | None) -> None:
+        """Register, or give up when socket or kubelet is no longer there.
+
+        A kubelet that came up in between has removed our socket, and would dial it in vain for ten seconds.
+        """
+        call = asyncio.create_task(self._call_register(socket.name))
+        call.add_done_callback(lambda _: self.ring())
+        try:
+            await self._until(lambda: call.done() or self._lost(socket, kubelet) is not None)
+            if call.done():
+                await call
+        finally:
+            call.cancel()
+
+    async def _call_register(self, endpoint: str) -> None:
         request = RegisterRequest(version=API_VERSION, endpoint=endpoint, resource_name=self._resource)
         target = f"unix:{self._folder / KUBELET_SOCKET}"
         # Without it the socket's path is the authority, which not every HTTP/2 server accepts.
         options = [("grpc.default_authority", "localhost")]
         async with grpc.aio.insecure_channel(target, options=options) as channel:
             await RegistrationStub(channel).Register(request, timeout=_REGISTER_SECONDS)
+
+    def _lost(self, socket: Path, kubelet: tuple[int, int] | None) -> str | None:
+        if self._is_another(kubelet):
+            return "the kubelet restarted"
+        return None if socket.exists() else "our socket was removed"
 
     def _kubelet(self) -> tuple[int, int] | None:
         """Tell one kubelet's socket from the next one's; None where there is none."""

@@ -2,13 +2,17 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import cyclopts
 
 from subfunction.kernel.sysfs import SYSFS
 from subfunction.kubelet.checkpoint import KUBELET_FOLDER
 from subfunction.ledger import LEDGER
 from subfunction.records import BOOT_ID, RECORDS
 from subfunction.resources import STATE
+
+Seconds = Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +40,23 @@ class Settings:
     resource_domains: tuple[str, ...] = ("subfunction.dev",)
     """Domains of resource names that may be registered: nobody takes over `nvidia.com/gpu` with a record."""
 
-    coalesce: float = 0.1
+    coalesce: Seconds = 0.1
     """Seconds from the first change to a look, so that a burst costs the kubelet one message. A person does not notice
     100 ms; the kubelet rewrites its whole checkpoint for each message."""
 
-    allocate_deadline: float = 20.0
+    allocate_deadline: Seconds = 20.0
     """Seconds for one Allocate or PreStartContainer. For Allocate the kubelet sets no deadline of its own, and admits
     no pod meanwhile; for PreStartContainer it waits 30 s."""
 
-    stream_wait: float = 5.0
+    stream_wait: Seconds = 5.0
     """Seconds after Register in which the kubelet must open its ListAndWatch stream, or we register again. It takes
     milliseconds; kubelets up to 1.36 may drop a new registration when an old stream ends."""
 
-    resend_wanted: float = 5.0
+    resend_wanted: Seconds = 5.0
     """Seconds between repeated lists while somebody waits for a held device to be let go (it is being drained, or its
     id is taken): the kubelet notes on disk that a pod has ended only when a list arrives."""
 
-    resend_held: float = 60.0
+    resend_held: Seconds = 60.0
     """Seconds between repeated lists while any device is held, for the same reason. Each costs the kubelet one write of
     some 50 bytes a device."""
 

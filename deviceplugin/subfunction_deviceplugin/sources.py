@@ -38,14 +38,22 @@ class Sources:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Open the places that the settings name."""
+        """Open the places that the settings name.
+
+        Raises:
+            FolderError: this boot cannot be told from another one.
+        """
+        try:
+            boot = record_folder.boot_id(settings.boot_id)
+        except OSError as error:
+            raise FolderError(f"cannot read this boot's id in {settings.boot_id}: {error.strerror}") from error
         return cls(
             records=record_folder.records(settings.records),
             ledger=ledger(settings.ledger),
             resources=resources(settings.state),
             checkpoint=settings.kubelet_folder / checkpoint.CHECKPOINT,
             sysfs=SysfsTree(settings.sysfs),
-            boot=record_folder.boot_id(settings.boot_id),
+            boot=boot,
         )
 
     def mismatch(self, record: Record) -> str | None:

@@ -28,7 +28,7 @@ def claimed(desired: Desired, wanted: SubFunction, seen: Observation, parent: Pa
     if port is None:
         return Steps((*stored(desired, wanted, seen, claim), _create(claim)))
     # /run may be lost while sub-functions live: then status and MAC say that it is ours.
-    if published(port, desired) or (seen.record is not None and claimable(port, desired)):
+    if published(port, desired) or (seen.record is not None and claimable(port, desired, parent)):
         claim = msgspec.structs.replace(claim, port_index=port.index)
         return Steps(stored(desired, wanted, seen, claim))
     if sticky is not None:
@@ -42,8 +42,12 @@ def recreated(record: Record) -> Decision:
     return Steps((*lapsed(record), _create(record.claim)))
 
 
-def claimable(port: Port, desired: Desired) -> bool:
-    """Say whether a port may be the one our record announced: untouched, or touched by us alone."""
+def claimable(port: Port, desired: Desired, parent: Parent | None) -> bool:
+    """Say whether a port may be the one our record announced: untouched or touched by us alone, and no other's."""
+    return _untouched(port, desired) and (parent is None or port.number not in parent.recorded)
+
+
+def _untouched(port: Port, desired: Desired) -> bool:
     function = port.function
     if function is None or function.active or function.attached:
         return False
@@ -51,14 +55,12 @@ def claimable(port: Port, desired: Desired) -> bool:
 
 
 def published(port: Port, desired: Desired) -> bool:
-    """Say whether a port is the one that the object's status shows, with our MAC on it."""
+    """Say whether a port is the one that the object's status shows: with our MAC, the shown one, or none yet."""
     status = desired.object.status if desired.object else None
-    return (
-        status is not None
-        and (status.parent, status.number) == (str(port.handle), port.number)
-        and port.function is not None
-        and port.function.mac == desired.mac
-    )
+    if status is None or (status.parent, status.number) != (str(port.handle), port.number):
+        return False
+    mac = port.function.mac if port.function else None
+    return _untouched(port, desired) or (mac is not None and str(mac) in {str(desired.mac), status.mac_address})
 
 
 def stored(
@@ -76,6 +78,8 @@ def stored(
         generation=old.generation + 1 if old else 1,
         claim=claim,
         resource=wanted.spec.resource,
+        # A device that is there may have been promised to a pod before the record was lost: who has it is asked by id.
+        device_id=seen.auxiliary.name if seen.auxiliary else "",
     )
     return (StoreRecord(record),)
 

@@ -60,7 +60,7 @@ class Executor:
 
     def _take(self, devlink: Devlink, step: Step) -> int | None:
         match step:
-            case steps.StoreRecord(record) | steps.GiveBack(record):
+            case steps.StoreRecord(record):
                 self.records.write(record.uid, record)
             case steps.RemoveRecord(uid):
                 self.records.remove(uid)

@@ -84,17 +84,17 @@ class Holders:
     ledger: Folder[Entry]
     kubelet: Kubelet
 
-    def usage(self, record: Record | None) -> Usage:
+    def usage(self, record: Record | None, *, ask: bool) -> Usage:
         """Say who holds a record's device.
 
-        The kubelet is asked only when it matters: when the ledger names the device, or when the record is out of the
-        offer and somebody is about to touch what it speaks of.
+        The kubelet is asked only when it matters: when the ledger names the device, when the record is out of the
+        offer and somebody is about to touch what it speaks of, or when the plan wants to know (`ask`).
         """
         if record is None or not record.device_id:
             return Usage()
-        entry = self.ledger.read(record.uid)
-        if entry is None and record.state is State.READY:
-            return Usage()
+        entry = self.ledger.examine(record.uid)
+        if entry is None and record.state is State.READY and not ask:
+            return Usage(asked=False)
         try:
             account = self.kubelet.account()
         except (FolderError, SubFunctionError) as error:

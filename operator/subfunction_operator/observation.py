@@ -22,10 +22,13 @@ class Policy:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Memory:
-    """What one run remembers of itself: whether it has reloaded the function, and whether it gave a device back."""
+    """What is remembered from look to look.
+
+    `reloaded`: the function was reloaded, and waits for what that brings; `ask`: the kubelet is asked who has it.
+    """
 
     reloaded: bool = False
-    gave_back: bool = False
+    ask: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,21 +66,27 @@ class Desired:
 class Parent:
     """The parent as it is: its PCI function, and the number that its sub-functions name as their `pf`.
 
-    `pf` is None where only one port was looked at; `taken` are the numbers that its ports and other objects have.
+    `pf` is None where only one port was looked at; `taken` are the numbers that its ports and other objects have,
+    `recorded` those that other records name.
     """
 
     function: PciFunction
     pf: int | None = None
     taken: frozenset[int] = frozenset()
+    recorded: frozenset[int] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """Whether somebody holds the device. That it cannot be told counts as held; `why` says which it is."""
+    """Whether somebody holds the device. That it cannot be told counts as held; `why` says which it is.
+
+    `asked` is false where the ledger alone was looked at: that is enough for a status, not to touch the device.
+    """
 
     held: bool = False
     why: str = ""
     by: AllocatedTo | None = None
+    asked: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

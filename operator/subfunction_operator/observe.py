@@ -4,6 +4,7 @@ Reads only. Runs in the parent's own thread, since netlink blocks.
 """
 
 import dataclasses
+from typing import Protocol
 
 from subfunction.api import Flavour
 from subfunction.folder import Folder
@@ -18,8 +19,14 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.records import Record
 from subfunction_operator.flavours import KINDS
-from subfunction_operator.holders import Holders
-from subfunction_operator.observation import Desired, Observation, Parent
+from subfunction_operator.observation import Desired, Observation, Parent, Usage
+
+
+class Holders(Protocol):
+    """Who knows which device is held; holders.py asks plugin and kubelet."""
+
+    def usage(self, record: Record | None, *, ask: bool) -> Usage:
+        """Say who holds a record's device; with `ask`, whatever that costs."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,18 +38,20 @@ class Observer:
     holders: Holders
     boot_id: str
 
-    def look(
+    def look(  # noqa: PLR0913  # what is looked for, and what the run knows of it already
         self,
         devlink: Devlink,
         desired: Desired,
         handle: Handle,
         reserved: frozenset[int] = frozenset(),
         index: int | None = None,
+        *,
+        ask: bool = False,
     ) -> Observation:
         """Look once.
 
         `reserved` are numbers that other objects have; `index` is the port that was made a moment ago, and that the
-        record may not name yet.
+        record may not name yet; `ask` has the kubelet asked who holds the device.
         """
         record = self.records.read(desired.uid)
         if index is None and record is not None and record.boot_id == self.boot_id:
@@ -57,7 +66,7 @@ class Observer:
             port=port,
             auxiliary=auxiliary,
             representor=Netdev.named(self.sysfs, port.netdev) if port and port.netdev else None,
-            usage=self.holders.usage(record),
+            usage=self.holders.usage(record, ask=ask),
         )
         if auxiliary is None or auxiliary.driver is None:
             return seen
@@ -93,7 +102,12 @@ class Observer:
         mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
         taken = frozenset(port.number for port in mine if port.number is not None)
         port = next((port for port in mine if port.number == number), None)
-        return Parent(function, pf, taken | reserved), port
+        recorded = self._recorded(desired.uid, handle)
+        return Parent(function, pf, taken | reserved | recorded, recorded), port
+
+    def _recorded(self, uid: str, handle: Handle) -> frozenset[int]:
+        claims = [record.claim for record in self.records.read_all().items.values() if record.uid != uid]
+        return frozenset(claim.number for claim in claims if claim.parent == str(handle))
 
     def _auxiliary(self, port: Port | None) -> AuxiliaryDevice | None:
         if port is None or port.function is None:

@@ -14,6 +14,8 @@ class Outcome:
     seen: Observation | None
     decision: Rest | Wait | None = None
     error: SubFunctionError | None = None
+    reloaded: bool = False
+    """Whether the function was reloaded on the way, so that the next run does not do it again."""
 
     @property
     def gone(self) -> bool:

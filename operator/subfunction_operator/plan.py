@@ -36,6 +36,9 @@ def plan(desired: Desired, seen: Observation, policy: Policy, memory: Memory = _
         return claim.claimed(desired, wanted, seen, parent, policy)
     if seen.port is None:
         return claim.recreated(record)
+    if seen.port.index != record.claim.port_index:
+        # The port we made is gone, and this one has its number: ours made again, or somebody else's.
+        return claim.claimed(desired, wanted, seen, parent, policy)
     case = shape.Case(desired, wanted, seen, kind, record, seen.port, memory)
     return shape.shaped(case, policy)
 

@@ -19,7 +19,7 @@ from subfunction_operator.observation import Desired, Memory, Observation, Polic
 from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.plan import plan
-from subfunction_operator.step import CreatePort, GiveBack, Reload, Step, Steps, StoreRecord
+from subfunction_operator.step import Ask, CreatePort, Reload, Step, Steps, StoreRecord
 
 _LOG = logging.getLogger("subfunction.reconcile")
 
@@ -35,9 +35,20 @@ class Reconciler:
     executor: Executor
     policy: Policy
 
-    def run(self, devlink: Devlink, desired: Desired, parent: Handle, reserved: frozenset[int]) -> Outcome:
-        """Go as far as goes without waiting; what stands in the way is in the outcome, never raised."""
-        run = _Run(self, devlink, desired, parent, reserved)
+    def run(
+        self,
+        devlink: Devlink,
+        desired: Desired,
+        parent: Handle,
+        reserved: frozenset[int],
+        *,
+        reloaded: bool = False,
+    ) -> Outcome:
+        """Go as far as goes without waiting; what stands in the way is in the outcome, never raised.
+
+        `reloaded` says that an earlier run, which ended waiting for the kernel, has reloaded the function.
+        """
+        run = _Run(self, devlink, desired, parent, reserved, memory=Memory(reloaded=reloaded))
         try:
             return run.until_it_rests()
         except SubFunctionError as error:
@@ -74,10 +85,15 @@ class _Run:
 
     def until_it_rests(self) -> Outcome:
         for _ in range(_ROUNDS):
-            self.seen = self.node.observer.look(self.devlink, self.desired, self.parent, self.reserved, self.index)
+            self.seen = self.node.observer.look(
+                self.devlink, self.desired, self.parent, self.reserved, self.index, ask=self.memory.ask
+            )
             decision = plan(self.desired, self.seen, self.node.policy, self.memory)
+            if isinstance(decision, Ask):
+                self.memory = dataclasses.replace(self.memory, ask=True)
+                continue
             if not isinstance(decision, Steps):
-                return Outcome(self.seen, decision)
+                return Outcome(self.seen, decision, reloaded=self.memory.reloaded)
             for step in decision.steps:
                 self._take(step)
         raise SubFunctionError(
@@ -92,5 +108,3 @@ class _Run:
             self.index = index
         elif isinstance(step, Reload):
             self.memory = dataclasses.replace(self.memory, reloaded=True)
-        elif isinstance(step, GiveBack):
-            self.memory = dataclasses.replace(self.memory, gave_back=True)

@@ -11,18 +11,22 @@ from subfunction_operator.step import Deactivate, Decision, DeletePort, RemoveRe
 def away(desired: Desired, seen: Observation) -> Decision:
     """Take the next steps towards nothing; `Rest` when nothing is left."""
     record, port = seen.record, seen.port
-    if record is None:
-        return _unrecorded(desired, seen)
     policy = desired.object.spec.deletion if desired.object else DeletionPolicy.DRAIN
     if policy is DeletionPolicy.RETAIN:
-        return Steps((RemoveRecord(record.uid),))
+        return Rest() if record is None else Steps((RemoveRecord(record.uid),))
+    if record is None:
+        return _unrecorded(desired, seen)
     if record.state is not State.DRAINING:
         # Written before the ledger is read: an Allocate that comes later reads it and refuses.
         health = Health(reason=Reason.DRAINING, message="it is being deleted")
         return Steps((StoreRecord(record.moved(State.DRAINING, health)),))
     if (seen.usage.held or seen.away) and policy is not DeletionPolicy.FORCE:
         return Wait(Reason.IN_USE, seen.usage.why or "its netdev is in the namespace of a pod", kernel=False)
-    ours = port is not None and seen.this_boot and (record.claim.port_index is not None or claimable(port, desired))
+    ours = (
+        port is not None
+        and seen.this_boot
+        and (port.index == record.claim.port_index or claimable(port, desired, seen.parent))
+    )
     if port is None or port.function is None or not ours:
         return Steps((RemoveRecord(record.uid),))
     if port.function.active:

@@ -5,7 +5,7 @@ import dataclasses
 import msgspec
 
 from subfunction.api import SubFunction
-from subfunction.errors import SubFunctionsUnsupported
+from subfunction.errors import SubFunctionsUnsupported, UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State
@@ -14,9 +14,9 @@ from subfunction_operator.flavours import Kind
 from subfunction_operator.observation import Desired, Memory, Observation, Policy
 from subfunction_operator.step import (
     Activate,
+    Ask,
     Deactivate,
     Decision,
-    GiveBack,
     Reload,
     Rest,
     SetFunction,
@@ -80,9 +80,18 @@ def shaped(case: Case, policy: Policy) -> Decision:
 
 
 def _settings(case: Case, function: Function) -> FunctionSettings:
-    """Say what of the function differs from what is asked."""
+    """Say what of the function differs from what is asked.
+
+    Raises:
+        UnsupportedField: it runs, and would be taken down for what its driver does not offer at all.
+    """
     capabilities = case.wanted.spec.capabilities
     roce, queues = capabilities.roce, capabilities.max_io_event_queues
+    offers = (("roce", roce, function.roce), ("maxIOEventQueues", queues, function.max_io_eqs))
+    unoffered = [f"spec.capabilities.{name}" for name, asked, shown in offers if asked is not None and shown is None]
+    if function.active and unoffered:
+        where = f"{case.port.handle}/{case.port.index}"
+        raise UnsupportedField(f"the driver of {where} offers no {' and '.join(unoffered)}", hint="Leave it out.")
     return FunctionSettings(
         mac=case.desired.mac if function.mac != case.desired.mac else None,
         roce=roce if roce is not None and roce != function.roce else None,
@@ -112,12 +121,11 @@ def _interrupted(case: Case, what: str, *change: Step) -> Decision:
     if case.held:
         if case.record.state is State.PREPARING and case.record.device_id and not case.seen.away:
             # It was: it keeps what it was promised, and the change waits.
-            return Steps((GiveBack(case.record.moved(State.READY, Health(healthy=True))),))
+            return Steps((StoreRecord(case.record.moved(State.READY, Health(healthy=True))),))
         why = case.seen.usage.why or "its netdev is in the namespace of a pod"
         return Rest(pending=f"{what} can change when no pod has the device; {why}")
-    if case.memory.gave_back:
-        # Only out of the offer could it be seen that a pod has it: not again in this run.
-        return Rest(pending=f"{what} can change when no pod has the device")
+    if not case.seen.usage.asked:
+        return Ask()
     return Steps(unready(case.record) or change)
 
 

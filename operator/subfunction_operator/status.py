@@ -45,7 +45,8 @@ def status(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
     record = seen.record
     old = wanted.status
     # A port that stands where ours should may be somebody else's, and is not shown as ours.
-    port = seen.port if record is not None and record.claim.port_index is not None else None
+    ours = seen.port is not None and record is not None and record.claim.port_index == seen.port.index
+    port = seen.port if ours else None
     shown = port is not None or old.number is not None
     return Status(
         observed_generation=wanted.metadata.generation,

@@ -22,13 +22,6 @@ class StoreRecord:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class GiveBack:
-    """Write the record as ready again: a pod was faster than the change that took it out of the offer."""
-
-    record: Record
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class RemoveRecord:
     """Forget the sub-function: the kernel has nothing of it any more."""
 
@@ -104,7 +97,6 @@ class DeletePort:
 
 Step: TypeAlias = (
     StoreRecord
-    | GiveBack
     | RemoveRecord
     | CreatePort
     | SetFunction
@@ -140,4 +132,9 @@ class Rest:
     pending: str = ""
 
 
-Decision: TypeAlias = Steps | Wait | Rest
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ask:
+    """Look again, and ask the kubelet this time: what comes next depends on whether a pod has the device."""
+
+
+Decision: TypeAlias = Steps | Wait | Rest | Ask

@@ -222,7 +222,12 @@ class RealConsole:
         _run("devlink", "dev", "eswitch", "set", str(handle), "mode", mode.name.lower())
 
     def slow_detach(self, handle: Handle) -> None:
-        Path(f"/sys/kernel/debug/sfsim/{handle.device}/detach_delay_ms").write_text("500", encoding="ascii")
+        self.pace_detach(handle, milliseconds=500)
+
+    @staticmethod
+    def pace_detach(handle: Handle, *, milliseconds: int) -> None:
+        path = Path(f"/sys/kernel/debug/sfsim/{handle.device}/detach_delay_ms")
+        path.write_text(str(milliseconds), encoding="ascii")
 
     def take_netdev(self, name: str) -> None:
         _run("ip", "netns", "add", self._namespace)
@@ -239,7 +244,7 @@ def _run(*words: str) -> str:
 
 @pytest.fixture(params=KERNELS)
 def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    with _KERNELS[request.param](tmp_path) as node, contextlib.closing(node.netlink):
+    with _KERNELS[request.param](tmp_path) as node:
         yield node
 
 
@@ -255,7 +260,8 @@ THREE_FUNCTIONS = Topology(
 @contextlib.contextmanager
 def _in_process(root: Path) -> Iterator[Node]:
     kernel = SimulatedKernel(root, THREE_FUNCTIONS)
-    yield _simulated(kernel, kernel.transport(), kernel.sysfs())
+    with _simulated(kernel, kernel.transport(), kernel.sysfs()) as node:
+        yield node
 
 
 @contextlib.contextmanager
@@ -274,29 +280,33 @@ def _served(root: Path) -> Iterator[Node]:
     thread.start()
     try:
         assert started.wait(10)
-        yield _simulated(kernel, UnixTransport(root / "netlink.sock"), SysfsTree(root / "sys"))
+        with _simulated(kernel, UnixTransport(root / "netlink.sock"), SysfsTree(root / "sys")) as node:
+            yield node
     finally:
         loops[0].call_soon_threadsafe(ended.set)
         thread.join()
 
 
-def _simulated(kernel: SimulatedKernel, transport: Transport, sysfs: Sysfs) -> Node:
+@contextlib.contextmanager
+def _simulated(kernel: SimulatedKernel, transport: Transport, sysfs: Sysfs) -> Iterator[Node]:
     parents = tuple(parent.handle for parent in kernel.topology.parents)
-    return Node(Netlink(transport), sysfs, SimulatedConsole(kernel), parents)
+    with contextlib.closing(Netlink(transport)) as netlink:
+        yield Node(netlink, sysfs, SimulatedConsole(kernel), parents)
 
 
 @contextlib.contextmanager
 def _real(_: Path) -> Iterator[Node]:
-    netlink, console = Netlink(KernelTransport()), RealConsole()
-    parents = tuple(handle for handle in Devlink(netlink).instances() if handle.bus == "pci")
-    assert len(parents) >= 2, "the contract needs two PCI functions that can have sub-functions; is sfsim loaded?"
-    node = Node(netlink, SysfsTree(), console, parents)
-    node.empty()
-    for handle in parents:
-        console.set_mode(handle, EswitchMode.SWITCHDEV)
-        Path(f"/sys/kernel/debug/sfsim/{handle.device}/detach_delay_ms").write_text("0", encoding="ascii")
-    yield node
-    node.empty()
+    console = RealConsole()
+    with contextlib.closing(Netlink(KernelTransport())) as netlink:
+        parents = tuple(handle for handle in Devlink(netlink).instances() if handle.bus == "pci")
+        assert len(parents) >= 2, "the contract needs two PCI functions that can have sub-functions; is sfsim loaded?"
+        node = Node(netlink, SysfsTree(), console, parents)
+        node.empty()
+        for handle in parents:
+            console.set_mode(handle, EswitchMode.SWITCHDEV)
+            console.pace_detach(handle, milliseconds=0)
+        yield node
+        node.empty()
 
 
 _KERNELS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Node]]] = {

@@ -136,9 +136,6 @@ def test_a_function_that_lets_go_cannot_be_activated_yet(node: Node) -> None:
     function = node.seen(port).function
     assert function is not None
     assert (function.active, function.attached) == (False, True)
-    port = node.new(89)
-    node.attach(port)
-    node.devlink.set_active(port.handle, port.index, active=False)
     with pytest.raises(StillAttached, match="SF is inactivated but it is still attached") as refused:
         node.devlink.set_active(port.handle, port.index, active=True)
     assert refused.value.retry_after == 1

@@ -189,7 +189,9 @@ class Node:
         try:
             await self.kubelet.until(reached)
         except TimeoutError:
-            pytest.fail(f"allocatable {self.kubelet.allocatable()} of {self.kubelet.capacity()}, not {count} of {whole}")
+            pytest.fail(
+                f"allocatable {self.kubelet.allocatable()} of {self.kubelet.capacity()}, not {count} of {whole}"
+            )
 
     def pod(self, count: int = 1, *, resource: str = RESOURCE) -> Pod:
         serial = next(self._serial)

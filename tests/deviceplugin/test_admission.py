@@ -3,16 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from subfunction.records import State
 from subfunction_simulator.kubelet.kubelet import Kubelet, StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
-from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+
+if TYPE_CHECKING:
+    from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginAsyncStub
 
 ID = "mlx5_core.sf.4"
 
@@ -22,7 +26,7 @@ def folder(node: Node) -> Path:
 
 
 @asynccontextmanager
-async def dialled(node: Node) -> AsyncIterator[DevicePluginStub]:
+async def dialled(node: Node) -> AsyncIterator["DevicePluginAsyncStub"]:
     """Talk to the plugin as a kubelet would, to ask what a kubelet never asks."""
     [socket] = folder(node).glob("subfunction-*.sock")
     async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
@@ -189,14 +193,14 @@ async def test_a_container_does_not_restart_on_another_sub_function_under_its_id
     ready.agent.records.remove("uid-a")
     ready.agent.device("b", ID)
     await ready.allocatable(0, of=1)
-    with pytest.raises(StartFailed, match="FailedPrecondition desc = StaleAllocation: .* was promised as another one"):
+    with pytest.raises(StartFailed, match=r"FailedPrecondition desc = StaleAllocation: .* was promised as another one"):
         await ready.kubelet.start_container(pod.uid, "app")
 
 
 async def test_a_container_does_not_restart_on_a_device_that_was_made_anew(ready: Node) -> None:
     pod, _ = await ready.run()
     ready.agent.replug(ID)
-    with pytest.raises(StartFailed, match="StaleAllocation: .* is another device than the one recorded"):
+    with pytest.raises(StartFailed, match=r"StaleAllocation: .* is another device than the one recorded"):
         await ready.kubelet.start_container(pod.uid, "app")
 
 
@@ -206,7 +210,7 @@ async def test_a_container_does_not_restart_without_its_device_and_does_when_it_
     assert record is not None
     ready.agent.records.remove("uid-a")
     await ready.allocatable(0, of=1)
-    with pytest.raises(StartFailed, match="StaleAllocation: mlx5_core.sf.4 no longer exists"):
+    with pytest.raises(StartFailed, match=r"StaleAllocation: mlx5_core\.sf\.4 no longer exists"):
         await ready.kubelet.start_container(pod.uid, "app")
     ready.agent.change(record)
     await ready.allocatable(1)

@@ -91,7 +91,9 @@ def test_a_shell_can_read_the_variable_of_any_resource_name() -> None:
 
 def test_any_order_of_the_ids_gives_the_same_container() -> None:
     records = [record(n, nodes=(verbs(n), CM), env={"SUBFUNCTION_RDMA": f"mlx5_{n}"}) for n in (4, 10, 7)]
-    answers = {answer(RESOURCE, order).SerializeToString(deterministic=True) for order in itertools.permutations(records)}
+    answers = {
+        answer(RESOURCE, order).SerializeToString(deterministic=True) for order in itertools.permutations(records)
+    }
     assert len(answers) == 1
     env = answer(RESOURCE, records).envs
     # By text, as the ids sort for everyone who splits the list.
@@ -106,7 +108,9 @@ def test_a_variable_that_one_device_lacks_keeps_its_place_empty() -> None:
 
 
 def test_a_shared_node_is_given_once() -> None:
-    paths = [device.container_path for device in answer(RESOURCE, [record(4, nodes=(CM,)), record(5, nodes=(CM,))]).devices]
+    paths = [
+        device.container_path for device in answer(RESOURCE, [record(4, nodes=(CM,)), record(5, nodes=(CM,))]).devices
+    ]
     assert paths == ["/dev/infiniband/rdma_cm"]
 
 

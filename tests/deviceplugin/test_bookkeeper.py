@@ -41,15 +41,16 @@ class Sysfs:
 
     def __init__(self) -> None:
         self.inodes = {"devices/a": 1, "devices/b": 2}
+        self.texts: dict[str, str] = {}
 
     def inode(self, path: str) -> int | None:
         return self.inodes.get(path)
 
     def target(self, path: str) -> str | None:
-        return None
+        return self.texts.get(path)
 
     def read(self, path: str) -> str | None:
-        return None
+        return self.texts.get(path)
 
 
 class Clock:

@@ -1,16 +1,21 @@
 """Registered at once, and again by itself, whatever becomes of kubelet and sockets."""
 
 import asyncio
+import socket
 import stat
 from pathlib import Path
 
 import grpc
 import pytest
+from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 from subfunction.kubelet import deviceplugin_pb2 as api
-from subfunction.kubelet.deviceplugin_pb2_grpc import RegistrationStub
+from subfunction.kubelet.deviceplugin_pb2_grpc import (
+    RegistrationServicer,
+    RegistrationStub,
+    add_RegistrationServicer_to_server,
+)
 from subfunction_simulator.kubelet.kubelet import Kubelet
-from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 
 def sockets(node: Node) -> list[Path]:
@@ -32,8 +37,8 @@ async def ready(node: Node) -> Node:
 
 
 async def test_its_socket_is_its_users_alone_and_gone_when_it_stops(ready: Node) -> None:
-    [socket] = sockets(ready)
-    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+    [ours] = sockets(ready)
+    assert stat.S_IMODE(ours.stat().st_mode) == 0o600
     await ready.stop_plugin()
     assert sockets(ready) == []
     await ready.allocatable(0, of=1)
@@ -59,15 +64,14 @@ async def test_it_waits_for_a_kubelet_that_is_not_there_yet(node: Node) -> None:
     await node.allocatable(1)
 
 
-async def test_it_waits_for_a_kubelet_whose_folder_is_there_and_socket_is_dead(node: Node) -> None:
+async def test_it_waits_for_a_kubelet_that_left_a_dead_socket(node: Node) -> None:
     node.agent.device("a", "mlx5_core.sf.4")
-    await node.start_kubelet()
-    dead = node.root / "device-plugins" / "kubelet.sock"
-    copy = dead.with_name("moved")
-    dead.rename(copy)
-    await node.kubelet.stop()
-    copy.rename(dead) if copy.exists() else dead.touch()
+    folder = node.root / "device-plugins"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(folder / "kubelet.sock"))
     await node.start_plugin()
+    await eventually(lambda: sockets(node) != [], "it has tried")
     await node.start_kubelet()
     await node.allocatable(1)
 
@@ -87,12 +91,12 @@ async def test_it_is_back_after_the_kubelet_restarted_twice_at_once(ready: Node)
 
 
 async def test_it_is_back_after_its_socket_was_deleted(ready: Node) -> None:
-    [socket] = sockets(ready)
-    socket.unlink()
+    [ours] = sockets(ready)
+    ours.unlink()
     await ready.kubelet.until(lambda: registrations(ready) == 2)
     await ready.allocatable(1)
     [successor] = sockets(ready)
-    assert successor != socket
+    assert successor != ours
 
 
 async def test_it_is_back_after_the_kubelet_ended_its_stream(ready: Node) -> None:
@@ -105,34 +109,40 @@ async def test_it_is_back_after_the_kubelet_ended_its_stream(ready: Node) -> Non
 async def test_it_is_back_after_its_kubelet_took_the_end_of_an_old_stream_for_its_own(ready: Node) -> None:
     """The race of kubelets up to 1.36: a second registration, and then the first one's stream ends."""
     assert isinstance(ready.kubelet, Kubelet)
-    [socket] = sockets(ready)
+    [ours] = sockets(ready)
     first = ready.kubelet.registration.plugins[RESOURCE]
     async with grpc.aio.insecure_channel(f"unix:{ready.root / 'device-plugins' / 'kubelet.sock'}") as channel:
-        again = api.RegisterRequest(version="v1beta1", endpoint=socket.name, resource_name=RESOURCE)
+        again = api.RegisterRequest(version="v1beta1", endpoint=ours.name, resource_name=RESOURCE)
         await RegistrationStub(channel).Register(again)
     await first.close()
     await ready.kubelet.until(lambda: registrations(ready) == 3)
     await ready.allocatable(1)
 
 
+class DeafKubelet(RegistrationServicer):
+    """Takes every registration and never opens a stream."""
+
+    def __init__(self) -> None:
+        self.registrations: list[str] = []
+
+    async def Register(self, request: api.RegisterRequest, context: object) -> api.Empty:  # noqa: ARG002, N802 - gRPC's
+        self.registrations.append(request.endpoint)
+        return api.Empty()
+
+
 async def test_it_registers_again_when_no_stream_is_opened(node: Node) -> None:
-    """A kubelet that takes the registration and never lists: it is asked again, not believed."""
-
-    class Deaf(Kubelet):
-        async def start(self) -> None:
-            await super().start()
-            self.deaf = self.registration
-            self.deaf._run = never  # type: ignore[method-assign]
-
-    async def never(_: object) -> None:
-        await asyncio.Event().wait()
-
-    node.kubelet = Deaf(node.root)
+    deaf, server = DeafKubelet(), grpc.aio.server()
+    add_RegistrationServicer_to_server(deaf, server)
+    (node.root / "device-plugins").mkdir()
+    server.add_insecure_port(f"unix:{node.root / 'device-plugins' / 'kubelet.sock'}")
+    await server.start()
     node.agent.device("a", "mlx5_core.sf.4")
-    await node.start_kubelet()
     await node.start_plugin(stream_wait=0.05)
-    await eventually(lambda: registrations(node) >= 3, "three registrations")
+    await eventually(lambda: len(deaf.registrations) == 3, "three registrations")
+    assert len(set(deaf.registrations)) == 3
     assert len(sockets(node)) <= 1
+    await node.stop_plugin()
+    await server.stop(None)
 
 
 async def test_a_name_that_the_kubelet_refuses_does_not_keep_the_others_away(node: Node) -> None:

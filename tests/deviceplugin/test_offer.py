@@ -2,9 +2,10 @@
 
 import time
 
+from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+
 from subfunction.records import Health, State
 from subfunction_simulator.kubelet.kubelet import Kubelet
-from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 
 def messages(node: Node) -> int:

@@ -22,15 +22,15 @@ RECORDED: dict[str, tuple[str, Message]] = {
     "options": ("08011001", OPTIONS),
     "register": (
         "0a0776316265746131120773662e736f636b1a1473756266756e6374696f6e2e6465762f6d6c7835220408011001",
-        dp.RegisterRequest(version="v1beta1", endpoint="sf.sock", resource_name="subfunction.dev/mlx5", options=OPTIONS),
+        dp.RegisterRequest(
+            version="v1beta1", endpoint="sf.sock", resource_name="subfunction.dev/mlx5", options=OPTIONS
+        ),
     ),
     "list": (
         "0a1f0a0e6d6c78355f636f72652e73662e3412074865616c7468791a040a0208010a0e0a01621209556e6865616c746879",
         dp.ListAndWatchResponse(
             devices=[
-                dp.Device(
-                    ID="mlx5_core.sf.4", health="Healthy", topology=dp.TopologyInfo(nodes=[dp.NUMANode(ID=1)])
-                ),
+                dp.Device(ID="mlx5_core.sf.4", health="Healthy", topology=dp.TopologyInfo(nodes=[dp.NUMANode(ID=1)])),
                 dp.Device(ID="b", health="Unhealthy"),
             ]
         ),
@@ -56,8 +56,10 @@ RECORDED: dict[str, tuple[str, Message]] = {
         dp.AllocateRequest(container_requests=[dp.ContainerAllocateRequest(devices_ids=["b", "a"])]),
     ),
     "allocated": (
-        "0a4a0a060a014b120176120a0a022f6312022f6818011a140a062f6465762f6312062f6465762f681a02727722060a01611201622a160a147"
-        "3756266756e6374696f6e2e6465762f73663d78",
+        (
+            "0a4a0a060a014b120176120a0a022f6312022f6818011a140a062f6465762f6312062f6465762f681a02727722060a0161120162"
+            "2a160a1473756266756e6374696f6e2e6465762f73663d78"
+        ),
         dp.AllocateResponse(
             container_responses=[
                 dp.ContainerAllocateResponse(

@@ -68,6 +68,18 @@ async def test_openapi_describes_every_field_and_offers_field_validation(api: Cl
     assert "fieldValidation" in {parameter["name"] for parameter in patch["parameters"]}
 
 
+async def test_kubectl_before_1_29_learns_of_field_validation_in_protobuf(api_server: ApiServer) -> None:
+    accept = {"Accept": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
+    async with (
+        aiohttp.ClientSession(headers=accept) as session,
+        session.get(f"{api_server.url}/openapi/v2") as response,
+    ):
+        content = await response.read()
+    assert response.content_type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    assert content.startswith(b"\x0a\x032.0\x42")  # the field swagger, then the field paths
+    assert content.count(b"fieldValidation") == content.count(b"x-kubernetes-group-version-kind") > 5
+
+
 async def test_a_token_is_asked_of_everybody_where_one_is_set() -> None:
     async with ApiServer(token="s3cret") as server, aiohttp.ClientSession() as session:
         assert (await Client(session, server.url)("GET", ALL)).code == 401

@@ -6,6 +6,7 @@ import pytest
 
 from harness.guest_suite import run_guest_suite
 from harness.machine import Machine
+from harness.sfsim import Sfsim
 
 INNER = """
 import os
@@ -70,8 +71,8 @@ def test_what_the_guest_writes_to_the_share_is_on_the_host(machine: Machine) -> 
 
 
 @pytest.mark.parametrize("folder", ["tests/contract"])
-def test_the_kernel_contract_holds_on_the_real_kernel(machine: Machine, folder: str, subtests: pytest.Subtests) -> None:
-    tests = run_guest_suite(machine, folder, {"SUBFUNCTION_TEST_KERNEL": "real"})
+def test_the_kernel_contract_holds_on_the_real_kernel(switched: Sfsim, folder: str, subtests: pytest.Subtests) -> None:
+    tests = run_guest_suite(switched.machine, folder, {"SUBFUNCTION_TEST_KERNEL": "real"})
     assert tests, f"{folder}: no inner test ran"
     for test in tests:
         with subtests.test(test.name):

@@ -264,7 +264,9 @@ _REFUSALS: Final[tuple[tuple[_Fits, type[KernelError], str], ...]] = (
     ),
     (
         lambda command, number, text: (
-            command is Command.PORT_NEW and number == errno.EOPNOTSUPP and (not text or "not supported" in text)
+            command is Command.PORT_NEW
+            and number == errno.EOPNOTSUPP
+            and (not text or "SF ports are not supported" in text)
         ),
         SubFunctionsUnsupported,
         _FIRMWARE,

@@ -1,7 +1,4 @@
-"""OpenAPI v3, as much as kubectl needs to explain a kind and to learn that the server validates fields.
-
-The v2 document is served to nobody: kubectl reads it in protobuf only, and only where v3 is missing.
-"""
+"""OpenAPI v3, as much as kubectl needs to explain a kind and to learn that the server validates fields."""
 
 import hashlib
 import json

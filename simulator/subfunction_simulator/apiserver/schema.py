@@ -169,8 +169,9 @@ def _translate(failure: ValidationError) -> Iterator[FieldError]:
     elif kind in ("maxItems", "maxProperties"):
         yield FieldError("FieldValueTooMany", path, f"must have at most {limit} items", len(value))
     elif kind == "format":
-        detail = f"{path} in body must be of type {limit}: {_quoted(value)}"
-        yield FieldError("FieldValueTypeInvalid", path, detail, value)
+        # A number out of range leaves the rules to be judged, and their sentences to be read; other forms do not.
+        reason = "FieldValueInvalid" if str(limit).startswith("int") else "FieldValueTypeInvalid"
+        yield FieldError(reason, path, f"{path} in body must be of type {limit}: {_quoted(value)}", value)
     elif kind in _BOUNDS:
         shown = len(value) if kind in ("minItems", "minProperties") else value
         yield FieldError("FieldValueInvalid", path, f"{path} in body {_BOUNDS[kind].format(limit)}", shown)

@@ -6,7 +6,6 @@ as given.
 """
 
 import errno
-import json
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +14,13 @@ from typing import Final, Self
 import yaml
 from aiohttp import web
 
-from subfunction_simulator.apiserver import discovery, openapi
-from subfunction_simulator.apiserver.accept import discovery_form
 from subfunction_simulator.apiserver.catalogue import CRDS, NAMESPACES, Catalogue
 from subfunction_simulator.apiserver.decoding import WriteOptions
 from subfunction_simulator.apiserver.objects import JsonObject, timestamp
 from subfunction_simulator.apiserver.place import Place, locate
 from subfunction_simulator.apiserver.registry import Registry
 from subfunction_simulator.apiserver.resource_api import ResourceApi
+from subfunction_simulator.apiserver.root_api import describe
 from subfunction_simulator.apiserver.status import RefusedError
 from subfunction_simulator.apiserver.store import Store
 from subfunction_simulator.apiserver.traffic import Asked, Traffic
@@ -132,14 +130,13 @@ class ApiServer:
         await self.stop()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path in _HEALTH:
+            return web.Response(text="ok")
         try:
-            if request.path in _HEALTH:
-                return web.Response(text="ok")
             self._authenticate(request)
             place = locate(self._catalogue, request.path)
             if place:
                 return await self._api.answer(request, place)
-            self.traffic.note(Asked(request.method.lower(), request.path, query=dict(request.query)))
             return self._describe(request)
         except RefusedError as refusal:
             return web.json_response(refusal.to_json(), status=refusal.code, headers=refusal.headers)
@@ -149,36 +146,11 @@ class ApiServer:
             raise RefusedError(401, "Unauthorized", "Unauthorized")
 
     def _describe(self, request: web.Request) -> web.Response:
-        """What is served here: the requests that are about no object."""
+        self.traffic.note(Asked(request.method.lower(), request.path, query=dict(request.query)))
         if request.method != "GET":
             raise RefusedError.no_such_path()
-        catalogue, form = self._catalogue, discovery_form(request.headers.get("Accept", ""))
-        answer: JsonObject | None = None
-        match request.path.strip("/").split("/"):
-            case ["version"]:
-                answer = discovery.version()
-            case ["api" | "apis" as root] if form:
-                groups = catalogue.groups() if root == "apis" else ("",)
-                media = f"application/json;g=apidiscovery.k8s.io;v={form};as=APIGroupDiscoveryList"
-                text = json.dumps(discovery.aggregated(catalogue, groups, form))
-                return web.Response(body=text.encode(), headers={"Content-Type": media})
-            case ["api"]:
-                answer = discovery.core_versions()
-            case ["apis"]:
-                answer = discovery.group_list(catalogue)
-            case ["api", version] if version in catalogue.versions(""):
-                answer = discovery.resource_list(catalogue, "", version)
-            case ["apis", group] if group in catalogue.groups():
-                answer = discovery.group(catalogue, group)
-            case ["apis", group, version] if version in catalogue.versions(group):
-                answer = discovery.resource_list(catalogue, group, version)
-            case ["openapi", "v3"]:
-                answer = openapi.index(catalogue)
-            case ["openapi", "v3", *root]:
-                answer = openapi.document_at(catalogue, "/".join(root))
-        if answer is None:
-            raise RefusedError.no_such_path()
-        return web.json_response(answer)
+        found = describe(self._catalogue, request.path, request.headers.get("Accept", ""))
+        return web.Response(body=found.content, headers={"Content-Type": found.media})
 
 
 def crds_folder() -> Path:

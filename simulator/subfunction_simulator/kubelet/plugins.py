@@ -107,6 +107,9 @@ class Registration(RegistrationServicer):
                 self._on_list()
         except grpc.aio.AioRpcError as error:
             logger.info("ListAndWatch of %s ended: %s", resource, error.code().name)
+        except asyncio.CancelledError:
+            # A channel that is closed under its stream says so, too; both mean that this kubelet has hung up.
+            logger.info("ListAndWatch of %s was hung up", resource)
         await plugin.close()
         if (current := self._clients.pop(resource, None)) is not None:
             self._table.disconnect(resource)

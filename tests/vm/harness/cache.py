@@ -4,8 +4,12 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+ABANDONED = 3600.0
+"""Seconds after which nobody is still at work on an unfinished entry."""
 
 
 def cache_root() -> Path:
@@ -69,6 +73,9 @@ def entry(kind: str, key: str, build: Callable[[Path, Path], None], *, keep: int
 
 
 def _sweep(shelf: Path, keep: int) -> None:
+    for abandoned in shelf.glob(".unfinished-*"):
+        if time.time() - abandoned.stat().st_mtime > ABANDONED:
+            shutil.rmtree(abandoned, ignore_errors=True)
     entries = sorted(
         (folder for folder in shelf.iterdir() if not folder.name.startswith(".")),
         key=lambda folder: folder.stat().st_mtime,

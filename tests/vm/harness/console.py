@@ -32,5 +32,5 @@ class Console:
         lines = self.path.read_bytes().splitlines()
         for number, line in enumerate(lines):
             if FAULT.search(line):
-                quoted = lines[max(0, number - 3) : number + 40]
-                raise KernelFault(self.path, tuple(part.decode(errors="replace") for part in quoted))
+                quoted = lines[max(0, number - 5) : number + 60]
+                raise KernelFault(tuple(part.decode(errors="replace") for part in quoted))

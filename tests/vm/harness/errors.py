@@ -8,8 +8,6 @@ HarnessError
 └── CommandFailed    a command in the guest ended with another code than asked for
 """
 
-from pathlib import Path
-
 
 class HarnessError(Exception):
     """Something around the machine failed; the message says what to do next where that is known."""
@@ -33,8 +31,8 @@ class MachineDied(HarnessError):
 class KernelFault(HarnessError):
     """The kernel complained: whatever the tests say, the run has failed."""
 
-    def __init__(self, console: Path, lines: tuple[str, ...]) -> None:
-        super().__init__("\n".join((f"the kernel complained (whole console: {console})", *lines)))
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(("the kernel complained:", *lines)))
 
 
 class CommandFailed(HarnessError):

@@ -5,8 +5,6 @@ The guest sees the host at 10.0.2.2 (the host's loopback), and a folder of the h
 
 import shutil
 import socket
-import tarfile
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -15,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness import checkout
 from harness.channel import Channel, ChannelClosed
 from harness.console import Console
 from harness.errors import CommandFailed, HarnessError, MachineDied
@@ -27,10 +26,6 @@ from harness.topology import Topology, Workplace
 HOST = "10.0.2.2"
 SHARE = "/run/share"
 SOURCES = "/src"
-CHECKOUT = Path(__file__).parents[3]
-SENT = ("core", "operator", "deviceplugin", "simulator", "crds", "tests", "examples", "pyproject.toml")
-"""What of the checkout the guest gets: no history, no environment, no build output."""
-
 SLACK = 15.0
 """Seconds the guest gets beyond a request's own deadline before it counts as hung."""
 
@@ -62,6 +57,18 @@ class Process:
         """Whether it is still there."""
         return self.signal(0)
 
+    def wait(self, timeout: float = 10) -> None:
+        """Wait until it has ended.
+
+        Raises:
+            HarnessError: it has not, in `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while self.alive():
+            if time.monotonic() > deadline:
+                raise HarnessError(f"process {self.pid} has not ended in {timeout:.0f} s ({self.log})")
+            time.sleep(0.02)
+
 
 class Machine:
     """One QEMU. A context manager: leaving it kills the machine and removes its folder."""
@@ -70,9 +77,7 @@ class Machine:
         """Start QEMU: cold, or from a saved state; `wait` says when it can be used."""
         self.image = image
         self.topology = topology or Topology()
-        # Not pytest's folder: a socket's path has 107 bytes.
-        self.place = Workplace(Path(tempfile.mkdtemp(prefix="sf-vm-")))
-        self.place.share.mkdir()
+        self.place = Workplace.make()
         self.console = Console(self.place.console)
         self._channel: Channel | None = None
         incoming = [] if state is None else ["-incoming", f"exec:exec cat '{state}'"]
@@ -122,11 +127,8 @@ class Machine:
             monitor.close()
 
     def _settle(self) -> None:
-        """Set the clock, mount the share, unpack the sources: a tar in one file, for 9p is slow with many."""
-        with tarfile.open(self.place.share / "sources.tar", "w") as tar:
-            for name in SENT:
-                if (CHECKOUT / name).exists():
-                    tar.add(CHECKOUT / name, name, filter=_source)
+        """Set the clock, mount the share, unpack the sources."""
+        checkout.pack(self.place.share / "sources.tar")
         options = "trans=virtio,version=9p2000.L,msize=262144"
         self.run(
             f"date -s @{time.time():.0f} && mkdir -p {SHARE} && mount -t 9p -o {options} share {SHARE} && "
@@ -286,10 +288,3 @@ class Machine:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _source(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    if "__pycache__" in info.name or info.name.endswith((".pyc", ".ko", ".o")):
-        return None
-    info.uid = info.gid = 0
-    return info

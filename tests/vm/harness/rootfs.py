@@ -35,7 +35,7 @@ FOLDERS = (
 )
 NOT_AT_RUN_TIME = re.compile(
     r"(?i)^(pip|uv|ruff|setuptools|_distutils_hack|pkg_resources|mypy|mypyc|grpc_tools|grpcio_tools|deptry|grimp|typos|"
-    r"importlinter|import_linter|yamllint|librt|ast_serialize|mypy_protobuf|types_\w+|\w+[-_]stubs)([-.].*)?$"
+    r"importlinter|import_linter|yamllint|librt|ast_serialize|mypy_protobuf|types_\w+|\w+-stubs)([-.].*)?$"
     r"|__mypyc\.|\.pth$|^__pycache__$"
 )
 """Of site-packages: what checks or builds, and is never run in the guest."""

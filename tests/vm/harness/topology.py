@@ -1,11 +1,15 @@
 """QEMU's command line: the machine, its cards, its channels."""
 
+import os
+import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.image import Image
 
 MEMORY_MIB = 1024
+PREFIX = "sf-vm-"
 KERNEL_LINE = (
     "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc=reliable no_timer_check "
     "net.ifnames=0 random.trust_cpu=on"
@@ -71,6 +75,20 @@ class Workplace:
     """A machine's folder on the host: sockets, console, and the folder it shares with the guest."""
 
     folder: Path
+
+    @classmethod
+    def make(cls) -> "Workplace":
+        """A new one below /tmp: pytest's folders are too deep, for a socket's path has 107 bytes.
+
+        Those of owners that were killed before they could remove theirs are removed.
+        """
+        tmp = Path(tempfile.gettempdir())
+        for old in tmp.glob(f"{PREFIX}*-*"):
+            if not Path("/proc", old.name.removeprefix(PREFIX).partition("-")[0]).exists():
+                shutil.rmtree(old, ignore_errors=True)
+        place = cls(Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=tmp)))
+        place.share.mkdir()
+        return place
 
     @property
     def console(self) -> Path:

@@ -8,6 +8,7 @@ Third-party modules are imported before the snapshot is taken; the project's own
 import gc
 import importlib
 import json
+import math
 import os
 import runpy
 import select
@@ -33,13 +34,13 @@ WARM = (
 
 @dataclass
 class Job:
-    """A child that somebody waits for."""
+    """A child; of a spawned one nobody awaits the end."""
 
     request: int
     pid: int
     pidfd: int
-    deadline: float
-    files: tuple[str, str]
+    deadline: float = math.inf
+    files: tuple[str, ...] = ()
     killed: bool = field(default=False)
 
 
@@ -66,8 +67,8 @@ class Zygote:
             self._reap()
 
     def _patience(self) -> int:
-        deadlines = [job.deadline for job in self._jobs.values() if not job.killed]
-        return min([1000, *(max(0, int((deadline - time.monotonic()) * 1000) + 1) for deadline in deadlines)])
+        soonest = min((job.deadline for job in self._jobs.values() if not job.killed), default=math.inf)
+        return int(min(1.0, max(0.0, soonest - time.monotonic())) * 1000) + 1
 
     def _reap(self) -> None:
         now = time.monotonic()
@@ -104,9 +105,9 @@ class Zygote:
                     self._send({"id": request["id"], "code": 0, "out": "", "err": ""})
             case "spawn":
                 log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-                pid = self._fork(request, log, log)
+                job = self._watch(request, self._fork(request, log, log))
                 os.close(log)
-                self._send({"id": request["id"], "pid": pid})
+                self._send({"id": request["id"], "pid": job.pid})
             case _:
                 self._start(request)
 
@@ -116,9 +117,15 @@ class Zygote:
         pid = self._fork(request, out, err)
         os.close(out)
         os.close(err)
+        job = self._watch(request, pid)
+        job.files = files
+        job.deadline = time.monotonic() + request["timeout"]
+
+    def _watch(self, request: dict[str, Any], pid: int) -> Job:
         descriptor = os.pidfd_open(pid)
-        self._jobs[descriptor] = Job(request["id"], pid, descriptor, time.monotonic() + request["timeout"], files)
+        job = self._jobs[descriptor] = Job(request["id"], pid, descriptor)
         self._poll.register(descriptor, select.POLLIN)
+        return job
 
     def _fork(self, request: dict[str, Any], out: int, err: int) -> int:
         if "argv" in request:
@@ -152,6 +159,8 @@ class Zygote:
         del self._jobs[job.pidfd]
         os.close(job.pidfd)
         code = os.waitstatus_to_exitcode(os.waitpid(job.pid, 0)[1])
+        if not job.files:
+            return
         texts = []
         for name in job.files:
             texts.append(Path(name).read_text(errors="replace"))

@@ -1,0 +1,143 @@
+"""Every refusal of the kernel that we know, by errno and text, and the error it becomes."""
+
+import errno
+import os
+
+import pytest
+
+from subfunction.errors import (
+    Full,
+    Gone,
+    Invalid,
+    KernelError,
+    NotPermitted,
+    NotSwitchdev,
+    NumberTaken,
+    StillAttached,
+    SubFunctionsUnsupported,
+    Unsupported,
+)
+from subfunction.kernel.address import Handle
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.genetlink import Family, Netlink
+from subfunction.kernel.uapi import Command
+from subfunction_simulator.kernel import wire
+from subfunction_simulator.kernel.wire import Refusal
+from tests.core.conftest import ScriptedTransport
+
+PARENT = Handle("pci", "0000:05:00.0")
+OPNOTSUPP = errno.EOPNOTSUPP
+
+# Texts of Linux 6.12, read in its source and most of them seen in the VM; ice's stand beside mlx5's.
+REFUSALS = [
+    (Command.PORT_NEW, OPNOTSUPP, "mlx5_core: SF ports are only supported in eswitch switchdev mode.", NotSwitchdev),
+    (Command.PORT_NEW, OPNOTSUPP, "ice: SF ports are only supported in eswitch switchdev mode", NotSwitchdev),
+    (Command.PORT_NEW, OPNOTSUPP, "mlx5_core: SF ports are not supported.", SubFunctionsUnsupported),
+    (Command.PORT_NEW, OPNOTSUPP, "", SubFunctionsUnsupported),
+    (Command.PORT_NEW, OPNOTSUPP, "mlx5_core: Invalid pfnum supplied", Unsupported),
+    (Command.PORT_NEW, errno.EINVAL, "ice: Incorrect pfnum supplied", Invalid),
+    (
+        Command.PORT_NEW,
+        OPNOTSUPP,
+        "mlx5_core: User must provide unique sfnum. Driver does not support auto assignment",
+        Unsupported,
+    ),
+    (Command.PORT_NEW, OPNOTSUPP, "mlx5_core: External controller is unsupported", Unsupported),
+    (Command.PORT_NEW, errno.EINVAL, "mlx5_core: Invalid controller number", Invalid),
+    (Command.PORT_NEW, OPNOTSUPP, "ice: Setting controller is not supported", Unsupported),
+    (
+        Command.PORT_NEW,
+        OPNOTSUPP,
+        "mlx5_core: Driver does not support user defined port index assignment",
+        Unsupported,
+    ),
+    (Command.PORT_NEW, OPNOTSUPP, "mlx5_core: Driver supports only SF port addition", Unsupported),
+    (Command.PORT_NEW, OPNOTSUPP, "ice: Flavour other than pcisf is not supported", Unsupported),
+    (Command.PORT_NEW, errno.EEXIST, "mlx5_core: SF already exist. Choose different sfnum", NumberTaken),
+    (Command.PORT_NEW, errno.EBUSY, "ice: Subfunction with given sfnum already exists", NumberTaken),
+    (Command.PORT_NEW, errno.ENOSPC, "", Full),
+    (Command.PORT_NEW, errno.EINVAL, "Port flavour or PCI PF are not specified", Invalid),
+    (Command.PORT_SET, errno.EINVAL, "Non-unicast hardware address unsupported", Invalid),
+    (Command.PORT_SET, errno.EINVAL, "Address must be 6 bytes for Ethernet device", Invalid),
+    (Command.PORT_SET, errno.EINVAL, "Fail to parse port function attributes", Invalid),
+    (Command.PORT_SET, OPNOTSUPP, "Port doesn't support function attributes", Unsupported),
+    (Command.PORT_SET, OPNOTSUPP, "Function does not support state setting", Unsupported),
+    (Command.PORT_SET, OPNOTSUPP, "Port doesn't support RoCE function attribute", Unsupported),
+    (Command.PORT_SET, OPNOTSUPP, "migratable function attribute supported for VFs only", Unsupported),
+    (Command.PORT_SET, OPNOTSUPP, "Function does not support max_io_eqs setting", Unsupported),
+    (Command.PORT_SET, OPNOTSUPP, "mlx5_core: Device doesn't support VHCA management", Unsupported),
+    (Command.PORT_SET, errno.EBUSY, "mlx5_core: SF is inactivated but it is still attached", StillAttached),
+    (Command.PORT_SET, errno.EBUSY, "ice: Ethernet address can be change only in detached state", KernelError),
+    (Command.PORT_SET, errno.EADDRNOTAVAIL, "ice: Invalid ethernet address", Invalid),
+    (Command.PORT_DEL, errno.ENODEV, "", Gone),
+    (Command.PORT_NEW, errno.ENODEV, "", Gone),
+    (Command.PORT_NEW, errno.EPERM, "", NotPermitted),
+    (Command.PORT_DEL, errno.EPERM, "", NotPermitted),
+    (Command.RELOAD, OPNOTSUPP, "Requested reload action is not supported by the driver", Unsupported),
+    (Command.RELOAD, OPNOTSUPP, "mlx5_core: reload is unsupported in Lag mode", Unsupported),
+    (Command.RELOAD, errno.EBUSY, "mlx5_core: Can't reload during firmware reset", KernelError),
+    (Command.PARAM_SET, OPNOTSUPP, "", Unsupported),
+    (Command.PARAM_SET, errno.EINVAL, "", Invalid),
+]
+
+FINAL = {Unsupported, Invalid}
+"""Asking again would be noise: only a change of the object or of the node helps."""
+
+
+class Prepared(Netlink):
+    """A Netlink that knows its family already."""
+
+    def family(self, name: str) -> Family:
+        return Family(name, 26, {})
+
+
+def refused(command: Command, number: int, text: str) -> KernelError:
+    """Run a verb that sends the command, against a kernel that refuses it so."""
+
+    def answer(datagram: bytes) -> list[bytes]:
+        (request,) = wire.requests(datagram)
+        assert request.command == command
+        return [wire.acknowledgement(request, Refusal(number, text))]
+
+    devlink = Devlink(Prepared(ScriptedTransport(answer)))
+    with pytest.raises(KernelError) as error:
+        match command:
+            case Command.PORT_NEW:
+                devlink.new_port(PARENT, pf=0, number=88)
+            case Command.PORT_SET:
+                devlink.set_active(PARENT, 32768, active=True)
+            case Command.PORT_DEL:
+                devlink.delete_port(PARENT, 32768)
+            case Command.RELOAD:
+                devlink.reload(PARENT)
+            case _:
+                devlink.set_parameter(PARENT, "enable_rdma", value=True)
+    return error.value
+
+
+@pytest.mark.parametrize(("command", "number", "text", "kind"), REFUSALS)
+def test_a_refusal_becomes_the_error_it_means(
+    command: Command, number: int, text: str, kind: type[KernelError]
+) -> None:
+    error = refused(command, number, text)
+    assert type(error) is kind
+    assert (error.errno, error.text) == (number, text)
+    assert (error.retry_after is None) == (kind in FINAL)
+
+
+@pytest.mark.parametrize(("command", "number", "text"), [refusal[:3] for refusal in REFUSALS])
+def test_the_message_has_the_command_to_type_and_the_kernels_own_words(
+    command: Command, number: int, text: str
+) -> None:
+    error = refused(command, number, text)
+    assert error.message.startswith("devlink ")
+    assert str(PARENT) in error.message
+    assert text.rstrip(".") in error.message
+    assert os.strerror(number) in error.message
+
+
+def test_a_hint_names_the_parent_it_speaks_of() -> None:
+    error = refused(Command.PORT_NEW, errno.ENOSPC, "")
+    assert f"devlink resource show {PARENT}" in str(error)
+    error = refused(Command.PORT_NEW, OPNOTSUPP, "mlx5_core: SF ports are only supported in eswitch switchdev mode.")
+    assert f"devlink dev eswitch set {PARENT} mode switchdev" in str(error)

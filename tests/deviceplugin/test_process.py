@@ -1,0 +1,135 @@
+"""The program as a process: how it starts, what it says, and how it goes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from tests.deviceplugin.conftest import Node, eventually
+
+from subfunction.errors import FolderError
+from subfunction_deviceplugin.__main__ import app
+from subfunction_deviceplugin.settings import Settings
+from subfunction_deviceplugin.sources import Sources
+
+FORBIDDEN = ("kopf", "aiohttp", "kubernetes", "pyroute2")
+
+
+class Program:
+    """The plugin, started over a node's folders."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.running: list[subprocess.Popen[str]] = []
+        self.log = node.root / "log"
+
+    def start(self, *flags: str, **environment: str) -> "subprocess.Popen[str]":
+        root = self.node.root
+        folders = {
+            "SUBFUNCTION_RECORDS": root / "devices",
+            "SUBFUNCTION_LEDGER": root / "allocations",
+            "SUBFUNCTION_STATE": root / "state",
+            "SUBFUNCTION_SYSFS": root / "sys",
+            "SUBFUNCTION_BOOT_ID": root / "boot_id",
+            "SUBFUNCTION_KUBELET_FOLDER": root / "device-plugins",
+        }
+        variables = os.environ | {key: str(path) for key, path in folders.items()} | environment
+        with self.log.open("w") as log:
+            command = [sys.executable, "-m", "subfunction_deviceplugin", *flags]
+            process = subprocess.Popen(command, env=variables, stderr=log, stdout=log, text=True)
+        self.running.append(process)
+        return process
+
+    async def end(self, process: "subprocess.Popen[str]", number: int) -> int:
+        process.send_signal(number)
+        return await asyncio.to_thread(process.wait, 10)
+
+    def sockets(self) -> list[Path]:
+        return list((self.node.root / "device-plugins").glob("subfunction-*.sock"))
+
+
+@pytest.fixture
+async def program(node: Node) -> AsyncIterator[Program]:
+    program = Program(node)
+    yield program
+    for process in program.running:
+        process.kill()
+        await asyncio.to_thread(process.wait, 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_serves_until_it_is_told_to_stop_and_leaves_no_socket(
+    node: Node, program: Program, number: signal.Signals
+) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    process = program.start()
+    await node.allocatable(1)
+    assert await program.end(process, number) == 0
+    assert program.sockets() == []
+    await node.allocatable(0, of=1)
+    said = program.log.read_text()
+    assert f"subfunction-device-plugin {version('subfunction')}" in said
+    assert f"kubelet-folder = {node.root / 'device-plugins'}" in said
+    assert "allocate-deadline = 20.0" in said
+    assert "Traceback" not in said
+
+
+async def test_killed_it_is_back_with_its_promises_and_without_its_dead_socket(node: Node, program: Program) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    process = program.start()
+    await node.allocatable(1)
+    pod, first = await node.run()
+    await program.end(process, signal.SIGKILL)
+    await node.allocatable(0, of=1)
+    [dead] = program.sockets()
+    program.start()
+    await node.allocatable(1)
+    assert not dead.exists()
+    assert node.agent.promised().keys() == {"uid-a"}
+    assert await node.kubelet.start_container(pod.uid, "app") == first
+
+
+async def test_told_to_stop_while_it_waits_for_the_kubelet_it_stops(node: Node, program: Program) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    process = program.start("--log-format", "json")
+    await eventually(lambda: "waiting for the kubelet" in program.log.read_text(), "it waits")
+    assert await program.end(process, signal.SIGTERM) == 0
+    assert all(line.startswith("{") for line in program.log.read_text().splitlines())
+
+
+def test_it_imports_no_client_of_the_api_server_and_nothing_of_the_kernels() -> None:
+    code = "import sys, subfunction_deviceplugin.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "grpc" in loaded
+    assert {name.partition(".")[0] for name in loaded}.isdisjoint(FORBIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--coalesce", "soon"], "soon"),
+        (["--coalesc", "1"], "Did you mean"),
+        (["--log-level", "loud"], "loud"),
+        (["--stream-wait", "0"], "stream-wait"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_a_sentence_that_helps(
+    flags: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        app(flags)
+    assert stopped.value.code != 0
+    said = capsys.readouterr()
+    assert complaint in said.out + said.err
+
+
+def test_without_this_boots_id_it_says_so_and_does_not_start(root: Path) -> None:
+    with pytest.raises(FolderError, match=str(root / "none")):
+        Sources.of(Settings(boot_id=root / "none"))

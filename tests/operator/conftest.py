@@ -1,0 +1,21 @@
+"""A folder in memory for each test, and a node in it."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rig.world import World
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    # In memory where there is such a place, since every record is fsynced; short, for a socket's path.
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="op", dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def world(root: Path) -> World:
+    return World(root)

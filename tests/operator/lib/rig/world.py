@@ -1,0 +1,235 @@
+"""A node without a cluster: a simulated kernel, a folder of records, pods, and a reconciler that can be killed."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from subfunction.api import AllocatedTo, Metadata, Status, SubFunction
+from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.sysfs import Sysfs
+from subfunction.records import Record, State, records
+from subfunction_operator.execute import Executor
+from subfunction_operator.node import numbers_of
+from subfunction_operator.observation import Desired, Observation, Policy, Usage
+from subfunction_operator.observe import Observer
+from subfunction_operator.outcome import Outcome
+from subfunction_operator.reconcile import Reconciler
+from subfunction_operator.status import status
+from subfunction_operator.step import Step
+from subfunction_simulator.kernel import SimulatedKernel, Timing, Topology
+
+PARENT: Final = Handle.parse("pci/0000:03:00.0")
+OTHER_PARENT: Final = Handle.parse("pci/0000:82:00.0")
+NOW: Final = "2026-01-01T00:00:00Z"
+_POLLS: Final = 40
+
+
+class Killed(BaseException):
+    """The agent's process ends here, as by SIGKILL: nothing of it is caught, nothing is tidied up."""
+
+
+@dataclasses.dataclass(slots=True)
+class Seam:
+    """Hears of each step, keeps them, and kills the agent at one moment: before step n is 2n, after it 2n + 1."""
+
+    kill_at: int | None = None
+    steps: list[Step] = dataclasses.field(default_factory=list)
+    moments: int = 0
+
+    def about_to(self, uid: str, step: Step) -> None:
+        assert uid
+        self._moment()
+        self.steps.append(step)
+
+    def done(self, uid: str, step: Step) -> None:
+        assert uid
+        assert self.steps[-1] is step
+        self._moment()
+
+    def _moment(self) -> None:
+        moment, self.moments = self.moments, self.moments + 1
+        if moment == self.kill_at:
+            raise Killed
+
+
+@dataclasses.dataclass(slots=True)
+class Pods:
+    """Who holds what: by uid of the sub-function, as the kubelet says; the ledger may not know of it."""
+
+    holding: set[str] = dataclasses.field(default_factory=set)
+    in_ledger: set[str] = dataclasses.field(default_factory=set)
+    kubelet_answers: bool = True
+    asked: int = 0
+
+    def usage(self, record: Record | None, *, ask: bool) -> Usage:
+        if record is None or not record.device_id:
+            return Usage()
+        if record.uid not in self.in_ledger and record.state is State.READY and not ask:
+            return Usage(asked=False)
+        self.asked += 1
+        if not self.kubelet_answers:
+            return Usage(held=True, why="it cannot be told")
+        if record.uid in self.holding:
+            return Usage(held=True, why="pod default/p holds it", by=AllocatedTo(namespace="default", name="p"))
+        return Usage()
+
+    def take(self, uid: str) -> None:
+        self.holding.add(uid)
+        self.in_ledger.add(uid)
+
+    def give_back(self, uid: str) -> None:
+        self.holding.discard(uid)
+        self.in_ledger.discard(uid)
+
+
+class World:
+    """One node. `settle` does what the agent does between two writes of a status; `restart` forgets all but disk."""
+
+    def __init__(
+        self,
+        root: Path,
+        topology: Topology | None = None,
+        timing: Timing | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.root = root
+        self.kernel = SimulatedKernel(root, topology, timing)
+        self.records = records(root / "records")
+        self.pods = Pods()
+        self.policy = policy or Policy()
+        self.seam = Seam()
+        self.objects: dict[str, SubFunction] = {}
+        self.sysfs: Sysfs = self.kernel.sysfs()
+        self.restart()
+
+    # --- people ---
+
+    def apply(self, name: str = "blue", **spec: Any) -> SubFunction:
+        """Create or change an object; the uid is made from its name."""
+        known = self.objects.get(f"uid-{name}")
+        given = {"nodeName": "n1", "flavour": "mlx5", "parent": {"device": str(PARENT)}, **spec}
+        generation = known.metadata.generation + 1 if known else 1
+        body = {"metadata": {"name": name, "uid": f"uid-{name}", "generation": generation}, "spec": given}
+        made = msgspec.structs.replace(SubFunction.of(body), status=known.status if known else Status())
+        self.objects[made.uid] = made
+        return made
+
+    def delete(self, name: str = "blue") -> None:
+        """Say that an object is to go."""
+        known = self.objects[f"uid-{name}"]
+        metadata = msgspec.structs.replace(known.metadata, deletion_timestamp=NOW)
+        self.objects[known.uid] = msgspec.structs.replace(known, metadata=metadata)
+
+    # --- the agent ---
+
+    def restart(self, kill_at: int | None = None) -> None:
+        """Start an agent that knows nothing but the folders and the kernel."""
+        self.seam = Seam(kill_at)
+        observer = Observer(self.sysfs, self.records, self.pods, (self.root / "boot_id").read_text().strip())
+        self.reconciler = Reconciler(observer, Executor(self.sysfs, self.records, self.seam), self.policy)
+        self.devlink = Devlink(Netlink(self.kernel.transport()))
+
+    def reboot(self, *, records_survive: bool = False) -> None:
+        """Boot the node: no sub-functions, another boot id; /run is a tmpfs and empty."""
+        self.kernel.reboot()
+        if not records_survive:
+            self.lose_records()
+        self.pods = Pods()
+        self.restart()
+
+    def lose_records(self) -> None:
+        """Lose /run while the kernel lives on."""
+        for uid in self.records.read_all().items:
+            self.records.remove(uid)
+
+    def look(self, name: str = "blue") -> Observation:
+        return self.reconciler.observer.look(self.devlink, Desired.of(self.objects[f"uid-{name}"]), PARENT)
+
+    def settle(self, name: str = "blue") -> Outcome:
+        """Work on one object until it rests, fails, waits for a pod, or has waited long for the kernel."""
+        uid = f"uid-{name}"
+        known = self.objects.get(uid)
+        if known is None:
+            left = self.records.read(uid)
+            assert left is not None
+            desired = Desired.orphan(left)
+        else:
+            desired = Desired.of(known)
+        record = self.records.read(uid)
+        parent = Handle.parse(record.claim.parent) if record else self._parent(known)
+        reserved = numbers_of(list(self.objects.values()), parent, uid)
+        reloaded = False
+        for _ in range(_POLLS):
+            outcome = self.reconciler.run(self.devlink, desired, parent, reserved, reloaded=reloaded)
+            reloaded = outcome.reloaded
+            if not outcome.attaching:
+                break
+        self._publish(uid, outcome)
+        return outcome
+
+    @staticmethod
+    def _parent(known: SubFunction | None) -> Handle:
+        if known is None:
+            return PARENT
+        return Handle.parse(known.status.parent or known.spec.parent.device or str(PARENT))
+
+    def _publish(self, uid: str, outcome: Outcome) -> None:
+        known = self.objects.get(uid)
+        if known is None:
+            return
+        if known.deleting and outcome.gone:
+            del self.objects[uid]
+        else:
+            self.objects[uid] = msgspec.structs.replace(known, status=status(known, outcome, NOW))
+
+    # --- the judge ---
+
+    def port_numbers(self, handle: Handle = PARENT) -> list[int]:
+        """List the numbers of a parent's sub-functions as the kernel has them."""
+        ports = self.kernel.nic(handle).ports.values()
+        return sorted(port.sub_function.number for port in ports if port.sub_function is not None)
+
+    def mac(self, number: int, handle: Handle = PARENT) -> str:
+        return str(self.kernel.sub_function(handle, number).mac)
+
+    def record(self, name: str = "blue") -> Record:
+        found = self.records.read(f"uid-{name}")
+        assert found is not None, f"{name} has no record"
+        return found
+
+    def offered(self, name: str = "blue") -> bool:
+        found = self.records.read(f"uid-{name}")
+        return found is not None and found.state is State.READY and found.health.healthy
+
+    def foreign(
+        self, number: int, *, mac: str | None = "02:aa:aa:aa:aa:aa", active: bool = True, handle: Handle = PARENT
+    ) -> int:
+        """Let somebody else make a sub-function with their own tools, and give its port index."""
+        theirs = Devlink(Netlink(self.kernel.transport()))
+        index = theirs.new_port(handle, pf=0, number=number).index
+        if mac is not None:
+            self.kernel.sub_function(handle, number).mac = Mac.parse(mac)
+        if active:
+            theirs.set_active(handle, index, active=True)
+            self.kernel.settle()
+        return index
+
+    def as_text(self, number: int, handle: Handle = PARENT) -> tuple[object, ...]:
+        """Everything about a sub-function that somebody could have changed."""
+        function = self.kernel.sub_function(handle, number)
+        port = function.port
+        return (number, port.index if port else None, str(function.mac), function.roce, function.max_io_eqs,
+                function.active, function.attached, function.device.name if function.device else None)
+
+
+def derived(name: str = "blue") -> str:
+    """Give the MAC that an object of that name gets when it asks for none."""
+    return str(Mac.derived(f"uid-{name}"))
+
+
+def metadata(name: str, **fields: Any) -> Metadata:
+    return Metadata(name=name, uid=f"uid-{name}", **fields)
