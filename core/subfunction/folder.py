@@ -130,6 +130,8 @@ class Folder(Generic[T]):
             item = self._decoder.decode(raw)
         except msgspec.DecodeError as error:
             return Unreadable(path, path.stem, str(error))
+        except RecursionError:
+            return Unreadable(path, path.stem, "nested too deeply for any record")
         schema, uid = getattr(item, "schema", None), getattr(item, "uid", path.stem)
         if schema != self._schema:
             return Unreadable(path, path.stem, f"schema {schema}, and this program knows {self._schema}")

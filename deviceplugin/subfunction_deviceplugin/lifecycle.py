@@ -94,11 +94,13 @@ class Endpoint:
             _bind(server, socket)
             await server.start()
             await self._register(socket, kubelet)
-            if not await self._until(lambda: plugin.streams > 0, timeout=self._stream_wait):
-                return self._lost(socket, kubelet) or f"no ListAndWatch within {self._stream_wait:g} s of Register"
+            lost = functools.partial(self._lost, socket, kubelet)
+            await self._until(lambda: plugin.streams > 0 or lost() is not None, timeout=self._stream_wait)
+            if plugin.streams == 0:
+                return lost() or f"no ListAndWatch within {self._stream_wait:g} s of Register"
             logger.info("%s: registered on %s", self._resource, socket.name)
-            await self._until(lambda: plugin.streams == 0 or self._lost(socket, kubelet) is not None)
-            return self._lost(socket, kubelet) or "the kubelet closed the stream"
+            await self._until(lambda: plugin.streams == 0 or lost() is not None)
+            return lost() or "the kubelet closed the stream"
         finally:
             await server.stop(None)
             socket.unlink(missing_ok=True)

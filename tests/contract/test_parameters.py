@@ -23,11 +23,7 @@ def path_of(node: Node, instance: Handle) -> str:
 
 def test_a_function_comes_up_with_everything_disabled(node: Node) -> None:
     instance = node.attach(node.new(88))
-    assert [node.devlink.parameter(instance, name) for name in ("enable_eth", "enable_rdma", "enable_vnet")] == [
-        False,
-        False,
-        False,
-    ]
+    assert [node.devlink.parameter(instance, name) for name in ("enable_eth", "enable_rdma")] == [False, False]
     assert node.devlink.ports(instance) == []
     assert Netdev.under(node.sysfs, path_of(node, instance)) == ()
     assert RdmaDevice.under(node.sysfs, path_of(node, instance)) is None

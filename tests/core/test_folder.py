@@ -101,7 +101,7 @@ def test_a_file_torn_anywhere_is_reported_and_the_others_are_read(folder: Folder
         (b"null", "Expected `object`"),
         (b"[]", "Expected `object`"),
         (b"{}", "missing required field"),
-        (b"[" * 100_000, "deep"),
+        (b'{"later": ' + b"[" * 100_000, "nested too deeply"),
     ],
 )
 def test_what_is_no_record_is_reported_with_what_is_wrong(folder: Folder[Record], content: bytes, why: str) -> None:
@@ -186,8 +186,8 @@ def test_a_reader_beside_a_writer_sees_whole_records_only(folder: Folder[Record]
     ended = threading.Event()
 
     def write() -> None:
-        for number in range(200):
-            folder.write(UID, record(name="x" * (number * 13 % 4000)))
+        for number in range(60):
+            folder.write(UID, record(name="x" * (number * 131 % 4000)))
         ended.set()
 
     writer = threading.Thread(target=write)
@@ -219,7 +219,7 @@ while True:
 
 def test_a_writer_killed_at_any_moment_leaves_the_old_record_or_the_new(folder: Folder[Record]) -> None:
     folder.write(UID, record())
-    for written in (3, 20, 57):
+    for written in (2, 11):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(folder.path), UID], stdout=subprocess.PIPE, env=os.environ
         )
@@ -227,7 +227,7 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_record_or_the_new(folder: 
         assert writer.stdout.readline() == b"ready\n"
         seen: set[int] = set()
         while len(seen) < written:
-            seen.add((folder.path / f"{UID}.json").stat().st_ino)
+            seen.add((folder.path / f"{UID}.json").stat().st_mtime_ns)
             assert writer.poll() is None
         writer.send_signal(signal.SIGKILL)
         writer.wait()

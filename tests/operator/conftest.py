@@ -4,8 +4,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from rig.world import World
+
+# The quick run is the same each time; `--hypothesis-profile=deep` is for a person who looks for trouble.
+hypothesis.settings.register_profile("quick", max_examples=12, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=300, database=None, deadline=None)
+hypothesis.settings.load_profile("quick")
 
 
 @pytest.fixture

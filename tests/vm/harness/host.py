@@ -14,6 +14,7 @@ TOOLS = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "bash": "bash",
+    "dash": "dash",
     "ldd": "libc-bin",
 }
 """Tool -> Debian package. gcc-12 compiled Debian 12's kernel, so it compiles a module for it."""

@@ -184,7 +184,7 @@ class Machine:
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Result:
-        """Run a shell line (busybox sh; bash is there too) or an argument list in the guest.
+        """Run a shell line (dash; bash is there too) or an argument list in the guest.
 
         Raises:
             CommandFailed: it ended with another code than 0, and `check` stands.

@@ -17,7 +17,7 @@ SOURCE_ROOTS = ("core", "operator", "deviceplugin", "simulator", "tests/vm")
 """Where imports of the project are found, below /src in the guest."""
 
 IPROUTE2 = ("ip", "devlink", "rdma", "bridge", "tc", "ss")
-OURS = ("bash", "setpriv", "unshare", "nsenter")
+OURS = ("bash", "dash", "setpriv", "unshare", "nsenter")
 FOLDERS = (
     "dev",
     "etc",
@@ -139,6 +139,8 @@ def _add_libraries(stage: Path, packages: Packages) -> None:
 def _add_busybox(stage: Path, busybox: Path) -> None:
     shutil.copy(busybox, stage / "usr" / "bin" / "busybox")
     listed = subprocess.run([str(busybox), "--list"], check=True, capture_output=True, text=True, timeout=30)
+    # Not busybox's shell for commands: it prefers its own applets (`ip`!) to the programs in PATH.
+    (stage / "usr" / "bin" / "sh").symlink_to("dash")
     for applet in listed.stdout.split():
         link = stage / "usr" / "bin" / applet
         if not link.exists():

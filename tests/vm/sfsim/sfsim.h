@@ -99,6 +99,7 @@ struct sfsim_sf {
 	enum sfsim_vhca vhca;		/* (fw) */
 	bool closing;			/* (fw) the port is about to go: nothing new refers to it */
 	bool port_gone;			/* (fw) */
+	bool detaching;			/* (fw) @work is taking the device away */
 	bool forgotten;			/* (fw) no longer in the PF's table */
 	struct sfsim_function *function; /* (fw) written by @work only; none while ALLOCATED */
 	struct delayed_work work;

@@ -57,9 +57,11 @@ static void sfsim_firmware_work(struct work_struct *work)
 	} else if (sf->vhca == SFSIM_TEARDOWN && sf->function) {
 		function = sf->function;
 		sf->function = NULL;
+		sf->detaching = true;
 		mutex_unlock(&pf->fw_lock);
 		sfsim_function_remove(function);
 		mutex_lock(&pf->fw_lock);
+		sf->detaching = false;
 	}
 	/* Asked to let go, and no driver is there that would say it has. */
 	if (sf->vhca == SFSIM_TEARDOWN && !sf->function)
@@ -192,10 +194,10 @@ void sfsim_firmware_leave(struct sfsim_sf *sf)
 	mutex_lock(&sf->pf->fw_lock);
 	if (sf->vhca == SFSIM_IN_USE)
 		sf->vhca = SFSIM_ACTIVE;
-	else if (sf->vhca == SFSIM_TEARDOWN && !sf->function)
+	else if (sf->vhca == SFSIM_TEARDOWN && sf->detaching)
 		sf->vhca = SFSIM_ALLOCATED;
 	else if (sf->vhca == SFSIM_TEARDOWN)
-		sfsim_firmware_kick(sf, 0);	/* unbound by hand: the device need not linger */
+		sfsim_firmware_kick(sf, 0);	/* unbound by hand, or its probe failed: the device need not linger */
 	mutex_unlock(&sf->pf->fw_lock);
 }
 
