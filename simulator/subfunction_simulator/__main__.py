@@ -21,6 +21,8 @@ from subfunction_simulator.kernel.server import Settings as KernelSettings
 from subfunction_simulator.kernel.server import serve as serve_kernel
 from subfunction_simulator.kubelet.settings import KubeletSettings
 
+_SERVER, _DEMO = ServerSettings(), DemoSettings()
+
 app = App(
     name="subfunction-simulator",
     help="A node with a simulated SmartNIC: kernel, kubelet and API server with state, and the demo of them all.",
@@ -36,7 +38,7 @@ def kernel(settings: Annotated[KernelSettings, Parameter(name="*")]) -> int:
 
 
 @app.command
-def apiserver(settings: Annotated[ServerSettings, Parameter(name="*")]) -> int:
+def apiserver(settings: Annotated[ServerSettings, Parameter(name="*")] = _SERVER) -> int:
     """Serve the embedded API server, with the project's CRDs installed."""
     return _until_stopped(serve_api(settings))
 
@@ -50,7 +52,7 @@ def kubelet(settings: Annotated[KubeletSettings, Parameter(name="*")]) -> int:
 
 
 @app.command
-def demo(settings: Annotated[DemoSettings, Parameter(name="*")]) -> int:
+def demo(settings: Annotated[DemoSettings, Parameter(name="*")] = _DEMO) -> int:
     """Tell the whole story on this machine: a manifest, a sub-function, a pod that has it, and all given back."""
     from subfunction_simulator.demo.story import tell  # noqa: PLC0415
 

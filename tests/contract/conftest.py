@@ -133,8 +133,9 @@ class Node:
         assert function is not None
         assert function.instance is not None
         # The driver's link is made after its probe, which is what attaches.
-        until(lambda: self.sysfs.target(f"{function.instance.path}/driver"), bool)
-        return function.instance
+        instance = function.instance
+        until(lambda: self.sysfs.target(f"{instance.path}/driver"), bool)
+        return instance
 
     def detach(self, port: Port) -> None:
         """Deactivate a function and wait until its driver has let go."""
@@ -186,6 +187,7 @@ class SimulatedConsole:
         self._kernel.nic(handle).set_eswitch_mode(mode)
 
     def slow_detach(self, handle: Handle) -> None:
+        assert handle in self._kernel.machine.instances  # the pace is that of all of them
         self._kernel.pace(detach=0.5 if self._kernel.timing.in_seconds else 8)
 
     def take_netdev(self, name: str) -> None:

@@ -5,12 +5,13 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable
 
+from tests.contract.conftest import Node
+
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.events import Event, InstanceChanged, Lost, PortChanged, PortDeleted, monitor
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
-from tests.contract.conftest import Node
 
 MAC = Mac.parse("02:00:00:00:88:88")
 
@@ -38,7 +39,7 @@ async def listening(node: Node) -> AsyncIterator[Heard]:
     netlink = Netlink(node.netlink.transport)
     events = monitor(netlink)
     with contextlib.closing(netlink):
-        async with contextlib.aclosing(events):  # type: ignore[type-var]  # an async generator, declared as iterator
+        async with contextlib.aclosing(events):
             heard = Heard(events)
             assert isinstance((await heard.until(lambda _: True))[0], Lost)
             yield heard

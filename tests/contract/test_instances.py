@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from tests.contract.conftest import Node
 
 from subfunction.errors import FamilyMissing
 from subfunction.kernel.address import Handle
@@ -10,7 +11,6 @@ from subfunction.kernel.netdev import Netdev, parent_of
 from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import Port
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
-from tests.contract.conftest import Node
 
 NOBODY = Handle("pci", "0000:ff:1f.7")
 

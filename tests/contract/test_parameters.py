@@ -1,8 +1,9 @@
-"""The light probe: a function comes up with its devlink instance alone, and is made whole by parameters and a reload."""
+"""The light probe: a function comes up with its devlink instance alone; parameters and a reload make it whole."""
 
 from collections.abc import Callable
 
 import pytest
+from tests.contract.conftest import Node
 
 from subfunction.errors import Unsupported
 from subfunction.kernel.address import Handle, Mac
@@ -10,7 +11,6 @@ from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.port import FunctionSettings
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.kernel.uapi import PortFlavour
-from tests.contract.conftest import Node
 
 MAC = Mac.parse("02:00:00:00:88:88")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.core.conftest import ScriptedTransport
 
 from subfunction.errors import FamilyMissing, KernelBusy, KernelError, MalformedReply
 from subfunction.kernel import uapi
@@ -20,7 +21,6 @@ from subfunction.kernel.transport import UnixTransport, transport
 from subfunction.kernel.uapi import Attribute, Command
 from subfunction_simulator.kernel import SimulatedKernel, wire
 from subfunction_simulator.kernel.wire import Refusal, Request
-from tests.core.conftest import ScriptedTransport
 
 FAMILY = Family("devlink", 26, {"config": 5})
 INSTANCE = wire.generic(

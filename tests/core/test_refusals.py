@@ -2,8 +2,10 @@
 
 import errno
 import os
+from collections.abc import Callable
 
 import pytest
+from tests.core.conftest import ScriptedTransport
 
 from subfunction.errors import (
     Full,
@@ -23,7 +25,6 @@ from subfunction.kernel.genetlink import Family, Netlink
 from subfunction.kernel.uapi import Command
 from subfunction_simulator.kernel import wire
 from subfunction_simulator.kernel.wire import Refusal
-from tests.core.conftest import ScriptedTransport
 
 PARENT = Handle("pci", "0000:05:00.0")
 OPNOTSUPP = errno.EOPNOTSUPP
@@ -80,6 +81,14 @@ REFUSALS = [
     (Command.PARAM_SET, errno.EINVAL, "", Invalid),
 ]
 
+VERBS: dict[Command, Callable[[Devlink], object]] = {
+    Command.PORT_NEW: lambda devlink: devlink.new_port(PARENT, pf=0, number=88),
+    Command.PORT_SET: lambda devlink: devlink.set_active(PARENT, 32768, active=True),
+    Command.PORT_DEL: lambda devlink: devlink.delete_port(PARENT, 32768),
+    Command.RELOAD: lambda devlink: devlink.reload(PARENT),
+    Command.PARAM_SET: lambda devlink: devlink.set_parameter(PARENT, "enable_rdma", value=True),
+}
+
 FINAL = {Unsupported, Invalid}
 """Asking again would be noise: only a change of the object or of the node helps."""
 
@@ -101,17 +110,7 @@ def refused(command: Command, number: int, text: str) -> KernelError:
 
     devlink = Devlink(Prepared(ScriptedTransport(answer)))
     with pytest.raises(KernelError) as error:
-        match command:
-            case Command.PORT_NEW:
-                devlink.new_port(PARENT, pf=0, number=88)
-            case Command.PORT_SET:
-                devlink.set_active(PARENT, 32768, active=True)
-            case Command.PORT_DEL:
-                devlink.delete_port(PARENT, 32768)
-            case Command.RELOAD:
-                devlink.reload(PARENT)
-            case _:
-                devlink.set_parameter(PARENT, "enable_rdma", value=True)
+        VERBS[command](devlink)
     return error.value
 
 

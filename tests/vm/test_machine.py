@@ -50,7 +50,7 @@ def test_python_code_prints_fails_and_exits_as_python_does(machine: Machine) -> 
 
 def test_a_background_process_writes_its_log_to_the_host_and_can_be_killed(machine: Machine) -> None:
     process = machine.spawn("echo started; exec sleep 1000", name="sleeper")
-    until(lambda: process.log.read_text(), lambda text: text == "started\n")
+    until(process.log.read_text, lambda text: text == "started\n")
     assert process.alive()
     process.signal(signal.SIGKILL)
     process.wait()

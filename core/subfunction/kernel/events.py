@@ -5,9 +5,10 @@ against netdev and uevent messages means nothing. After an overrun everything mu
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TypeAlias
 
 from subfunction.errors import KernelBusy, MalformedReply
@@ -51,7 +52,7 @@ class Lost:
 Event: TypeAlias = PortChanged | PortDeleted | InstanceChanged | Lost
 
 
-async def monitor(netlink: Netlink, *, reopen_after: float = 1.0) -> AsyncIterator[Event]:
+async def monitor(netlink: Netlink, *, reopen_after: float = 1.0) -> AsyncGenerator[Event, None]:
     """Yield events for ever (`devlink monitor`); the first is a `Lost`, since the past is unknown.
 
     `netlink` is used for the look-up of the group alone, before the first event. A socket that overran (ENOBUFS) is
@@ -62,9 +63,11 @@ async def monitor(netlink: Netlink, *, reopen_after: float = 1.0) -> AsyncIterat
         socket = netlink.transport.subscribe(family.groups[DEVLINK_GROUP])
         try:
             yield Lost("the monitor was opened")
-            async for datagram in _datagrams(socket):
-                for event in _events(datagram, family.number):
-                    yield event
+            # Closed here, before its socket: a reader left in the loop would make the next socket of its number deaf.
+            async with contextlib.aclosing(_datagrams(socket)) as datagrams:
+                async for datagram in datagrams:
+                    for event in _events(datagram, family.number):
+                        yield event
         except OSError as error:
             why = "events overran the socket" if error.errno == errno.ENOBUFS else f"the monitor ended: {error}"
             yield Lost(why)
@@ -74,7 +77,7 @@ async def monitor(netlink: Netlink, *, reopen_after: float = 1.0) -> AsyncIterat
             socket.close()
 
 
-async def _datagrams(socket: Socket) -> AsyncIterator[bytes]:
+async def _datagrams(socket: Socket) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(socket.fileno(), readable.set)

@@ -138,6 +138,11 @@ class Cast:
                 said = self._log(name).read_text(errors="replace").strip().splitlines()[-15:]
                 raise DidNotStartError(f"the {name} ended with code {process.returncode}:\n" + "\n".join(said))
 
+    def memory(self, name: str) -> float:
+        """Give the resident memory of a program, in MiB."""
+        status = Path(f"/proc/{self._processes[name].pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
     async def end(self) -> None:
         """End them, the last one first: politely, then not."""
         for process in reversed(self._processes.values()):

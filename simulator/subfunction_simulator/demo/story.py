@@ -49,14 +49,14 @@ async def tell(settings: DemoSettings) -> None:
 
 async def _played(settings: DemoSettings, examples: Path, stage: Stage, cast: Cast, narrator: Narrator) -> None:
     url = yaml.safe_load(stage.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"]
-    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+    async with aiohttp.ClientSession() as session:
         scene = Scene(narrator, Cluster(session, url), UnixTransport(stage.netlink))
         narrator.say(
             "kernel", "a simulated NIC: pci/0000:03:00.0 on NUMA node 0, pci/0000:82:00.0 on NUMA node 1, switchdev"
         )
         narrator.say("api", f"the API server is at {url}")
         followers = [
-            group.create_task(follower)
+            asyncio.create_task(follower)
             for follower in (scene.follow_objects(), scene.follow_kernel(), scene.follow_node(), scene.follow_pods())
         ]
         try:
@@ -66,6 +66,7 @@ async def _played(settings: DemoSettings, examples: Path, stage: Stage, cast: Ca
         finally:
             for follower in followers:
                 follower.cancel()
+            await asyncio.gather(*followers, return_exceptions=True)
 
 
 async def _acts(settings: DemoSettings, examples: Path, scene: Scene, cast: Cast) -> None:

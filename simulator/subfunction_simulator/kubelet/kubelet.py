@@ -9,7 +9,7 @@ import os
 import random
 import stat
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class Kubelet:
         self.folder = root / "device-plugins"
         self.pod_resources = root / "pod-resources" / "kubelet.sock"
         self.pods: dict[str, Pod] = {}
+        self.sources_ready = True
+        """False while it is not known yet which pods there are: none is then taken for ended."""
         self._ended: set[str] = set()
         self._clock = clock
         self._chance = chance or random.Random()  # noqa: S311 - which device is taken is nobody's secret
@@ -68,7 +70,9 @@ class Kubelet:
                 path.unlink(missing_ok=True)
         registration, resources = grpc.aio.server(), grpc.aio.server()
         add_RegistrationServicer_to_server(self.registration, registration)
-        add_PodResourcesListerServicer_to_server(PodResourcesLister(self.active_pods, self.table), resources)
+        add_PodResourcesListerServicer_to_server(
+            PodResourcesLister(self.active_pods, self._forget_ended, self.table), resources
+        )
         self.pod_resources.unlink(missing_ok=True)
         resources.add_insecure_port(f"unix:{self.pod_resources}")
         registration.add_insecure_port(f"unix:{self.folder / 'kubelet.sock'}")
@@ -120,6 +124,26 @@ class Kubelet:
     def remove(self, pod_uid: str) -> None:
         """End a pod. Nobody is told: no plugin, and not the checkpoint (see `DeviceTable.forget_pods_but`)."""
         self._ended.add(pod_uid)
+        self._notify()
+
+    def adopt(self, pod: Pod) -> None:
+        """Take up a pod that was running before this kubelet started; what it holds stands in the checkpoint."""
+        self.pods[pod.uid] = pod
+
+    def missing(self, pod: Pod) -> dict[str, int]:
+        """Count the devices that a pod would lack now, by resource: what a scheduler looks at."""
+        wanted: Counter[str] = Counter()
+        for container in pod.containers:
+            for resource, count in container.limits.items():
+                # Init containers give their devices on, so they add nothing but what only they need.
+                wanted[resource] = max(wanted[resource], count) if container.init else wanted[resource] + count
+        active = {each.uid for each in self.active_pods()}
+        used: Counter[str] = Counter()
+        for held in self.table.allocations:
+            if held.pod_uid in active:
+                used[held.resource] += len(held.ids)
+        free = {name: count - used[name] for name, count in self.allocatable().items()}
+        return {name: count - free.get(name, 0) for name, count in wanted.items() if count > free.get(name, 0)}
 
     def active_pods(self) -> list[Pod]:
         """Give the pods that are not over."""
@@ -143,6 +167,10 @@ class Kubelet:
         """
         async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(condition)
+
+    def _forget_ended(self) -> None:
+        if self.sources_ready:
+            self.table.forget_pods_but(each.uid for each in self.active_pods())
 
     def _begin(self) -> None:
         self.table = DeviceTable(self._clock, self._chance)
@@ -170,7 +198,7 @@ class Kubelet:
             resource: count for resource, count in container.limits.items() if count and self.table.knows(resource)
         }
         for resource, count in known.items():
-            self.table.forget_pods_but(each.uid for each in self.active_pods())
+            self._forget_ended()
             taken, free = self.table.candidates(resource, count, reusable[resource])
             plugin = self._serving(resource)
             missing = count - len(taken)

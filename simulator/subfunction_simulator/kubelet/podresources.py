@@ -16,15 +16,17 @@ Context = grpc.aio.ServicerContext[object, object]
 class PodResourcesLister(PodResourcesListerServicer):
     """Serves List and Get from the device manager's memory."""
 
-    def __init__(self, active_pods: Callable[[], Iterable[Pod]], table: DeviceTable) -> None:
+    def __init__(
+        self, active_pods: Callable[[], Iterable[Pod]], forget_ended: Callable[[], None], table: DeviceTable
+    ) -> None:
         self._active_pods = active_pods
+        self._forget_ended = forget_ended
         self._table = table
 
     async def List(self, request: api.ListPodResourcesRequest, context: Context) -> api.ListPodResourcesResponse:
         """List every pod that is not over, those without devices too."""
-        pods = list(self._active_pods())
-        self._table.forget_pods_but(pod.uid for pod in pods)
-        return api.ListPodResourcesResponse(pod_resources=[self._pod(pod) for pod in pods])
+        self._forget_ended()
+        return api.ListPodResourcesResponse(pod_resources=[self._pod(pod) for pod in self._active_pods()])
 
     async def Get(self, request: api.GetPodResourcesRequest, context: Context) -> api.GetPodResourcesResponse:
         """Give one pod."""

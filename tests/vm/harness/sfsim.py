@@ -13,6 +13,7 @@ Operation = Literal["new", "set_mac", "activate", "probe", "del", "reload"]
 
 T = TypeVar("T")
 
+AUX = "/sys/bus/auxiliary/devices"
 DEBUGFS = "/sys/kernel/debug/sfsim"
 
 
@@ -74,6 +75,40 @@ class Sfsim:
     def wait(self, handle: str, opstate: Literal["attached", "detached"], timeout: float = 10) -> Mapping[str, Any]:
         """Look at a port until its `opstate` is as said: the kernel does not announce it."""
         return until(lambda: self.port(handle), lambda port: bool(port["function"]["opstate"] == opstate), timeout)
+
+    def attach(self, device: str, number: int, mac: str = "00:00:00:00:88:88") -> tuple[str, str]:
+        """Add, activate and wait: the handle of the port, and the name of its auxiliary device."""
+        handle = self.add(device, number)
+        self.set(handle, "hw_addr", mac, "state", "active")
+        # The nested handle is there when the driver has registered, a moment after it attached.
+        port = until(lambda: self.port(handle), lambda port: "nested_devlink" in port["function"])
+        (nested,) = port["function"]["nested_devlink"]
+        return handle, str(nested).removeprefix("auxiliary/")
+
+    def enable(self, auxiliary: str, *parameters: str) -> None:
+        """Set parameters of a sub-function (`enable_eth`, `enable_rdma`) and reload it."""
+        for name in parameters:
+            words = ("param", "set", f"auxiliary/{auxiliary}", "name", name, "value", "true", "cmode", "driverinit")
+            self.machine.run(["devlink", "dev", *words])
+        self.machine.run(["devlink", "dev", "reload", f"auxiliary/{auxiliary}"])
+
+    def refusal(self, command: str) -> str:
+        """What a command that must fail says.
+
+        Raises:
+            HarnessError: it did not fail.
+        """
+        result = self.machine.run(command, check=False)
+        if result.code == 0:
+            raise HarnessError(f"{command!r} was not refused: {result.stdout}")
+        return result.stdout + result.stderr
+
+    def listing(self) -> str:
+        """Every device there is, by its path: equal before and after means that nothing was left."""
+        return self.machine.run(
+            "find /sys/devices/pci* /sys/devices/virtual/net /sys/bus/auxiliary /sys/class/net /sys/class/infiniband* "
+            "/sys/kernel/debug/sfsim /dev | sort; devlink port show; devlink port function rate show; rdma link"
+        ).stdout
 
 
 def until(look: Callable[[], T], good: Callable[[T], bool], timeout: float = 10) -> T:

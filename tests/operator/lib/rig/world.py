@@ -97,6 +97,7 @@ class World:
         policy: Policy | None = None,
     ) -> None:
         self.root = root
+        root.mkdir(exist_ok=True)
         self.kernel = SimulatedKernel(root, topology, timing)
         self.records = records(root / "records")
         self.pods = Pods()

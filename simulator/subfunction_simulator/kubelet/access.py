@@ -1,0 +1,44 @@
+"""Where the API server is and who we are to it."""
+
+import dataclasses
+from typing import Any, Self
+
+import yaml
+
+from subfunction.errors import SubFunctionError
+from subfunction_simulator.kubelet.settings import KubeletSettings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Access:
+    """An API server's URL, without a slash at its end, and a bearer token."""
+
+    url: str
+    token: str | None = None
+
+    @classmethod
+    def of(cls, settings: KubeletSettings) -> Self:
+        """Take what the settings name.
+
+        Raises:
+            SubFunctionError: they name nothing, or a kubeconfig that cannot be used.
+        """
+        if settings.kubeconfig is None:
+            if settings.server is None:
+                raise SubFunctionError("no API server is named", hint="Give --server URL or --kubeconfig FILE.")
+            return cls(settings.server.rstrip("/"), settings.token)
+        try:
+            config = yaml.safe_load(settings.kubeconfig.read_text(encoding="utf-8"))
+            context = _named(config, "contexts", config["current-context"])["context"]
+            cluster = _named(config, "clusters", context["cluster"])["cluster"]
+            user = _named(config, "users", context["user"])["user"] or {}
+            return cls(cluster["server"].rstrip("/"), user.get("token"))
+        except (OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+            raise SubFunctionError(
+                f"{settings.kubeconfig} is no kubeconfig to use: {error!r}",
+                hint="The API server of `subfunction-simulator apiserver --kubeconfig FILE` writes one.",
+            ) from error
+
+
+def _named(config: Any, kind: str, name: str) -> Any:
+    return next(each for each in config[kind] if each["name"] == name)

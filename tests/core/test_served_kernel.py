@@ -1,0 +1,144 @@
+"""The simulated kernel as a process: behind its socket and its folders."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from subfunction.errors import FamilyMissing, KernelBusy
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.events import Event, Lost, monitor
+from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.sysfs import SysfsTree
+from subfunction.kernel.transport import Socket, UnixTransport
+from subfunction_simulator.kernel import SimulatedKernel, Timing
+from subfunction_simulator.kernel.server import SOCKET, Settings, running, serve
+from subfunction_simulator.kernel.topology import TWO_CARDS
+
+FIRST, SECOND = (parent.handle for parent in TWO_CARDS)
+
+
+@pytest.fixture
+async def kernel(tmp_path: Path) -> AsyncIterator[SimulatedKernel]:
+    kernel = SimulatedKernel(tmp_path, timing=Timing(attach=0.005, detach=0.005, in_seconds=True))
+    async with running(kernel):
+        yield kernel
+
+
+def asking(kernel: SimulatedKernel, *, timeout: float = 5) -> Netlink:
+    return Netlink(UnixTransport(kernel.root / SOCKET), timeout=timeout)
+
+
+async def until(good: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not await asyncio.to_thread(good):
+            await asyncio.sleep(0.002)
+
+
+async def test_a_parent_that_hangs_keeps_its_caller_and_nobody_else(kernel: SimulatedKernel) -> None:
+    stuck, free = asking(kernel, timeout=0.1), asking(kernel)
+    with kernel.faults.hang(FIRST) as hang:
+        with pytest.raises(KernelBusy, match=r"no answer within 0\.1 s"):
+            await asyncio.to_thread(Devlink(stuck).ports, FIRST)
+        assert hang.wait_for_victim(5)
+        assert len(await asyncio.to_thread(Devlink(free).ports, SECOND)) == 1
+    assert len(await asyncio.to_thread(Devlink(stuck).ports, FIRST)) == 1
+    stuck.close()
+    free.close()
+
+
+async def test_what_is_written_to_sysfs_acts(kernel: SimulatedKernel) -> None:
+    netlink, sysfs = asking(kernel), SysfsTree(kernel.root / "sys")
+    port = await asyncio.to_thread(Devlink(netlink).new_port, FIRST, pf=0, number=88)
+    netdev = Netdev.named(sysfs, str(port.netdev))
+    assert netdev is not None
+    netdev.set_up(sysfs, up=True)
+    await until(lambda: sysfs.read(f"{netdev.path}/operstate") == "up")
+    netlink.close()
+
+
+async def test_a_function_attaches_and_can_be_unbound_without_anybody_asking(kernel: SimulatedKernel) -> None:
+    netlink, sysfs = asking(kernel), SysfsTree(kernel.root / "sys")
+    devlink = Devlink(netlink)
+    port = await asyncio.to_thread(devlink.new_port, FIRST, pf=0, number=88)
+    await asyncio.to_thread(lambda: devlink.set_active(FIRST, port.index, active=True))
+    driver = "bus/auxiliary/devices/mlx5_core.sf.2/driver"
+    await until(lambda: sysfs.target(driver))
+    sysfs.write("bus/auxiliary/drivers/mlx5_core.sf/unbind", "mlx5_core.sf.2")
+    await until(lambda: sysfs.target(driver) is None)
+    netlink.close()
+
+
+async def test_an_overrun_listener_is_cut_off_and_listens_anew(kernel: SimulatedKernel) -> None:
+    netlink, events = asking(kernel), asyncio.Queue[Event]()
+
+    async def listen() -> None:
+        async for event in monitor(netlink, reopen_after=0):
+            events.put_nowait(event)
+
+    task = asyncio.create_task(listen())
+    async with asyncio.timeout(10):
+        assert isinstance(await events.get(), Lost)
+        kernel.overrun()
+        assert isinstance(await events.get(), Lost)
+        assert await events.get() == Lost("the monitor was opened")
+        kernel.crash_driver(FIRST)
+        assert not isinstance(await events.get(), Lost)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    netlink.close()
+
+
+async def test_a_listener_that_never_reads_hinders_nobody(kernel: SimulatedKernel) -> None:
+    listener: Socket = await asyncio.to_thread(UnixTransport(kernel.root / SOCKET).subscribe, 5)
+    netlink = asking(kernel)
+    devlink = Devlink(netlink)
+
+    def work() -> int:
+        for number in range(1, 101):
+            devlink.delete_port(FIRST, devlink.new_port(FIRST, pf=0, number=number).index)
+        return len(devlink.ports())
+
+    assert await asyncio.wait_for(asyncio.to_thread(work), 30) == 2
+    listener.close()
+    netlink.close()
+
+
+async def test_a_second_kernel_in_the_same_place_is_refused_and_the_first_goes_on(kernel: SimulatedKernel) -> None:
+    with pytest.raises(FileExistsError, match="another simulated kernel listens"):
+        async with running(kernel):
+            pass
+    netlink = asking(kernel)
+    assert len(await asyncio.to_thread(Devlink(netlink).instances)) == 2
+    netlink.close()
+
+
+async def test_the_end_leaves_no_socket_no_thread_and_a_clear_message(tmp_path: Path) -> None:
+    before, descriptors = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+    task = asyncio.create_task(serve(Settings(root=tmp_path)))
+    await until((tmp_path / SOCKET).exists)
+    netlink = Netlink(UnixTransport(tmp_path / SOCKET))
+    await asyncio.to_thread(Devlink(netlink).instances)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(KernelBusy):
+        await asyncio.to_thread(Devlink(netlink).instances)
+    with pytest.raises(FamilyMissing, match="no simulated kernel listens"):
+        await asyncio.to_thread(Devlink(netlink).instances)
+    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.name.startswith("asyncio_")]
+    assert left == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+async def test_a_socket_that_a_killed_kernel_left_is_taken_over(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
+        stale.bind(str(tmp_path / SOCKET))
+    async with running(SimulatedKernel(tmp_path)) as path:
+        netlink = Netlink(UnixTransport(path))
+        assert len(await asyncio.to_thread(Devlink(netlink).instances)) == 2
+        netlink.close()

@@ -1,0 +1,262 @@
+"""An agent before an API server, on a simulated kernel: the whole program in this process, its server in a thread."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+
+from subfunction.api import FINALIZER, ConditionType, SubFunction
+from subfunction.ledger import Entry, ledger
+from subfunction.records import Record, records
+from subfunction.resources import resources
+from subfunction_operator import program
+from subfunction_operator.execute import Seam
+from subfunction_operator.settings import Settings
+from subfunction_simulator.apiserver import ApiServer
+from subfunction_simulator.apiserver.traffic import Asked
+from subfunction_simulator.kernel import SimulatedKernel, Timing, Topology
+from subfunction_simulator.kernel.server import running
+from subfunction_simulator.kubelet.kubelet import Kubelet
+
+NODE: Final = "worker-1"
+COLLECTION: Final = "/apis/subfunction.dev/v1alpha1/subfunctions"
+WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+T = TypeVar("T")
+
+
+class Server:
+    """The embedded API server in a loop and thread of its own, so that nothing of the agent's can hold it up."""
+
+    def __init__(self, *, token: str | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="api-server", daemon=True)
+        self._thread.start()
+        self.api = self._made(token)
+        self._run(self.api.start())
+
+    def _made(self, token: str | None) -> ApiServer:
+        async def made() -> ApiServer:
+            return ApiServer(token=token, bookmark_seconds=5.0)
+
+        return self._run(made())
+
+    def _run(self, job: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result(10)
+
+    def call(self, job: Callable[[], T]) -> T:
+        """Do something in the server's own thread."""
+
+        async def called() -> T:
+            return job()
+
+        return self._run(called())
+
+    @property
+    def url(self) -> str:
+        return self.api.url
+
+    def stop(self) -> None:
+        self._run(self.api.stop())
+
+    def start(self) -> None:
+        self._run(self.api.start())
+
+    def close(self) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def writes(self, resource: str = "subfunctions") -> dict[tuple[str, str], int]:
+        """Count the writes of all clients, by verb and subresource."""
+        counts = self.call(lambda: Counter(self.api.traffic.counts))
+        return {(verb, sub): n for (verb, kind, sub), n in counts.items() if kind == resource and verb in WRITES}
+
+    def asked(self, verb: str, resource: str = "subfunctions") -> list[Asked]:
+        requests = self.call(lambda: list(self.api.traffic.requests))
+        return [asked for asked in requests if (asked.verb, asked.resource) == (verb, resource)]
+
+
+class Cluster:
+    """One node's worth of everything; `async with` it, then `start_agent`."""
+
+    def __init__(self, root: Path, topology: Topology | None = None) -> None:
+        self.root = root
+        (root / "kernel").mkdir()
+        self.kernel = SimulatedKernel(
+            root / "kernel", topology, Timing(attach=0.002, detach=0.002, in_seconds=True)
+        )
+        self.server = Server()
+        self.records = records(root / "devices")
+        self.ledger = ledger(root / "allocations")
+        self.resources = resources(root / "state")
+        self.kubelet = Kubelet(root / "kubelet")
+        self._stack = contextlib.AsyncExitStack()
+        self._agent: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Cluster":
+        self._stack.callback(self.server.close)
+        self.session = await self._stack.enter_async_context(aiohttp.ClientSession())
+        self.netlink = await self._stack.enter_async_context(running(self.kernel))
+        await self.kubelet.start()
+        self._stack.push_async_callback(self.kubelet.stop)
+        self._stack.push_async_callback(self.stop_agent)
+        self.kubeconfig = self.root / "kubeconfig"
+        self.kubeconfig.write_text(self.server.api.kubeconfig())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    # --- the agent ---
+
+    def settings(self, **changes: Any) -> Settings:
+        given: dict[str, Any] = {
+            "node_name": NODE,
+            "kubeconfig": self.kubeconfig,
+            "records": self.records.path,
+            "ledger": self.ledger.path,
+            "state": self.resources.path,
+            "kubelet": self.root / "kubelet",
+            "sysfs": self.root / "kernel" / "sys",
+            "netlink": str(self.netlink),
+            "boot_id": self.root / "kernel" / "boot_id",
+            "usage_interval": 0.05,
+            **changes,
+        }
+        return Settings(**given)
+
+    def start_agent(self, seam: Seam | None = None, **changes: Any) -> None:
+        self._agent = asyncio.create_task(program.run(self.settings(**changes), seam))
+
+    async def stop_agent(self) -> None:
+        task, self._agent = self._agent, None
+        if task is None:
+            return
+        assert not task.done() or task.exception() is None, f"the agent ended: {task.exception()}"
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    # --- people ---
+
+    async def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
+        data = None if body is None else msgspec.json.encode(body)
+        async with self.session.request(
+            method, f"{self.server.url}{path}", data=data, headers={"Content-Type": kind}
+        ) as response:
+            answer = await response.json()
+            assert response.status < 300, answer
+            return answer
+
+    async def apply(self, name: str = "blue", **spec: Any) -> SubFunction:
+        given = {"nodeName": NODE, "flavour": "mlx5", "parent": {"device": "pci/0000:03:00.0"}, **spec}
+        body = {
+            "apiVersion": "subfunction.dev/v1alpha1",
+            "kind": "SubFunction",
+            "metadata": {"name": name},
+            "spec": given,
+        }
+        return SubFunction.of(await self.request("POST", COLLECTION, body))
+
+    async def change(self, name: str = "blue", **spec: Any) -> SubFunction:
+        return await self.patch(name, {"spec": spec})
+
+    async def patch(self, name: str, body: Any) -> SubFunction:
+        merge = "application/merge-patch+json"
+        return SubFunction.of(await self.request("PATCH", f"{COLLECTION}/{name}", body, merge))
+
+    async def delete(self, name: str = "blue") -> None:
+        await self.request("DELETE", f"{COLLECTION}/{name}")
+
+    async def get(self, name: str = "blue") -> SubFunction | None:
+        async with self.session.get(f"{self.server.url}{COLLECTION}/{name}") as response:
+            return SubFunction.of(await response.json()) if response.status == 200 else None
+
+    async def events(self, name: str = "blue") -> list[tuple[str, str, str]]:
+        found = await self.request("GET", "/api/v1/namespaces/default/events")
+        return [
+            (event["type"], event["reason"], event["message"])
+            for event in found["items"]
+            if event["involvedObject"]["name"] == name
+        ]
+
+    async def force_gone(self, name: str = "blue") -> None:
+        """Delete an object and take every finalizer off, as a person in a hurry does."""
+        await self.delete(name)
+        if await self.get(name) is not None:
+            await self.patch(name, {"metadata": {"finalizers": None}})
+
+    # --- waiting ---
+
+    async def until(self, condition: Callable[[], bool], what: str, *, within: float = 10.0) -> None:
+        deadline = time.monotonic() + within
+        while not condition():
+            self.agent_lives()
+            assert time.monotonic() < deadline, f"not within {within} s: {what}"
+            await asyncio.sleep(0.005)
+
+    def agent_lives(self) -> None:
+        if self._agent is not None and self._agent.done():
+            self._agent.result()
+
+    async def until_object(
+        self, good: Callable[[SubFunction], bool], name: str = "blue", *, within: float = 10.0
+    ) -> SubFunction:
+        deadline = time.monotonic() + within
+        while True:
+            found = await self.get(name)
+            if found is not None and good(found):
+                return found
+            self.agent_lives()
+            assert time.monotonic() < deadline, f"not within {within} s; the last seen: {found}"
+            await asyncio.sleep(0.01)
+
+    async def until_ready(self, name: str = "blue", *, within: float = 10.0) -> SubFunction:
+        return await self.until_object(is_ready, name, within=within)
+
+    async def until_gone(self, name: str = "blue", *, within: float = 10.0) -> None:
+        deadline = time.monotonic() + within
+        while await self.get(name) is not None:
+            self.agent_lives()
+            assert time.monotonic() < deadline, f"{name} is still there after {within} s: {await self.get(name)}"
+            await asyncio.sleep(0.01)
+
+    def numbers(self, device: str = "0000:03:00.0") -> list[int]:
+        nic = next(nic for handle, nic in self.kernel.machine.instances.items() if handle.device == device)
+        return sorted(port.sub_function.number for port in list(nic.ports.values()) if port.sub_function is not None)
+
+    # --- pods, as far as the ledger goes ---
+
+    def hand_out(self, record: Record) -> None:
+        self.ledger.write(
+            record.uid, Entry(uid=record.uid, resource=record.resource, device_id=record.device_id, at=time.time())
+        )
+
+
+def is_ready(found: SubFunction) -> bool:
+    return says(found, ConditionType.READY) == ("True", "Ready")
+
+
+def says(found: SubFunction, kind: ConditionType) -> tuple[str, str] | None:
+    """Give status and reason of a condition."""
+    condition = found.status.condition(kind)
+    return None if condition is None else (condition.status, str(condition.reason))
+
+
+def held(found: SubFunction) -> bool:
+    return FINALIZER in found.metadata.finalizers
+
+
+@contextlib.asynccontextmanager
+async def cluster(root: Path, topology: Topology | None = None) -> AsyncIterator[Cluster]:
+    async with Cluster(root, topology) as made:
+        yield made
