@@ -85,6 +85,7 @@ class NotSwitchdev(KernelError):
     """The parent's e-switch is in legacy mode; changing it kills every function of the card, so a person must."""
 
     reason = Reason.NOT_SWITCHDEV
+    default_retry = 10.0  # a change of the mode is not announced
 
 
 class SubFunctionsUnsupported(KernelError):
@@ -98,6 +99,7 @@ class Full(KernelError):
     """The parent has no room for another sub-function."""
 
     reason = Reason.FULL
+    default_retry = 10.0
 
 
 class NumberTaken(KernelError):

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from subfunction.folder import Folder
+from subfunction.kernel.address import Handle, Mac
 
 SCHEMA = 1
 RECORDS = Path("/run/subfunction/devices")
@@ -42,6 +43,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     number: int
     port_index: int | None = None
     mac_address: str
+
+    def __post_init__(self) -> None:
+        """Refuse a parent that is no handle and an address that is no MAC, so that such a record is unreadable."""
+        Handle.parse(self.parent)
+        Mac.parse(self.mac_address)
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -11,7 +11,7 @@ import logging
 from typing import Final
 
 from subfunction.api import SubFunction
-from subfunction.errors import ApiConflict, FolderError, SubFunctionError
+from subfunction.errors import ApiRefused, ApiUnavailable, FolderError, SubFunctionError
 from subfunction.folder import Folder, Unreadable
 from subfunction.ledger import Entry
 from subfunction.reasons import Reason
@@ -30,6 +30,9 @@ _LOG = logging.getLogger("subfunction.agent")
 _AGAIN: Final = 1.0
 """Seconds until a wait for the kernel is taken up again."""
 
+_STALE: Final = frozenset({404, 409})
+"""What the API server answers when the object is another one than we know, or none any more."""
+
 
 @dataclasses.dataclass(slots=True)
 class Agent:
@@ -43,9 +46,10 @@ class Agent:
     usage_interval: float
     backlog: Backlog = dataclasses.field(default_factory=Backlog)
     _objects: dict[str, SubFunction] = dataclasses.field(default_factory=dict)
-    _written: dict[str, str] = dataclasses.field(default_factory=dict)
     _devices: dict[str, str] = dataclasses.field(default_factory=dict)
+    _listed: bool = False
     _names: tuple[str, ...] | None = None
+    _naming: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
 
     # --- what wakes it ---
 
@@ -54,8 +58,7 @@ class Agent:
         if deleted:
             self._objects.pop(found.uid, None)
             self.backlog.add(found.uid)
-        elif self._written.get(found.uid) != found.metadata.resource_version:
-            self._objects[found.uid] = found
+        elif self._learned(found):
             self.backlog.add(found.uid)
 
     def look_at(self, device: str) -> None:
@@ -67,7 +70,9 @@ class Agent:
         """Hear that anything may have happened."""
         contents = await asyncio.to_thread(self.records.read_all)
         for file in contents.unreadable:
-            await self._set_aside(file)
+            # That of a known object is seen to when that one has its turn: nobody else writes it then.
+            if self._listed and file.uid not in self._objects:
+                await self._set_aside(file, None)
         for uid in (*self._objects, *contents.items):
             self.backlog.add(uid)
 
@@ -77,10 +82,15 @@ class Agent:
         Raises:
             ApiUnavailable, ApiRefused: there is no list; nothing is concluded from that.
         """
+        before = set(self._objects)
         listed = {found.uid: found for found in await self.server.list()}
-        for uid in set(self._objects) - set(listed):
-            del self._objects[uid]
-        self._objects.update(listed)
+        # What came to be known while the list was made may be newer than the list.
+        for uid in before - set(listed):
+            self._objects.pop(uid, None)
+        for found in listed.values():
+            self._learned(found)
+        self._listed = True
+        await self._keep_names()
         await self.look_at_all()
 
     # --- what it does ---
@@ -89,17 +99,30 @@ class Agent:
         """Bring one sub-function nearer to what is asked, and say how it is; whatever fails is tried again."""
         try:
             delay = await self._work(uid)
-        except ApiConflict:
-            await self._reread(uid)
-            delay = ApiConflict.default_retry
         except SubFunctionError as error:
-            _LOG.warning("%s: %s", self._name(uid), error)
-            delay = error.retry_after or self.usage_interval
+            delay = await self._failed(uid, error)
+        except Exception as fault:  # noqa: BLE001  # one object's trouble must not be every other's
+            _LOG.critical("%s: a fault of the agent", self._name(uid), exc_info=fault)
+            hint = "This is a fault of the agent: report it with the agent's log."
+            delay = await self._failed(uid, SubFunctionError(f"unexpected: {fault!r}", hint=hint, retry_after=60.0))
         if delay is not None:
             self.backlog.add(uid, delay)
 
+    async def _failed(self, uid: str, error: SubFunctionError) -> float | None:
+        """Say on the object what came between, where that can be said; give the seconds until the next try."""
+        _LOG.warning("%s: %s", self._name(uid), error)
+        try:
+            if isinstance(error, ApiRefused) and error.status in _STALE:
+                await self._reread(uid)
+            elif not isinstance(error, ApiRefused | ApiUnavailable) and (known := self._objects.get(uid)) is not None:
+                await self._report(known, Outcome(None, error=error))
+        except SubFunctionError as unsaid:
+            _LOG.warning("%s: %s", self._name(uid), unsaid)
+        return error.retry_after
+
     async def _work(self, uid: str) -> float | None:
         await self._keep_names()
+        await self._look_at_record(uid)
         desired = await self._desired(uid)
         if desired is None:
             return None
@@ -108,18 +131,15 @@ class Agent:
             # The finalizer is stored before anything is: from now on no deletion can pass us by.
             wanted = self._wrote(await self.server.hold(wanted))
             desired = Desired.of(wanted)
-
-        async def told(outcome: Outcome) -> None:
-            await self._report(uid, outcome)
-
         outcome = await self.node.settle(
-            desired, lambda parent: numbers_of(list(self._objects.values()), parent, uid), told
+            desired, lambda parent: numbers_of(list(self._objects.values()), parent, uid)
         )
         self._remember(uid, outcome)
         if desired.deleting and outcome.gone:
             await self._let_go(uid)
             return None
-        await self._report(uid, outcome)
+        if wanted is not None:
+            await self._report(wanted, outcome)
         return self._again(outcome)
 
     async def _desired(self, uid: str) -> Desired | None:
@@ -145,11 +165,11 @@ class Agent:
         held = outcome.seen is not None and (outcome.seen.usage.held or outcome.seen.away)
         return self.usage_interval if held else None
 
-    async def _report(self, uid: str, outcome: Outcome) -> None:
+    async def _report(self, of: SubFunction, outcome: Outcome) -> None:
         """Write the status if it says something new, and an Event if Ready does."""
-        known = self._objects.get(uid)
-        if known is None:
-            return
+        known = self._objects.get(of.uid)
+        if known is None or (known.metadata.generation, known.deleting) != (of.metadata.generation, of.deleting):
+            return  # something else is asked meanwhile, and will be answered in its turn
         said = status(known, outcome, _now())
         if said == known.status:
             return
@@ -163,7 +183,6 @@ class Agent:
         if known is not None and known.held:
             await self.server.release(known)
             self._objects.pop(uid, None)
-        self._written.pop(uid, None)
         self._devices = {device: owner for device, owner in self._devices.items() if owner != uid}
 
     async def _announce(self, of: SubFunction, event: Event) -> None:
@@ -177,11 +196,7 @@ class Agent:
         known = self._objects.get(uid)
         if known is None:
             return
-        try:
-            found = await self.server.get(known.name)
-        except SubFunctionError as error:
-            _LOG.warning("%s: %s", known.name, error)
-            return
+        found = await self.server.get(known.name)
         if found is not None and found.uid == uid:
             self._objects[uid] = found
         else:
@@ -189,9 +204,17 @@ class Agent:
 
     def _wrote(self, found: SubFunction) -> SubFunction:
         """Take over what the server made of a write; its echo in the watch is no news."""
-        self._objects[found.uid] = found
-        self._written[found.uid] = found.metadata.resource_version
+        if found.uid in self._objects:
+            self._learned(found)
         return found
+
+    def _learned(self, found: SubFunction) -> bool:
+        """Take over an object unless what is known is as new: a list or an echo may come late."""
+        known = self._objects.get(found.uid)
+        if known is not None and _version(known) >= _version(found):
+            return False
+        self._objects[found.uid] = found
+        return True
 
     # --- what it keeps ---
 
@@ -204,12 +227,32 @@ class Agent:
 
     async def _keep_names(self) -> None:
         """Keep the node's resource names where the plugin finds them after a reboot."""
-        names = tuple(sorted({found.spec.resource for found in self._objects.values()}))
-        if names != self._names:
-            await asyncio.to_thread(self.resources.write, "resources", Resources(names=names))
-            self._names = names
+        async with self._naming:
+            names = {found.spec.resource for found in self._objects.values()}
+            if not self._listed:
+                # Not all objects are known yet: none that stands there from before is dropped on that.
+                kept = await asyncio.to_thread(self.resources.read, "resources")
+                names |= set(kept.names) if kept else set()
+            wanted = tuple(sorted(names))
+            if wanted == self._names:
+                return
+            try:
+                await asyncio.to_thread(self.resources.write, "resources", Resources(names=wanted))
+            except FolderError as error:
+                # The devices themselves do not depend on it; it is tried again with the next object.
+                _LOG.warning("the resource names are not kept for the next boot: %s", error)
+                return
+            self._names = wanted
 
-    async def _set_aside(self, file: Unreadable) -> None:
+    async def _look_at_record(self, uid: str) -> None:
+        """Move a record aside that cannot be read, before another is written in its place."""
+        if (known := self._objects.get(uid)) is None:
+            return
+        found = await asyncio.to_thread(self.records.examine, uid)
+        if isinstance(found, Unreadable):
+            await self._set_aside(found, known)
+
+    async def _set_aside(self, file: Unreadable, of: SubFunction | None) -> None:
         """Move away what is no record of ours, and say so on the object it was of."""
         try:
             aside = await asyncio.to_thread(self.records.set_aside, file)
@@ -218,12 +261,18 @@ class Agent:
             return
         message = f"the record {file.path.name} {file.why}; it is at {aside} now, and the kernel is looked at instead"
         _LOG.warning("%s", message)
-        if (known := self._objects.get(file.uid)) is not None:
-            await self._announce(known, Event(Reason.RECORD_UNREADABLE, message, warning=True))
+        if of is not None:
+            await self._announce(of, Event(Reason.RECORD_UNREADABLE, message, warning=True))
 
     def _name(self, uid: str) -> str:
         known = self._objects.get(uid)
         return known.name if known else uid
+
+
+def _version(of: SubFunction) -> int:
+    """Give the resourceVersion as the number it is with every server of today; 0 where it is not."""
+    text = of.metadata.resource_version
+    return int(text) if text.isdecimal() else 0
 
 
 def _now() -> str:

@@ -127,7 +127,7 @@ def _refusal(operation: str, response: aiohttp.ClientResponse, raw: bytes) -> Ap
     if response.status == 429 or response.status >= 500:
         after = response.headers.get("Retry-After", "")
         return ApiUnavailable(words, retry_after=float(after) if after.isdecimal() else None)
-    # 422 is how a JSON patch says that its `test` failed.
-    kind = ApiConflict if response.status in {409, 422} else ApiRefused
+    # A 422 is none: a status that the schema refuses stays refused, and a JSON patch whose `test` of the uid fails too.
+    kind = ApiConflict if response.status == 409 else ApiRefused
     hint = "The agent's role lacks this; see its ClusterRole." if response.status == 403 else ""
     return kind(words, status=response.status, hint=hint)

@@ -6,7 +6,7 @@ thread and with a pause that grows: mlx5 announces neither.
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from subfunction.api import SubFunction
@@ -19,16 +19,27 @@ from subfunction.kernel.worker import Workers
 from subfunction.reasons import Reason
 from subfunction_operator.observation import Desired
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.parents import find
+from subfunction_operator.parents import find, named
 from subfunction_operator.reconcile import Reconciler
-from subfunction_operator.step import Wait
+from subfunction_operator.step import Rest, Wait
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
 _PATIENCE: Final = 2.0
-"""Seconds of waiting after which the object says what is waited for; most functions attach sooner."""
+"""Seconds of waiting at a stretch: most functions attach sooner, and one that does not keeps nobody else waiting."""
 
-Told = Callable[[Outcome], Awaitable[None]]
+Reserved = Callable[[Handle], frozenset[int]]
+"""Gives the numbers of a parent that others have or ask for."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What one sub-function waits for, since when, and whether it was reloaded already."""
+
+    reason: Reason
+    generation: int
+    began: float
+    reloaded: bool
 
 
 @dataclasses.dataclass(slots=True)
@@ -40,10 +51,11 @@ class Node:
     kernel_deadline: float
     attach_deadline: float
     _workers: Workers = dataclasses.field(default_factory=Workers)
-    _devlinks: dict[str, Devlink] = dataclasses.field(default_factory=dict)
+    _netlinks: dict[str, Netlink] = dataclasses.field(default_factory=dict)
+    _waiting: dict[str, _Waiting] = dataclasses.field(default_factory=dict)
 
-    async def settle(self, desired: Desired, reserved: Callable[[Handle], frozenset[int]], told: Told) -> Outcome:
-        """Bring one sub-function as near to what is asked as can be; `told` hears when that takes long.
+    async def settle(self, desired: Desired, reserved: Reserved) -> Outcome:
+        """Bring one sub-function as near to what is asked as can be; come back when it has waited for long.
 
         Never raises SubFunctionError: what stands in the way is in the outcome.
         """
@@ -51,40 +63,59 @@ class Node:
             parent = await self._parent(desired)
         except SubFunctionError as error:
             return Outcome(None, error=error)
-        clock = asyncio.get_running_loop().time
-        began, pause, patient = clock(), _FIRST_PAUSE, True
+        if parent is None:
+            return Outcome(None, Rest())
+        pause = _FIRST_PAUSE
         while True:
-            outcome = await self._run(desired, parent, reserved(parent))
-            waited = clock() - began
-            if not outcome.attaching:
+            waiting = self._waiting.get(desired.uid)
+            outcome = await self._run(desired, parent, reserved(parent), reloaded=bool(waiting and waiting.reloaded))
+            waited = self._waited(desired, outcome)
+            if waited is None:
                 return outcome
             if waited > self.attach_deadline:
                 return _overdue(outcome, self.attach_deadline)
-            if patient and waited > _PATIENCE:
-                patient = False
-                await told(outcome)
+            if waited > _PATIENCE:
+                return outcome
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    async def _parent(self, desired: Desired) -> Handle:
+    def _waited(self, desired: Desired, outcome: Outcome) -> float | None:
+        """Give the seconds that it has waited for the same thing; None where it does not wait for the kernel."""
+        if not isinstance(outcome.decision, Wait) or not outcome.attaching:
+            self._waiting.pop(desired.uid, None)
+            return None
+        now = asyncio.get_running_loop().time()
+        generation = desired.object.metadata.generation if desired.object else 0
+        old = self._waiting.get(desired.uid)
+        same = old is not None and (old.reason, old.generation) == (outcome.decision.reason, generation)
+        began = old.began if old is not None and same else now
+        self._waiting[desired.uid] = _Waiting(outcome.decision.reason, generation, began, outcome.reloaded)
+        return now - began
+
+    async def _parent(self, desired: Desired) -> Handle | None:
+        """Find the parent; None where there is nothing to do on any."""
         record = await asyncio.to_thread(self.reconciler.observer.records.read, desired.uid)
         if record is not None:
             return Handle.parse(record.claim.parent)
         wanted = desired.object
         if wanted is None:
             raise ProbeFailed(f"{desired.name} has neither an object nor a record")
+        if desired.deleting and wanted.status.parent is None:
+            return None  # nothing was ever made, whatever became of the parent it asked for
+        if (handle := named(wanted)) is not None:
+            return handle
         devlink = self._devlink("node")
         sysfs = self.reconciler.observer.sysfs
         return await self._workers.of("node").run(
             f"find the parent of {desired.name}", lambda: find(wanted, devlink, sysfs), self.kernel_deadline
         )
 
-    async def _run(self, desired: Desired, parent: Handle, reserved: frozenset[int]) -> Outcome:
+    async def _run(self, desired: Desired, parent: Handle, reserved: frozenset[int], *, reloaded: bool) -> Outcome:
         devlink = self._devlink(str(parent))
         try:
             return await self._workers.of(str(parent)).run(
                 f"reconcile {desired.name}",
-                lambda: self.reconciler.run(devlink, desired, parent, reserved),
+                lambda: self.reconciler.run(devlink, desired, parent, reserved, reloaded=reloaded),
                 self.kernel_deadline,
             )
         except SubFunctionError as error:
@@ -92,13 +123,14 @@ class Node:
 
     def _devlink(self, thread: str) -> Devlink:
         """Give the thread's own devlink: sockets and family ids are not shared."""
-        if thread not in self._devlinks:
-            self._devlinks[thread] = Devlink(Netlink(self.transport))
-        return self._devlinks[thread]
+        if thread not in self._netlinks:
+            self._netlinks[thread] = Netlink(self.transport)
+        return Devlink(self._netlinks[thread])
 
     def stop(self) -> None:
-        """Let the threads end after what they have in hand."""
-        self._workers.stop()
+        """Let the threads end after what they have in hand, each with its socket."""
+        for thread, netlink in self._netlinks.items():
+            self._workers.of(thread).stop(netlink.close)
 
 
 def _overdue(outcome: Outcome, deadline: float) -> Outcome:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from subfunction.api import AllocatedTo, SubFunction
+from subfunction.errors import UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
 from subfunction.kernel.netdev import Netdev
@@ -46,10 +47,12 @@ class Desired:
 
     @classmethod
     def of(cls, sub_function: SubFunction) -> "Desired":
-        """Take over what an object asks for."""
-        address = sub_function.spec.mac_address
-        mac = Mac.parse(address) if address else Mac.derived(sub_function.uid)
-        return cls(sub_function.uid, sub_function.name, mac, sub_function, sub_function.deleting)
+        """Take over what an object asks for.
+
+        Raises:
+            UnsupportedField: its MAC is none.
+        """
+        return cls(sub_function.uid, sub_function.name, _mac(sub_function), sub_function, sub_function.deleting)
 
     @classmethod
     def orphan(cls, record: Record) -> "Desired":
@@ -60,6 +63,18 @@ class Desired:
     def published(self) -> int | None:
         """The number that the object's status shows, and that is therefore kept for ever."""
         return self.object.status.number if self.object else None
+
+
+def _mac(wanted: SubFunction) -> Mac:
+    address = wanted.spec.mac_address
+    if not address:
+        return Mac.derived(wanted.uid)
+    try:
+        return Mac.parse(address)
+    except ValueError as error:
+        if wanted.deleting:
+            return Mac.derived(wanted.uid)  # what was never set need not be right to go
+        raise UnsupportedField(str(error), hint="Mend spec.macAddress.") from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -17,10 +17,8 @@ def find(wanted: SubFunction, devlink: Devlink, sysfs: Sysfs) -> Handle:
         UnsupportedField: the spec names none, or in a form we do not know.
     """
     spec = wanted.spec.parent
-    if wanted.status.parent:
-        return _parsed(wanted.status.parent)
-    if spec.device:
-        return _parsed(spec.device)
+    if (handle := named(wanted)) is not None:
+        return handle
     if spec.netdev:
         handle = parent_of(sysfs, spec.netdev)
         if handle is None:
@@ -30,6 +28,16 @@ def find(wanted: SubFunction, devlink: Devlink, sysfs: Sysfs) -> Handle:
     if spec.selector:
         return _selected(spec.selector, devlink, sysfs)
     raise UnsupportedField("spec.parent names no parent", hint='Set one, like {device: "pci/0000:05:00.0"}.')
+
+
+def named(wanted: SubFunction) -> Handle | None:
+    """Give the parent that status or spec names by its handle; None where it must be looked for.
+
+    Raises:
+        UnsupportedField: what it names is no handle.
+    """
+    text = wanted.status.parent or wanted.spec.parent.device
+    return _parsed(text) if text else None
 
 
 def _parsed(text: str) -> Handle:

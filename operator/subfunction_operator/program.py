@@ -46,18 +46,22 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
     credentials = Credentials.found(settings.kubeconfig)
     async with credentials.session() as session:
         agent = _agent(settings, ApiServer(session, credentials.server, settings.node_name), seam)
+        announcements = Netlink(transport(settings.netlink))
         reopened = asyncio.Event()
         reopened.set()
-        with Watch(
-            credentials, settings.node_name, lambda found, deleted: agent.seen(found, deleted=deleted), reopened.set
-        ):
-            await _until_stopped(
-                agent.backlog.work(agent.work, settings.workers),
-                _resynced(agent, reopened, settings.resync),
-                _woken_by_kernel(agent, Netlink(transport(settings.netlink))),
-                _woken_by_ledger(agent, settings.ledger),
-            )
-        agent.node.stop()
+        try:
+            with Watch(
+                credentials, settings.node_name, lambda found, deleted: agent.seen(found, deleted=deleted), reopened.set
+            ):
+                await _until_stopped(
+                    agent.backlog.work(agent.work, settings.workers),
+                    _resynced(agent, reopened, settings.resync),
+                    _woken_by_kernel(agent, announcements),
+                    _woken_by_ledger(agent, settings.ledger),
+                )
+        finally:
+            agent.node.stop()
+            announcements.close()
     _LOG.info("stopped")
 
 

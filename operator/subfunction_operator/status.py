@@ -6,6 +6,8 @@ status that says nothing new is equal to the one before and is not written.
 
 import dataclasses
 
+import msgspec
+
 from subfunction.api import Condition, ConditionType, Device, Phase, Status, SubFunction
 from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
@@ -48,6 +50,8 @@ def status(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
     ours = seen.port is not None and record is not None and record.claim.port_index == seen.port.index
     port = seen.port if ours else None
     shown = port is not None or old.number is not None
+    if outcome.seen is None:
+        return _unseen(wanted, outcome, now)
     return Status(
         observed_generation=wanted.metadata.generation,
         phase=_phase(wanted, outcome),
@@ -61,6 +65,22 @@ def status(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
         representor=seen.representor.name if port and seen.representor else None,
         numa_node=seen.parent.function.numa_node if seen.parent else old.numa_node,
         allocated_to=seen.usage.by,
+    )
+
+
+def _unseen(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
+    """Say why nothing could be seen; all else stays as it was last seen."""
+    findings = _findings(wanted, outcome, _EMPTY, None)
+    told = {ConditionType.PLACED, ConditionType.READY}
+    return msgspec.structs.replace(
+        wanted.status,
+        observed_generation=wanted.metadata.generation,
+        phase=_phase(wanted, outcome),
+        conditions=tuple(
+            _dated(finding, wanted, now) if old is None or finding.kind in told else old
+            for finding in findings
+            for old in (wanted.status.condition(finding.kind),)
+        ),
     )
 
 

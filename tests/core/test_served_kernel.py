@@ -1,7 +1,6 @@
 """The simulated kernel as a process: behind its socket and its folders."""
 
 import asyncio
-import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -35,9 +34,15 @@ def asking(kernel: SimulatedKernel, *, timeout: float = 5) -> Netlink:
 
 
 async def until(good: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not await asyncio.to_thread(good):
-            await asyncio.sleep(0.002)
+    """Look again until it is good, in a thread: the kernel is served by this loop."""
+    deadline = asyncio.get_running_loop().time() + 10
+    while not await asyncio.to_thread(good):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.002)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_parent_that_hangs_keeps_its_caller_and_nobody_else(kernel: SimulatedKernel) -> None:
@@ -119,7 +124,7 @@ async def test_a_second_kernel_in_the_same_place_is_refused_and_the_first_goes_o
 
 
 async def test_the_end_leaves_no_socket_no_thread_and_a_clear_message(tmp_path: Path) -> None:
-    before, descriptors = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+    threads, open_before = set(threading.enumerate()), descriptors()
     task = asyncio.create_task(serve(Settings(root=tmp_path)))
     await until((tmp_path / SOCKET).exists)
     netlink = Netlink(UnixTransport(tmp_path / SOCKET))
@@ -130,9 +135,9 @@ async def test_the_end_leaves_no_socket_no_thread_and_a_clear_message(tmp_path: 
         await asyncio.to_thread(Devlink(netlink).instances)
     with pytest.raises(FamilyMissing, match="no simulated kernel listens"):
         await asyncio.to_thread(Devlink(netlink).instances)
-    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.name.startswith("asyncio_")]
+    left = [thread.name for thread in set(threading.enumerate()) - threads if not thread.name.startswith("asyncio_")]
     assert left == []
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert descriptors() == open_before
 
 
 async def test_a_socket_that_a_killed_kernel_left_is_taken_over(tmp_path: Path) -> None:

@@ -42,4 +42,3 @@ def test_no_exception_is_swallowed_in_silence() -> None:
         if isinstance(node, ast.ExceptHandler) and [type(each) for each in node.body] == [ast.Pass]
     ]
     assert silent == []
-

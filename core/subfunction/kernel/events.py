@@ -60,7 +60,8 @@ async def monitor(netlink: Netlink, *, reopen_after: float = 1.0) -> AsyncGenera
     """
     while True:
         family = await asyncio.to_thread(netlink.family, DEVLINK_FAMILY)
-        socket = netlink.transport.subscribe(family.groups[DEVLINK_GROUP])
+        # In a thread: behind a Unix socket, joining waits for the other end.
+        socket = await asyncio.to_thread(netlink.transport.subscribe, family.groups[DEVLINK_GROUP])
         try:
             yield Lost("the monitor was opened")
             # Closed here, before its socket: a reader left in the loop would make the next socket of its number deaf.

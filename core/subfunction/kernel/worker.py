@@ -77,8 +77,10 @@ class Worker:
         self._queue.put(work)
         return future
 
-    def stop(self) -> None:
-        """Let the thread end after what it has in hand."""
+    def stop(self, last: Callable[[], None] | None = None) -> None:
+        """Let the thread end after what it has in hand, and after doing `last` (closing a socket that is its own)."""
+        if last is not None:
+            self._queue.put(last)
         self._queue.put(None)
 
 

@@ -18,10 +18,10 @@ _NO_END: Final = aiohttp.ClientTimeout(total=None)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the API server said when it refused."""
+    """What the API server said when it refused, and what of the object was wrong."""
 
-    status: int
     message: str
+    causes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class Cluster:
         """Create an object (`kubectl create -f`); None when it was accepted."""
         async with self.session.post(f"{self.url}{collection}", json=manifest) as response:
             answer = await response.json()
-        return Refusal(response.status, answer["message"]) if response.status >= 300 else None
+        if response.status < 300:
+            return None
+        causes = answer.get("details", {}).get("causes") or []
+        return Refusal(answer["message"], tuple(f"{cause['field']}: {cause['message']}" for cause in causes))
 
     async def delete(self, collection: str, name: str) -> None:
         """Delete an object (`kubectl delete --wait=false`)."""

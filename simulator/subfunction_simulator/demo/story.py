@@ -87,7 +87,8 @@ async def _acts(settings: DemoSettings, examples: Path, scene: Scene, cast: Cast
     refusal = await cluster.create(SUB_FUNCTIONS, _wrong(wanted[0]))
     if refusal is None:
         raise SubFunctionError("a wrong manifest was accepted")
-    narrator.say("api", f"refused: {refusal.message}")
+    narrator.say("api", 'The SubFunction "wrong" is invalid:')
+    narrator.show([f"* {cause}" for cause in refusal.causes] or [refusal.message])
 
     narrator.say("you", f"kubectl apply -f {_short(examples)}/pod.yaml")
     (pod,) = manifests(examples / "pod.yaml")

@@ -5,12 +5,10 @@ It verifies nothing itself: what a plugin answers is what a container gets.
 
 import asyncio
 import logging
-import os
 import random
-import stat
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -20,10 +18,11 @@ from subfunction.kubelet.checkpoint import CHECKPOINT
 from subfunction.kubelet.deviceplugin_pb2_grpc import add_RegistrationServicer_to_server
 from subfunction.kubelet.podresources_pb2_grpc import add_PodResourcesListerServicer_to_server
 from subfunction_simulator.kubelet import checkpoint
-from subfunction_simulator.kubelet.devices import Allocation, DeviceTable, Unavailable
+from subfunction_simulator.kubelet.container import merge
+from subfunction_simulator.kubelet.devices import DeviceTable, Unavailable
 from subfunction_simulator.kubelet.plugins import Plugin, Registration
 from subfunction_simulator.kubelet.podresources import PodResourcesLister
-from subfunction_simulator.kubelet.pods import Container, DeviceNode, Pod, Rejected, Running
+from subfunction_simulator.kubelet.pods import Container, Pod, Rejected, Running
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ class Kubelet:
         for resource, count in container.limits.items():
             if self.table.knows(resource) and count:
                 await self._pre_start(pod_uid, container, resource)
-        return _merge(container, self.table.of_container(pod_uid, name))
+        return merge(container, self.table.of_container(pod_uid, name))
 
     def remove(self, pod_uid: str) -> None:
         """End a pod. Nobody is told: no plugin, and not the checkpoint (see `DeviceTable.forget_pods_but`)."""
@@ -132,18 +131,13 @@ class Kubelet:
 
     def missing(self, pod: Pod) -> dict[str, int]:
         """Count the devices that a pod would lack now, by resource: what a scheduler looks at."""
-        wanted: Counter[str] = Counter()
-        for container in pod.containers:
-            for resource, count in container.limits.items():
-                # Init containers give their devices on, so they add nothing but what only they need.
-                wanted[resource] = max(wanted[resource], count) if container.init else wanted[resource] + count
         active = {each.uid for each in self.active_pods()}
-        used: Counter[str] = Counter()
+        used: defaultdict[str, set[str]] = defaultdict(set)
         for held in self.table.allocations:
             if held.pod_uid in active:
-                used[held.resource] += len(held.ids)
-        free = {name: count - used[name] for name, count in self.allocatable().items()}
-        return {name: count - free.get(name, 0) for name, count in wanted.items() if count > free.get(name, 0)}
+                used[held.resource] |= held.ids
+        free = {name: count - len(used[name]) for name, count in self.allocatable().items()}
+        return {name: count - free.get(name, 0) for name, count in pod.wants().items() if count > free.get(name, 0)}
 
     def active_pods(self) -> list[Pod]:
         """Give the pods that are not over."""
@@ -249,37 +243,6 @@ async def _preferred(plugin: Plugin, free: frozenset[str], taken: frozenset[str]
     )
     answer = await plugin.stub.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=[wanted]))
     return frozenset(answer.container_responses[0].deviceIDs) if answer.container_responses else frozenset()
-
-
-def _merge(container: Container, held: Iterable[Allocation]) -> Running:
-    """Put the answers of several resources together; where two disagree, the first one stands."""
-    env: dict[str, str] = {}
-    devices: dict[str, api.DeviceSpec] = {}
-    mounts: dict[str, api.Mount] = {}
-    cdi: dict[str, None] = {}
-    for allocation in held:
-        for key, value in allocation.answer.envs.items():
-            env.setdefault(key, value)
-        for device in allocation.answer.devices:
-            devices.setdefault(device.container_path, device)
-        for mount in allocation.answer.mounts:
-            mounts.setdefault(mount.container_path, mount)
-        cdi |= dict.fromkeys(each.name for each in allocation.answer.cdi_devices)
-    return Running(
-        env=dict(sorted({**env, **container.env}.items())),
-        devices=tuple(_node(device) for device in devices.values()),
-        mounts=tuple((mount.container_path, mount.host_path, mount.read_only) for mount in mounts.values()),
-        cdi=tuple(cdi),
-    )
-
-
-def _node(device: api.DeviceSpec) -> DeviceNode:
-    try:
-        status = Path(device.host_path).stat()
-    except OSError:
-        return DeviceNode(device.container_path, device.host_path, device.permissions, exists=False, numbers=None)
-    numbers = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}" if stat.S_ISCHR(status.st_mode) else None
-    return DeviceNode(device.container_path, device.host_path, device.permissions, exists=True, numbers=numbers)
 
 
 def _words(error: Unavailable | grpc.aio.AioRpcError) -> str:

@@ -1,6 +1,7 @@
 """What the kubelet knows of a pod: its containers and what they ask for."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -43,6 +44,16 @@ class Pod:
     def container(self, name: str) -> Container:
         """Find a container by name."""
         return next(each for each in self.containers if each.name == name)
+
+    def wants(self) -> Counter[str]:
+        """Count what a pod needs at once, as a scheduler does: init containers come first and give their devices on."""
+        steady, peak = Counter[str](), Counter[str]()
+        for container in self.containers:
+            if container.init and not container.restartable:
+                peak |= Counter(container.limits)
+            else:
+                steady.update(container.limits)
+        return steady | peak
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The pods bound to a node: admitted, started, and let go.
 
-Two more parts are played here, small ones. As a scheduler would, it leaves a pod Pending for as long as the node lacks a
-device that the pod asks for. As a container runtime, it runs nothing, and writes down what a container would see: into
+Two more parts are played here, small ones. A scheduler's: a pod stays Pending for as long as the node lacks a device
+that it asks for. A container runtime's: nothing runs, and what a container would see is written down, into
 `<root>/pods/<namespace>_<name>/<container>.json`, and in short into an annotation of the pod.
 """
 

@@ -1,4 +1,4 @@
-"""An agent before an API server, on a simulated kernel: the whole program in this process, its server in a thread."""
+"""An agent before an API server, on a simulated kernel: the whole program in this process, the world in a thread."""
 
 import asyncio
 import contextlib
@@ -37,6 +37,7 @@ class Server:
 
     def __init__(self, *, token: str | None = None) -> None:
         self._loop = asyncio.new_event_loop()
+        self._kernels: list[contextlib.AbstractAsyncContextManager[Path]] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-server", daemon=True)
         self._thread.start()
         self.api = self._made(token)
@@ -50,6 +51,13 @@ class Server:
 
     def _run(self, job: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(job, self._loop).result(10)
+
+    def serve(self, kernel: SimulatedKernel) -> Path:
+        """Serve a kernel from here too: who asks it may stand still meanwhile."""
+        context = running(kernel)
+        path = self._run(context.__aenter__())  # noqa: PLC2801  # entered in another loop than this one
+        self._kernels.append(context)
+        return path
 
     def call(self, job: Callable[[], T]) -> T:
         """Do something in the server's own thread."""
@@ -71,6 +79,8 @@ class Server:
 
     def close(self) -> None:
         self.stop()
+        for context in self._kernels:
+            self._run(context.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
@@ -105,7 +115,7 @@ class Cluster:
     async def __aenter__(self) -> "Cluster":
         self._stack.callback(self.server.close)
         self.session = await self._stack.enter_async_context(aiohttp.ClientSession())
-        self.netlink = await self._stack.enter_async_context(running(self.kernel))
+        self.netlink = self.server.serve(self.kernel)
         await self.kubelet.start()
         self._stack.push_async_callback(self.kubelet.stop)
         self._stack.push_async_callback(self.stop_agent)
