@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from harness import host
 from harness.machine import Machine
 from harness.sfsim import Sfsim
 from harness.snapshot import Snapshot, build_snapshot
@@ -23,7 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def snapshot() -> Snapshot:
     """What machines are restored from; made if it is not in the cache (half a minute, a minute with downloads)."""
-    host.install()
     return build_snapshot()
 
 

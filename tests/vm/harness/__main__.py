@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 
-from harness import cache, host
+from harness import cache
 from harness.errors import HarnessError
 from harness.machine import Machine
 from harness.sfsim import Sfsim
@@ -44,7 +44,6 @@ def _do(arguments: argparse.Namespace) -> int:
         shutil.rmtree(cache.cache_root(), ignore_errors=True)
         return 0
     started = time.monotonic()
-    host.install()
     snapshot = build_snapshot()
     sys.stderr.write(f"ready in {time.monotonic() - started:.1f} s: {snapshot.state}\n")
     if arguments.what == "build":

@@ -1,11 +1,13 @@
 """A folder of things that are slow to make, each under a name that says what it was made of."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 ABANDONED = 3600.0
@@ -27,6 +29,16 @@ def cache_root() -> Path:
     if home and home != "/" and os.access(home, os.W_OK):
         return Path(home) / ".cache" / "subfunction"
     return Path("/var/tmp/subfunction-cache")
+
+
+@contextlib.contextmanager
+def exclusive() -> Iterator[None]:
+    """One builder at a time on this host: a second would make the same things beside the first, only slower."""
+    root = cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def digest(*parts: str | bytes) -> str:

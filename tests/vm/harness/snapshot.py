@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import cache
+from harness import cache, host
 from harness.host import require_tool
 from harness.image import Image, build_image
 from harness.machine import Machine
@@ -31,8 +31,19 @@ class Snapshot:
 
 
 def build_snapshot(topology: Topology | None = None) -> Snapshot:
-    """Everything a machine needs, from the cache as far as it is there."""
-    topology = topology or Topology()
+    """Everything a machine needs, from the cache as far as it is there, and QEMU and the like where we may.
+
+    Raises:
+        HostLacks: a tool is missing and cannot be installed here; the message is the line to type.
+        BuildFailed: a download, a compilation or an image failed.
+        MachineDied: the machine did not boot.
+    """
+    with cache.exclusive():
+        host.install()
+        return _build(topology or Topology())
+
+
+def _build(topology: Topology) -> Snapshot:
     debian = packages()
     module = build_module(debian)
     image = build_image(debian)
