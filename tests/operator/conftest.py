@@ -1,11 +1,12 @@
 """A folder in memory for each test, and a node in it."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from rig.cluster import Cluster
 from rig.world import World
 
 # The quick run is the same each time; `--hypothesis-profile=deep` is for a person who looks for trouble.
@@ -25,3 +26,10 @@ def root() -> Iterator[Path]:
 @pytest.fixture
 def world(root: Path) -> World:
     return World(root)
+
+
+@pytest.fixture
+async def node(root: Path) -> AsyncIterator[Cluster]:
+    """A node with everything, the agent not yet started."""
+    async with Cluster(root) as made:
+        yield made

@@ -7,7 +7,7 @@ import pytest
 from harness.machine import Machine
 from harness.sfsim import Sfsim, until
 
-SECONDS = 8
+SECONDS = 6
 
 
 @pytest.mark.parametrize("light", [1, 0])

@@ -65,11 +65,7 @@ async def _settled(desired: Desired, seam: Killer) -> Outcome:
     holders = Holders(ledger(ROOT / "allocations"), Kubelet(ROOT / "kubelet"))
     observer = Observer(sysfs, folder, holders, boot_id())
     node = Node(KernelTransport(), Reconciler(observer, Executor(sysfs, folder, seam), Policy()), 30, 30)
-
-    async def told(outcome: Outcome) -> None:
-        sys.stderr.write(f"{outcome.decision}\n")
-
-    return await node.settle(desired, lambda _: frozenset(), told)
+    return await node.settle(desired, lambda _: frozenset())
 
 
 def run(desired: Desired, kill_at: int | None = None) -> dict[str, Any]:
@@ -80,12 +76,8 @@ def run(desired: Desired, kill_at: int | None = None) -> dict[str, Any]:
         os.close(here)
         seam = Killer(kill_at)
         outcome = asyncio.run(_settled(desired, seam))
-        answer = {
-            "error": outcome.error and str(outcome.error),
-            "decision": repr(outcome.decision),
-            "moments": seam.moments,
-        }
-        os.write(there, json.dumps(answer).encode())
+        told = {"error": outcome.error and str(outcome.error), "decision": repr(outcome.decision)}
+        os.write(there, json.dumps({**told, "moments": seam.moments}).encode())
         os._exit(0)
     os.close(there)
     with os.fdopen(here, "rb") as pipe:
@@ -121,6 +113,18 @@ def main() -> None:
     again = run(wanted(deleting=False))
     removed = run(wanted(deleting=True))
     gone = judged()
+    kills: list[list[Any]] = []
+    for moment in range(len(made["moments"])):
+        killed = run(wanted(deleting=False), moment)
+        taken_up = run(wanted(deleting=False))
+        after = judged()
+        kills.append(["create", made["moments"][moment], killed["code"], taken_up, after])
+        run(wanted(deleting=True))
+    for moment in range(len(removed["moments"])):
+        run(wanted(deleting=False))
+        killed = run(wanted(deleting=True), moment)
+        taken_up = run(wanted(deleting=True))
+        kills.append(["delete", removed["moments"][moment], killed["code"], taken_up, judged()])
     story = {
         "clean": clean,
         "made": made,
@@ -128,19 +132,8 @@ def main() -> None:
         "again": again,
         "removed": removed,
         "gone": gone,
-        "kills": [],
+        "kills": kills,
     }
-    for moment in range(len(made["moments"])):
-        killed = run(wanted(deleting=False), moment)
-        taken_up = run(wanted(deleting=False))
-        after = judged()
-        story["kills"].append(["create", made["moments"][moment], killed["code"], taken_up, after])
-        run(wanted(deleting=True))
-    for moment in range(len(removed["moments"])):
-        run(wanted(deleting=False))
-        killed = run(wanted(deleting=True), moment)
-        taken_up = run(wanted(deleting=True))
-        story["kills"].append(["delete", removed["moments"][moment], killed["code"], taken_up, judged()])
     sys.stdout.write(json.dumps(story))
 
 

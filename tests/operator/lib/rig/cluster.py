@@ -16,7 +16,11 @@ from subfunction.api import FINALIZER, ConditionType, SubFunction
 from subfunction.ledger import Entry, ledger
 from subfunction.records import Record, records
 from subfunction.resources import resources
+from subfunction.kubelet.checkpoint import UID_VARIABLE
+from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
 from subfunction_operator import program
+from subfunction_operator.agent import Agent
+from subfunction_operator.apiserver import ApiServer as ApiClient
 from subfunction_operator.execute import Seam
 from subfunction_operator.settings import Settings
 from subfunction_simulator.apiserver import ApiServer
@@ -24,6 +28,7 @@ from subfunction_simulator.apiserver.traffic import Asked
 from subfunction_simulator.kernel import SimulatedKernel, Timing, Topology
 from subfunction_simulator.kernel.server import running
 from subfunction_simulator.kubelet.kubelet import Kubelet
+from subfunction_simulator.kubelet.pods import Pod
 
 NODE: Final = "worker-1"
 COLLECTION: Final = "/apis/subfunction.dev/v1alpha1/subfunctions"
@@ -156,6 +161,17 @@ class Cluster:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
+    async def agent_ends(self) -> None:
+        """Wait for the agent to end by itself, and raise what ended it."""
+        task, self._agent = self._agent, None
+        assert task is not None
+        await asyncio.wait_for(task, 10)
+
+    def bare_agent(self) -> Agent:
+        """Give the agent's core alone, with nothing that wakes it."""
+        settings = self.settings()
+        return program._agent(settings, ApiClient(self.session, self.server.url, NODE), None)
+
     # --- people ---
 
     async def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
@@ -244,7 +260,20 @@ class Cluster:
         nic = next(nic for handle, nic in self.kernel.machine.instances.items() if handle.device == device)
         return sorted(port.sub_function.number for port in list(nic.ports.values()) if port.sub_function is not None)
 
-    # --- pods, as far as the ledger goes ---
+    # --- pods ---
+
+    def give(self, pod: Pod, record: Record) -> None:
+        """Let the kubelet have given a device to a pod's first container."""
+        self.kubelet.pods[pod.uid] = pod
+        answer = ContainerAllocateResponse(envs={UID_VARIABLE: record.uid})
+        self.kubelet.table.record(pod.uid, pod.containers[0].name, record.resource, [record.device_id], answer)
+        self.kubelet._write()
+
+    def take_back(self, pod: Pod) -> None:
+        """Let the pod have ended, and the kubelet know of it."""
+        self.kubelet.remove(pod.uid)
+        self.kubelet.table.forget_pods_but(each.uid for each in self.kubelet.active_pods())
+        self.kubelet._write()
 
     def hand_out(self, record: Record) -> None:
         self.ledger.write(
