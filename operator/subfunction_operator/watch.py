@@ -6,6 +6,7 @@ agent's ends with it. The guards below are what a node needs of it; `docs/decisi
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import threading
@@ -54,6 +55,7 @@ class Watch:
         self._reopened = reopened
         self._agent_loop = asyncio.get_running_loop()
         self._stop = threading.Event()
+        self._cancel: Callable[[], object] | None = None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -66,19 +68,38 @@ class Watch:
     ) -> None:
         """Stop, and wait a moment for kopf to close its connections."""
         self._stop.set()
+        # Cancelled, kopf ends at once; asked by a flag, it gives requests in flight five seconds (an API server away).
+        if (cancel := self._cancel) is not None:
+            cancel()
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 asyncio.run(self._operate())
+            except asyncio.CancelledError:
+                return
             except Exception as error:  # noqa: BLE001  # whatever ended kopf, the watch goes on
                 _LOG.warning("the watch ended and is opened again: %s", error)
             if not self._stop.wait(_RESTART_SECONDS):
                 self.restarts += 1
                 self._agent_loop.call_soon_threadsafe(self._reopened)
 
+    def _cancellation(self) -> Callable[[], object]:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def cancel() -> None:
+            # A loop that is closed has nothing left to end.
+            with contextlib.suppress(RuntimeError):
+                if task is not None:
+                    loop.call_soon_threadsafe(task.cancel)
+
+        return cancel
+
     async def _operate(self) -> None:
+        self._cancel = self._cancellation()
+        if self._stop.is_set():
+            return
         session = self._credentials.session()
         try:
             await kopf.operator(
@@ -86,7 +107,6 @@ class Watch:
                 settings=self._settings(),
                 clusterwide=True,
                 standalone=True,
-                stop_flag=self._stop,
             )
         finally:
             await session.close()

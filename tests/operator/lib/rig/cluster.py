@@ -17,7 +17,7 @@ from subfunction.ledger import Entry, ledger
 from subfunction.records import Record, records
 from subfunction.resources import resources
 from subfunction.kubelet.checkpoint import UID_VARIABLE
-from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
+from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse, Device
 from subfunction_operator import program
 from subfunction_operator.agent import Agent
 from subfunction_operator.apiserver import ApiServer as ApiClient
@@ -266,6 +266,7 @@ class Cluster:
         """Let the kubelet have given a device to a pod's first container."""
         self.kubelet.pods[pod.uid] = pod
         answer = ContainerAllocateResponse(envs={UID_VARIABLE: record.uid})
+        self.kubelet.table.replace(record.resource, [Device(ID=record.device_id, health="Healthy")])
         self.kubelet.table.record(pod.uid, pod.containers[0].name, record.resource, [record.device_id], answer)
         self.kubelet._write()
 
