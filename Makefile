@@ -16,7 +16,7 @@ export UV_LINK_MODE ?= copy
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check format proto bench clean
+.PHONY: help demo test test-vm check format proto bench bench-vm clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -57,6 +57,9 @@ proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
 
 bench: $(VENV)/.installed ## the figures, on the simulated kernel (bench/README.md says how to read them)
 	@$(BIN)/python bench/run.py
+
+bench-vm: $(VENV)/.installed ## the figures on the real kernel in the VM, beside `devlink -b`
+	@PYTHONPATH=tests/vm $(BIN)/python bench/vm.py
 
 clean: ## remove what was built here; the cache stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

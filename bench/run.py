@@ -119,9 +119,9 @@ def writes_of(counts: Counter[tuple[str, str, str]], objects: int) -> dict[str, 
     }
 
 
-def manifest(name: str) -> dict[str, Any]:
+def manifest(name: str, parent: str = PARENT) -> dict[str, Any]:
     """Give a SubFunction as a person writes it."""
-    spec = {"nodeName": NODE, "flavour": "mlx5", "parent": {"device": PARENT}}
+    spec = {"nodeName": NODE, "flavour": "mlx5", "parent": {"device": parent}}
     return {
         "apiVersion": "subfunction.dev/v1alpha1",
         "kind": "SubFunction",

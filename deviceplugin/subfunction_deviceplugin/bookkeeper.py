@@ -1,6 +1,7 @@
 """The ledger's one writer: it promises, looks again, and only then hands out; and it ends entries.
 
-Everything here runs on the one worker thread, so that no entry ends while it is being written.
+Everything here runs on the one worker thread, so that no entry ends while it is being written. As nobody else writes
+the ledger, what stands in it is also kept in memory; the files are for the agent, and for this program's next run.
 """
 
 import dataclasses
@@ -65,6 +66,17 @@ class Bookkeeper:
         self._wall = wall
         # A node without a battery-backed clock jumps years at its first NTP answer: ages are not taken from `at`.
         self._known_since: dict[tuple[str, float], float] = {}
+        self._entries: dict[str, Entry] = {}
+
+    def load(self) -> None:
+        """Read the ledger from its folder: what an earlier run of this program promised.
+
+        A promise that this run made stands even if its file was torn since.
+        """
+        contents = self._sources.ledger.read_all()
+        self._sources.complain("ledger", contents.unreadable)
+        torn = {file.uid for file in contents.unreadable}
+        self._entries = {uid: entry for uid, entry in self._entries.items() if uid in torn} | contents.items
 
     def allocate(
         self,
@@ -97,10 +109,10 @@ class Bookkeeper:
         for device_id, uid in sorted(uids.items()):
             before = tuple(sorted(holding.holder for holding in holdings if holding.device_id == device_id))
             entry = Entry(uid=uid, resource=resource, device_id=device_id, at=self._wall(), before=before)
-            old = self._sources.ledger.read(uid)
+            old = self._entries.get(uid)
             replaced = dict(handout.replaced) if old is None else {**handout.replaced, uid: old}
             try:
-                self._sources.ledger.write(uid, entry)
+                self._write(entry)
             except FolderError:
                 self.withdraw(handout)
                 raise
@@ -121,9 +133,9 @@ class Bookkeeper:
         """Take entries back, to what stood there before: an older promise may still be held."""
         for entry in handout.entries:
             if (old := handout.replaced.get(entry.uid)) is None:
-                self._sources.ledger.remove(entry.uid)
+                self._remove(entry.uid)
             else:
-                self._sources.ledger.write(entry.uid, old)
+                self._write(old)
 
     def verify(self, resource: str, uids: Mapping[str, str | None]) -> None:
         """Compare what a container was given with what there is, before it starts.
@@ -131,8 +143,7 @@ class Bookkeeper:
         Raises:
             AllocationRefused: a device is not, or cannot be shown to be, the one that was promised.
         """
-        entries = self._sources.ledger.read_all().items.values()
-        promises = Promises.of(entries, self._sources.holdings() or ())
+        promises = Promises.of(self._entries.values(), self._sources.holdings() or ())
         for device_id, uid in sorted(uids.items()):
             record = None if uid is None else self._sources.records.read(uid)
             if record is not None and (record.device_id, record.resource) != (device_id, resource):
@@ -141,30 +152,31 @@ class Bookkeeper:
             if (fault := stale(device_id, record, mismatch, promises, boot=self._sources.boot)) is not None:
                 raise _refused(fault)
 
-    def settle(self, holdings: tuple[Holding, ...] | None) -> tuple[dict[str, Entry], float | None]:
+    def settle(self, holdings: tuple[Holding, ...] | None) -> tuple[Mapping[str, Entry], float | None]:
         """End the entries that are over; give those that stand, by uid, and the seconds until one is due by its age."""
-        contents = self._sources.ledger.read_all()
-        standing: dict[str, Entry] = {}
         due: list[float] = []
-        for uid, entry in contents.items.items():
+        for uid, entry in tuple(self._entries.items()):
             age = self._clock() - self._known_since.setdefault((uid, entry.at), self._clock())
             holders = None if holdings is None else {h.holder for h in holdings if h.device_id == entry.device_id}
             match fate(entry, holders, age):
                 case Fate.END:
                     logger.info("%s is free again (%s)", entry.device_id, uid)
-                    self._sources.ledger.remove(uid)
-                    continue
+                    self._remove(uid)
                 case Fate.MARK_SEEN:
-                    standing[uid] = msgspec.structs.replace(entry, seen_in_checkpoint=True)
-                    self._sources.ledger.write(uid, standing[uid])
-                case Fate.KEEP:
-                    standing[uid] = entry
-                    if holders == set() and not entry.seen_in_checkpoint:
-                        due.append(NEVER_SEEN_SECONDS - age)
-        keep = {(uid, entry.at) for uid, entry in standing.items()}
+                    self._write(msgspec.structs.replace(entry, seen_in_checkpoint=True))
+                case Fate.KEEP if holders == set() and not entry.seen_in_checkpoint:
+                    due.append(NEVER_SEEN_SECONDS - age)
+        keep = {(uid, entry.at) for uid, entry in self._entries.items()}
         self._known_since = {key: since for key, since in self._known_since.items() if key in keep}
-        self._sources.complain("ledger", contents.unreadable)
-        return standing, min(due, default=None)
+        return dict(self._entries), min(due, default=None)
+
+    def _write(self, entry: Entry) -> None:
+        self._sources.ledger.write(entry.uid, entry)
+        self._entries[entry.uid] = entry
+
+    def _remove(self, uid: str) -> None:
+        self._sources.ledger.remove(uid)
+        self._entries.pop(uid, None)
 
     def _in_time(self, until: float) -> None:
         if self._clock() > until:
@@ -172,7 +184,7 @@ class Bookkeeper:
 
     def _others(self, handout: Handout) -> Promises:
         own = {entry.uid for entry in handout.entries}
-        entries = [e for uid, e in self._sources.ledger.read_all().items.items() if uid not in own]
+        entries = [entry for uid, entry in self._entries.items() if uid not in own]
         return Promises.of([*entries, *handout.replaced.values()], handout.holdings)
 
     def _confirmed(self, entry: Entry, others: Promises) -> Record:

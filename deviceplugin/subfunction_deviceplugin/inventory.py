@@ -1,7 +1,8 @@
 """The plugin's view of its devices: read when something changes, published when the list is another one.
 
 A burst of changes costs one look, and looks never take more than a fifth of the time: however many records a node has,
-the plugin stays quiet beside what the node is for.
+the plugin stays quiet beside what the node is for. The kubelet's checkpoint changes with every Allocate, so a look that
+it alone gave reason for leaves records, ledger and sysfs alone.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from subfunction.errors import SubFunctionError
 from subfunction.reasons import Reason
+from subfunction.records import Record
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.listing import Device, Promises, devices
 from subfunction_deviceplugin.settings import Settings
@@ -62,10 +64,15 @@ class Inventory:
         self._issued = asyncio.Condition()
         self._resend_at: dict[str, float] = {}
         self._bell = asyncio.Event()
+        self._stale = True
+        self._records: Mapping[str, Record] = {}
+        self._mismatches: Mapping[str, str] = {}
+        self._names: tuple[str, ...] = ()
         self._refused_names: set[str] = set()
 
-    def ring(self) -> None:
+    def ring(self, *, only_checkpoint: bool = False) -> None:
         """Ask for a look: something changed."""
+        self._stale = self._stale or not only_checkpoint
         self._bell.set()
 
     def device(self, resource: str, device_id: str) -> Device | None:
@@ -98,14 +105,15 @@ class Inventory:
                 # The rest of a burst follows within moments.
                 await asyncio.sleep(self._settings.coalesce)
             except TimeoutError:
-                pass
+                self._stale = True
 
     async def _look(self) -> float | None:
         self._bell.clear()
-        known = frozenset(self._issues)
+        whole, self._stale = self._stale, False
         try:
-            look = await self._worker.do(self._read, known)
+            look = await self._worker.do(self._read, frozenset(self._issues), whole=whole)
         except SubFunctionError as error:
+            self._stale = True
             logger.warning("the devices cannot be looked at: %s", error)
             return RETRY_SECONDS
         await self._publish(look)
@@ -113,26 +121,30 @@ class Inventory:
         times = [at - now for at in self._resend_at.values()] + ([] if look.due is None else [look.due])
         return max(0.0, min(times)) if times else None
 
-    def _read(self, known: frozenset[str]) -> Look:
-        contents = self._sources.records.read_all()
-        self._sources.complain("records", contents.unreadable)
-        records, boot = contents.items, self._sources.boot
-        # Read before the entries are settled and used for both, so that the two tell of one moment.
+    def _read(self, known: frozenset[str], *, whole: bool) -> Look:
+        if whole:
+            self._read_again()
+        # Read once and used for both, so that the two tell of one moment.
         holdings = self._sources.holdings()
         entries, due = self._bookkeeper.settle(holdings)
-        names = {
-            *self._sources.names(),
-            *(r.resource for r in records.values()),
-            *(e.resource for e in entries.values()),
-        }
-        mismatches = {
-            uid: mismatch
-            for uid, record in records.items()
-            if record.boot_id == boot and (mismatch := self._sources.mismatch(record)) is not None
-        }
+        records = self._records.values()
+        asked = {*self._names, *(r.resource for r in records), *(e.resource for e in entries.values())}
+        resources = known | {name for name in asked if self._ours(name)}
         promises = Promises.of(entries.values(), holdings or ())
-        resources = known | {name for name in names if self._ours(name)}
-        return Look(devices(records, mismatches, promises, boot=boot, resources=resources), promises.held, due)
+        lists = devices(self._records, self._mismatches, promises, boot=self._sources.boot, resources=resources)
+        return Look(lists, promises.held, due)
+
+    def _read_again(self) -> None:
+        contents = self._sources.records.read_all()
+        self._sources.complain("records", contents.unreadable)
+        self._records = contents.items
+        self._mismatches = {
+            uid: mismatch
+            for uid, record in contents.items.items()
+            if record.boot_id == self._sources.boot and (mismatch := self._sources.mismatch(record)) is not None
+        }
+        self._names = self._sources.names()
+        self._bookkeeper.load()
 
     def _ours(self, resource: str) -> bool:
         if resource.partition("/")[0] in self._settings.resource_domains:

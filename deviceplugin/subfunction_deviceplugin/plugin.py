@@ -42,7 +42,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
             def on_kubelet_folder(name: str) -> None:
                 if name in {"", CHECKPOINT}:
-                    inventory.ring()
+                    inventory.ring(only_checkpoint=True)
                 for endpoint in endpoints.values():
                     endpoint.ring()
 

@@ -30,6 +30,9 @@ _LOG = logging.getLogger("subfunction.agent")
 _AGAIN: Final = 1.0
 """Seconds until a wait for the kernel is taken up again."""
 
+_BURST: Final = 0.1
+"""Seconds until the kernel's announcements are followed: each change of a sub-function makes about ten."""
+
 _STALE: Final = frozenset({404, 409})
 """What the API server answers when the object is another one than we know, or none any more."""
 
@@ -64,7 +67,7 @@ class Agent:
     def look_at(self, device: str) -> None:
         """Hear that something happened to a port (`pci/0000:05:00.0/32768`) or an instance of the kernel."""
         if (uid := self._devices.get(device)) is not None:
-            self.backlog.add(uid)
+            self.backlog.add(uid, _BURST)
 
     async def look_at_all(self) -> None:
         """Hear that anything may have happened."""
@@ -131,9 +134,7 @@ class Agent:
             # The finalizer is stored before anything is: from now on no deletion can pass us by.
             wanted = self._wrote(await self.server.hold(wanted))
             desired = Desired.of(wanted)
-        outcome = await self.node.settle(
-            desired, lambda parent: numbers_of(list(self._objects.values()), parent, uid)
-        )
+        outcome = await self.node.settle(desired, lambda parent: numbers_of(list(self._objects.values()), parent, uid))
         self._remember(uid, outcome)
         if desired.deleting and outcome.gone:
             await self._let_go(uid)

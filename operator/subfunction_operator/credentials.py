@@ -8,6 +8,7 @@ import base64
 import dataclasses
 import os
 import ssl
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -69,25 +70,25 @@ class Credentials:
     tls: ssl.SSLContext | None = None
 
     @classmethod
-    def found(cls, kubeconfig: Path | None) -> "Credentials":
+    def found(cls, kubeconfig: Path | None, mounted: Path = SERVICE_ACCOUNT) -> "Credentials":
         """Take the kubeconfig given, else what a pod finds mounted.
 
         Raises:
             ApiUnavailable: neither is there, or cannot be read.
         """
         try:
-            return cls._of_kubeconfig(kubeconfig) if kubeconfig else cls._of_pod()
+            return cls._of_kubeconfig(kubeconfig) if kubeconfig else cls._of_pod(mounted)
         except (OSError, KeyError, StopIteration, TypeError, ValueError, yaml.YAMLError) as error:
-            where = kubeconfig or SERVICE_ACCOUNT
+            where = kubeconfig or mounted
             hint = "Outside a pod, name a kubeconfig: `--kubeconfig FILE`."
             raise ApiUnavailable(f"no way to the API server from {where}: {error!r}", hint=hint) from error
 
     @classmethod
-    def _of_pod(cls) -> "Credentials":
+    def _of_pod(cls, mounted: Path) -> "Credentials":
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
         bracketed = f"[{host}]" if ":" in host else host
-        tls = ssl.create_default_context(cafile=SERVICE_ACCOUNT / "ca.crt")
-        return cls(f"https://{bracketed}:{port}", TokenFile(SERVICE_ACCOUNT / "token"), tls)
+        tls = ssl.create_default_context(cafile=mounted / "ca.crt")
+        return cls(f"https://{bracketed}:{port}", TokenFile(mounted / "token"), tls)
 
     @classmethod
     def _of_kubeconfig(cls, path: Path) -> "Credentials":
@@ -95,8 +96,12 @@ class Credentials:
         context = _named(config, "context", config["current-context"])
         cluster, user = _named(config, "cluster", context["cluster"]), _named(config, "user", context.get("user", ""))
         server = str(cluster["server"]).rstrip("/")
-        token: Token = TokenFile(Path(user["tokenFile"])) if "tokenFile" in user else FixedToken(user.get("token"))
-        return cls(server, token, _tls(cluster, user) if server.startswith("https:") else None)
+        if unknown := sorted({"exec", "auth-provider", "username"} & set(user)):
+            raise ValueError(f"user {context['user']!r} logs in by {unknown[0]}, which the agent does not know")
+        # Relative paths are relative to the kubeconfig, as kubectl has it.
+        folder = path.parent
+        token: Token = TokenFile(folder / user["tokenFile"]) if "tokenFile" in user else FixedToken(user.get("token"))
+        return cls(server, token, _tls(cluster, user, folder) if server.startswith("https:") else None)
 
     def session(self) -> aiohttp.ClientSession:
         """Open a bounded session; it belongs to the running loop."""
@@ -117,13 +122,26 @@ def _named(config: Any, kind: str, name: str) -> Any:
     return found or {}
 
 
-def _tls(cluster: Any, user: Any) -> ssl.SSLContext:
-    data = cluster.get("certificate-authority-data")
+def _tls(cluster: Any, user: Any, folder: Path) -> ssl.SSLContext:
+    data, file = cluster.get("certificate-authority-data"), cluster.get("certificate-authority")
     authority = base64.b64decode(data).decode() if data else None
-    context = ssl.create_default_context(cafile=cluster.get("certificate-authority"), cadata=authority)
+    context = ssl.create_default_context(cafile=folder / file if file and not data else None, cadata=authority)
     if cluster.get("insecure-skip-tls-verify"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if "client-certificate" in user:
-        context.load_cert_chain(user["client-certificate"], user["client-key"])
+    if "client-certificate-data" in user or "client-certificate" in user:
+        with tempfile.TemporaryDirectory() as scratch:
+            certificate, key = (_as_file(user, kind, folder, Path(scratch)) for kind in ("certificate", "key"))
+            context.load_cert_chain(certificate, key)
     return context
+
+
+def _as_file(user: Any, kind: str, folder: Path, scratch: Path) -> Path:
+    """Give a client's certificate or key as a file, since OpenSSL reads no other."""
+    data = user.get(f"client-{kind}-data")
+    if data is None:
+        return folder / str(user[f"client-{kind}"])
+    path = scratch / kind
+    # The folder is for its owner's eyes alone, and gone a moment later.
+    path.write_bytes(base64.b64decode(data))
+    return path

@@ -18,6 +18,7 @@ from subfunction.kernel.rdma import RdmaDevice, connection_manager
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.records import Record
+from subfunction_operator.census import Census, Count
 from subfunction_operator.flavours import KINDS
 from subfunction_operator.observation import Desired, Observation, Parent, Usage
 
@@ -37,6 +38,7 @@ class Observer:
     records: Folder[Record]
     holders: Holders
     boot_id: str
+    census: Census = dataclasses.field(default_factory=Census)
 
     def look(  # noqa: PLR0913  # what is looked for, and what the run knows of it already
         self,
@@ -97,16 +99,32 @@ class Observer:
             port = devlink.port(handle, index)
             if port is not None and port.is_sub_function and number in {None, port.number}:
                 return Parent(function), port
+            if desired.deleting and port is None:
+                return Parent(function), None  # it is gone, and what else has its number is not ours
+        count = self.census.last(handle)
+        port = None
+        # Whose a port is, is decided by a fresh look alone.
+        if count is None or number is not None or record is not None:
+            count, ports = self._counted(devlink, handle)
+            port = next((port for port in ports if port.number == number), None)
+        taken = count.taken | count.recorded
+        if record is not None:
+            # Its own number is not one that others have.
+            recorded = self._recorded(handle, but=desired.uid)
+            return Parent(function, count.pf, count.taken | recorded | reserved, recorded), port
+        return Parent(function, count.pf, taken | reserved, count.recorded), port
+
+    def _counted(self, devlink: Devlink, handle: Handle) -> tuple[Count, list[Port]]:
         ports = devlink.ports(handle)
         pf = next((port.port_number for port in ports if port.flavour is PortFlavour.PHYSICAL), None)
         mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
         taken = frozenset(port.number for port in mine if port.number is not None)
-        port = next((port for port in mine if port.number == number), None)
-        recorded = self._recorded(desired.uid, handle)
-        return Parent(function, pf, taken | reserved | recorded, recorded), port
+        count = Count(pf, taken, self._recorded(handle))
+        self.census.counted(handle, count)
+        return count, mine
 
-    def _recorded(self, uid: str, handle: Handle) -> frozenset[int]:
-        claims = [record.claim for record in self.records.read_all().items.values() if record.uid != uid]
+    def _recorded(self, handle: Handle, but: str | None = None) -> frozenset[int]:
+        claims = [record.claim for record in self.records.read_all().items.values() if record.uid != but]
         return frozenset(claim.number for claim in claims if claim.parent == str(handle))
 
     def _auxiliary(self, port: Port | None) -> AuxiliaryDevice | None:

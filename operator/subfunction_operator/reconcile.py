@@ -19,7 +19,7 @@ from subfunction_operator.observation import Desired, Memory, Observation, Polic
 from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.plan import plan
-from subfunction_operator.step import Ask, CreatePort, Reload, Step, Steps, StoreRecord
+from subfunction_operator.step import Ask, CreatePort, Reload, Rest, Step, Steps, StoreRecord
 
 _LOG = logging.getLogger("subfunction.reconcile")
 
@@ -52,6 +52,7 @@ class Reconciler:
         try:
             return run.until_it_rests()
         except SubFunctionError as error:
+            self.observer.census.forget(parent)
             return Outcome(self._disgraced(run, error), error=error)
 
     def _disgraced(self, run: "_Run", error: SubFunctionError) -> Observation | None:
@@ -96,6 +97,8 @@ class _Run:
                 return Outcome(self.seen, decision, reloaded=self.memory.reloaded)
             for step in decision.steps:
                 self._take(step)
+            if decision.last:
+                return Outcome(dataclasses.replace(self.seen, record=None, port=None, auxiliary=None), Rest())
         raise SubFunctionError(
             f"the plan for {self.desired.name} did not come to rest in {_ROUNDS} rounds",
             hint="This is a fault of the agent: report it with the agent's debug log.",
@@ -106,5 +109,7 @@ class _Run:
         index = self.node.executor.take(self.devlink, self.desired.uid, step)
         if isinstance(step, CreatePort):
             self.index = index
+        elif isinstance(step, StoreRecord):
+            self.node.observer.census.chosen(self.parent, step.record.claim.number)
         elif isinstance(step, Reload):
             self.memory = dataclasses.replace(self.memory, reloaded=True)

@@ -13,7 +13,7 @@ def away(desired: Desired, seen: Observation) -> Decision:
     record, port = seen.record, seen.port
     policy = desired.object.spec.deletion if desired.object else DeletionPolicy.DRAIN
     if policy is DeletionPolicy.RETAIN:
-        return Rest() if record is None else Steps((RemoveRecord(record.uid),))
+        return Rest() if record is None else Steps((RemoveRecord(record.uid),), last=True)
     if record is None:
         return _unrecorded(desired, seen)
     if record.state is not State.DRAINING:
@@ -28,7 +28,7 @@ def away(desired: Desired, seen: Observation) -> Decision:
         and (port.index == record.claim.port_index or claimable(port, desired, seen.parent))
     )
     if port is None or port.function is None or not ours:
-        return Steps((RemoveRecord(record.uid),))
+        return Steps((RemoveRecord(record.uid),), last=True)
     if port.function.active:
         return Steps((Deactivate(port.handle, port.index),))
     if port.function.attached:

@@ -111,9 +111,10 @@ Step: TypeAlias = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Steps:
-    """Take these in their order, then look again."""
+    """Take these in their order, then look again, unless they are the `last`: nothing is left to look at."""
 
     steps: tuple[Step, ...]
+    last: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Self
 
-import kopf
 import msgspec
 
 from subfunction.api import GROUP, PLURAL, VERSION, SubFunction
 from subfunction_operator.credentials import Credentials
+from subfunction_operator.framework import kopf
 
 _LOG = logging.getLogger("subfunction.watch")
 

@@ -1,5 +1,6 @@
 """What a pod gets, and what it is refused, through a kubelet over real sockets."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,11 @@ ID = "mlx5_core.sf.4"
 
 def folder(node: Node) -> Path:
     return node.root / "device-plugins"
+
+
+def registrations(node: Node) -> int:
+    assert isinstance(node.kubelet, Kubelet)
+    return len(node.kubelet.registration.registrations)
 
 
 @asynccontextmanager
@@ -174,6 +180,37 @@ async def test_a_ledger_that_cannot_be_written_makes_the_plugin_unavailable(read
     assert "RecordNotWritten" in str(refusal.value.details())
 
 
+async def test_a_file_system_that_hangs_costs_the_kubelet_no_more_than_the_deadline(node: Node) -> None:
+    record = node.agent.device("a", ID)
+    await node.start_kubelet()
+    await node.start_plugin(allocate_deadline=0.2)
+    await node.allocatable(1)
+    path = node.root / "devices" / "uid-a.json"
+    async with dialled(node) as plugin:
+        # Whoever opens a pipe for reading waits until somebody writes.
+        os.mkfifo(pipe := path.with_name("pipe"))
+        pipe.rename(path)
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await plugin.Allocate(wanted(ID), timeout=10)
+        path.rename(pipe)
+        node.agent.change(record)
+        # As many writers as there are readers; the last one leaves the pipe when nobody is left to read.
+        await eventually(lambda: not unblocked(pipe), "nobody reads the pipe")
+        answer = await plugin.Allocate(wanted(ID), timeout=10)
+    assert refusal.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "no answer from records and sysfs within 0.2 s" in str(refusal.value.details())
+    assert answer.container_responses[0].envs["SUBFUNCTION_UID"] == "uid-a"
+
+
+def unblocked(pipe: Path) -> bool:
+    """Let a reader go on, if there is one."""
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
 async def test_a_container_restarts_with_the_device_it_has(ready: Node) -> None:
     pod, first = await ready.run()
     assert await ready.kubelet.start_container(pod.uid, "app") == first
@@ -219,13 +256,21 @@ async def test_a_container_does_not_restart_without_its_device_and_does_when_it_
 
 async def test_a_container_restarts_after_the_ledger_was_lost_since_the_checkpoint_remembers(ready: Node) -> None:
     pod, first = await ready.run()
+    await ready.stop_plugin()
     ready.agent.ledger.remove("uid-a")
+    await ready.start_plugin()
+    await ready.kubelet.until(lambda: registrations(ready) == 2)
+    await ready.allocatable(1)
     assert await ready.kubelet.start_container(pod.uid, "app") == first
 
 
 async def test_a_container_does_not_restart_when_nobody_remembers_what_it_was_promised(ready: Node) -> None:
     pod, _ = await ready.run()
+    await ready.stop_plugin()
     ready.agent.ledger.remove("uid-a")
+    await ready.start_plugin()
+    await ready.kubelet.until(lambda: registrations(ready) == 2)
+    await ready.allocatable(1)
     (folder(ready) / "kubelet_internal_checkpoint").write_text("{")
     with pytest.raises(StartFailed, match="nobody remembers"):
         await ready.kubelet.start_container(pod.uid, "app")

@@ -194,6 +194,7 @@ def test_nothing_is_handed_out_when_the_ledger_cannot_be_written(desk: Desk) -> 
 
 def test_an_id_promised_as_another_sub_function_is_refused(desk: Desk) -> None:
     desk.sources.ledger.write("uid-z", Entry(uid="uid-z", resource=RESOURCE, device_id=ID, at=0.0))
+    desk.bookkeeper.load()
     with pytest.raises(AllocationRefused) as refusal:
         desk.allocate()
     assert refusal.value.refusal is Reason.ID_TAKEN
@@ -266,6 +267,7 @@ def test_a_plugin_that_was_restarted_gives_an_entry_its_five_minutes_anew(desk: 
     desk.kubelet_writes()
     desk.clock.now += NEVER_SEEN_SECONDS
     successor = Bookkeeper(desk.sources, clock=desk.clock, wall=desk.wall)
+    successor.load()
     assert successor.settle(desk.sources.holdings())[1] == NEVER_SEEN_SECONDS
 
 

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 from subfunction.records import Health, State
@@ -225,3 +226,21 @@ async def test_the_checkpoint_of_a_pod_that_ended_is_let_go_without_any_other_ev
     node.kubelet.remove(pod.uid)
     await node.ask_pod_resources()
     await eventually(lambda: node.agent.promised() == {}, "the promise ended")
+
+
+async def test_a_look_that_fails_is_told_and_made_again(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    await node.start_plugin()
+    await node.allocatable(1)
+    pod, _ = await node.run()
+    await eventually(lambda: node.agent.promised()["uid-a"].seen_in_checkpoint, "the promise was seen")
+    # An entry that cannot be removed: a folder stands where its file was.
+    (entry := node.root / "allocations" / "uid-a.json").unlink()
+    entry.mkdir()
+    node.kubelet.remove(pod.uid)
+    await node.ask_pod_resources()
+    await eventually(lambda: "the devices cannot be looked at: cannot remove" in caplog.text, "it is told")
+    entry.rmdir()
+    node.agent.device("b", "mlx5_core.sf.5")
+    await node.allocatable(2)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
 from rig.cluster import Cluster
 from rig.world import World
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.world import PARENT, Killed, World, derived
 
+from rig.world import PARENT, Killed, World, derived
 from subfunction.records import State
 from subfunction_operator.step import CreatePort, Rest
 
@@ -21,10 +21,6 @@ Story = Callable[[World], None]
 
 def create(world: World) -> None:
     world.apply()
-
-
-def create_with_settings(world: World) -> None:
-    world.apply(macAddress=MAC, capabilities={"maxIOEventQueues": 4}, representor={"adminState": "down"})
 
 
 def change(**spec: Any) -> Story:
@@ -57,7 +53,6 @@ def orphan(world: World) -> None:
 
 STORIES: dict[str, tuple[Story, str | None]] = {
     "created": (create, derived()),
-    "created with settings": (create_with_settings, MAC),
     "another MAC": (change(macAddress=MAC), MAC),
     "without RoCE": (change(capabilities={"roce": False}, mlx5={"rdma": False}), derived()),
     "made again": (made_again, derived()),

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.world import OTHER_PARENT, PARENT, World, derived
 
+from rig.world import OTHER_PARENT, PARENT, World, derived
 from subfunction.api import ConditionType
 from subfunction.errors import (
     Foreign,

@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from rig.world import PARENT, Killed, World, derived
 
+from rig.world import PARENT, Killed, World, derived
 from subfunction.errors import Foreign, SubFunctionError
 from subfunction.records import State
 from subfunction_operator.outcome import Outcome
@@ -212,9 +212,7 @@ class Node(RuleBasedStateMachine):
     def published(self) -> bool:
         """Whether everything that was made stands in a status: only then may the records be lost."""
         known = self.world.objects
-        return all(
-            uid in known and known[uid].status.number is not None for uid in self.world.records.read_all().items
-        )
+        return all(uid in known and known[uid].status.number is not None for uid in self.world.records.read_all().items)
 
     def broken(self, number: int) -> None:
         self.promised = {uid: before for uid, before in self.promised.items() if before[0] != number}
@@ -276,4 +274,3 @@ Node.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 TestNode = Node.TestCase
-

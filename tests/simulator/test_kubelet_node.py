@@ -95,12 +95,15 @@ class Rig:
         self.client = client
         self._settings = settings
         self._node: asyncio.Task[None] | None = None
+        self._plugins: list[Plugin] = []
 
     async def start(self) -> None:
         self._node = asyncio.create_task(run(self._settings))
         await self.until(NODE, lambda node: "allocatable" in node.get("status", {}))
 
     async def stop(self) -> None:
+        for plugin in self._plugins:
+            await plugin.stop()
         if self._node is not None:
             self._node.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -108,6 +111,7 @@ class Rig:
 
     async def plug(self, *ids: str) -> Plugin:
         plugin = Plugin(*ids)
+        self._plugins.append(plugin)
         await plugin.start(self.root / "device-plugins")
         await self.until(NODE, lambda node: node["status"]["allocatable"].get(RESOURCE) == str(len(ids)))
         return plugin
@@ -137,7 +141,7 @@ class Rig:
 
     async def gone(self, folder: str) -> None:
         path, deadline = self.root / "pods" / folder, time.monotonic() + 10
-        while path.exists():  # noqa: ASYNC110, ASYNC240 - nobody announces it to a test
+        while path.exists():
             assert time.monotonic() < deadline, f"{path} is still there"
             await asyncio.sleep(0.01)
 
@@ -169,7 +173,7 @@ async def test_it_makes_its_node_and_counts_the_devices_in_it(rig: Rig) -> None:
 
 
 async def test_a_pod_runs_and_shows_what_its_container_sees(rig: Rig) -> None:
-    plugin = await rig.plug("a")
+    await rig.plug("a")
     await rig.create()
     pod = await rig.phase("Running")
     assert {each["type"]: each["status"] for each in pod["status"]["conditions"]} == {
@@ -190,22 +194,20 @@ async def test_a_pod_runs_and_shows_what_its_container_sees(rig: Rig) -> None:
         ("/dev/null", True, "1:3"),
         ("/dev/nic", False, None),
     ]
-    await plugin.stop()
 
 
 async def test_a_deleted_pod_gives_its_device_to_the_next_one(rig: Rig) -> None:
-    plugin = await rig.plug("a")
+    await rig.plug("a")
     await rig.create()
     await rig.phase("Running")
     await rig.client("DELETE", POD)
     await rig.gone("default_worker")
     await rig.create("next")
     await rig.phase("Running", f"{PODS}/next")
-    await plugin.stop()
 
 
 async def test_a_pod_that_is_being_deleted_is_let_go_and_its_object_with_it(rig: Rig) -> None:
-    plugin = await rig.plug("a")
+    await rig.plug("a")
     await rig.create()
     await rig.phase("Running")
     held = {"metadata": {"finalizers": ["example.com/wait"]}}
@@ -214,20 +216,19 @@ async def test_a_pod_that_is_being_deleted_is_let_go_and_its_object_with_it(rig:
     await rig.gone("default_worker")
     assert (await rig.client.merge(POD, {"metadata": {"finalizers": None}})).code == 200
     assert (await rig.client("GET", POD)).code == 404
-    await plugin.stop()
 
 
 async def test_a_pod_waits_for_a_device_and_runs_when_there_is_one(rig: Rig) -> None:
     await rig.create()
-    pod = await rig.phase("Pending")
+    pod = await rig.until(POD, lambda pod: "conditions" in pod.get("status", {}))
+    assert pod["status"]["phase"] == "Pending"
     [condition] = pod["status"]["conditions"]
     assert (condition["reason"], condition["message"]) == (
         "Unschedulable",
         "0/1 nodes are available: 1 Insufficient example.com/nic.",
     )
-    plugin = await rig.plug("a")
+    await rig.plug("a")
     await rig.phase("Running")
-    await plugin.stop()
 
 
 async def test_a_refused_pod_is_failed_with_the_plugins_words(rig: Rig) -> None:
@@ -237,7 +238,6 @@ async def test_a_refused_pod_is_failed_with_the_plugins_words(rig: Rig) -> None:
     pod = await rig.phase("Failed")
     assert pod["status"]["reason"] == "UnexpectedAdmissionError"
     assert "code = NotFound desc = UnknownDevice: no such thing" in pod["status"]["message"]
-    await plugin.stop()
 
 
 async def test_a_container_that_may_not_start_is_tried_again_until_it_may(rig: Rig) -> None:
@@ -250,16 +250,14 @@ async def test_a_container_that_may_not_start_is_tried_again_until_it_may(rig: R
     assert "StaleAllocation: another one" in waiting["message"]
     plugin.refuse_start = ""
     await rig.phase("Running")
-    await plugin.stop()
 
 
 async def test_pods_of_other_nodes_are_none_of_its_business(rig: Rig) -> None:
-    plugin = await rig.plug("a")
+    await rig.plug("a")
     await rig.create("elsewhere", node="n2")
     await rig.create()
     await rig.phase("Running")
-    assert "phase" not in (await rig.client("GET", f"{PODS}/elsewhere")).body.get("status", {})
-    await plugin.stop()
+    assert "conditions" not in (await rig.client("GET", f"{PODS}/elsewhere")).body.get("status", {})
 
 
 async def test_a_node_that_is_started_again_keeps_the_devices_of_its_running_pods(rig: Rig) -> None:
@@ -275,16 +273,14 @@ async def test_a_node_that_is_started_again_keeps_the_devices_of_its_running_pod
     held = checkpoint.read(rig.root / "device-plugins" / checkpoint.CHECKPOINT)
     assert {each.pod_uid for each in held} == {first["metadata"]["uid"], second["metadata"]["uid"]}
     assert {each.device_id for each in held} == {"a", "b"}
-    await plugin.stop()
 
 
 async def test_an_api_server_that_goes_and_comes_back_is_found_again(rig: Rig, api_server: ApiServer) -> None:
-    plugin = await rig.plug("a")
+    await rig.plug("a")
     await api_server.stop()
     await api_server.start()
     await rig.create()
     await rig.phase("Running")
-    await plugin.stop()
 
 
 def test_a_kubeconfig_leads_to_the_server(tmp_path: Path) -> None:

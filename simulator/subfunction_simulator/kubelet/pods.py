@@ -29,7 +29,7 @@ class Pod:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Self:
-        """Read a pod as the API server gives it; limits that are no whole number are not of device plugins."""
+        """Read a pod as the API server gives it; only whole numbers of extended resources are devices."""
         metadata, spec = manifest["metadata"], manifest["spec"]
         return cls(
             uid=metadata["uid"],
@@ -100,5 +100,5 @@ def _container(manifest: Mapping[str, Any], *, init: bool) -> Container:
 
 def _whole(limits: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     for resource, quantity in limits.items():
-        if str(quantity).isdecimal():
+        if "/" in resource and str(quantity).isdecimal():
             yield resource, int(quantity)

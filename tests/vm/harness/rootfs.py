@@ -36,9 +36,9 @@ FOLDERS = (
 NOT_AT_RUN_TIME = re.compile(
     r"(?i)^(pip|uv|ruff|setuptools|_distutils_hack|pkg_resources|mypy|mypyc|grpc_tools|grpcio_tools|deptry|grimp|typos|"
     r"importlinter|import_linter|yamllint|librt|ast_serialize|mypy_protobuf|types_\w+|\w+-stubs)([-.].*)?$"
-    r"|__mypyc\.|\.pth$|^__pycache__$"
+    r"|__mypyc\.|\.pth$|^__pycache__$|^subfunction(_\w+)?$"
 )
-"""Of site-packages: what checks or builds, and is never run in the guest."""
+"""Of site-packages: what checks or builds, and is never run in the guest; and what an editable install left of ours."""
 NOT_OF_STDLIB = shutil.ignore_patterns(
     "test", "tests", "site-packages", "dist-packages", "config-*", "idlelib", "lib2to3", "tkinter", "ensurepip",
     "turtledemo", "pydoc_data", "*.opt-*.pyc", "*.a",

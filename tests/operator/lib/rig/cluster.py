@@ -6,18 +6,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 import msgspec
 
+from rig.waiting import eventually
 from subfunction.api import FINALIZER, ConditionType, SubFunction
+from subfunction.kubelet.checkpoint import UID_VARIABLE
+from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse, Device
 from subfunction.ledger import Entry, ledger
 from subfunction.records import Record, records
 from subfunction.resources import resources
-from subfunction.kubelet.checkpoint import UID_VARIABLE
-from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse, Device
 from subfunction_operator import program
 from subfunction_operator.agent import Agent
 from subfunction_operator.apiserver import ApiServer as ApiClient
@@ -43,6 +45,8 @@ class Server:
     def __init__(self, *, token: str | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._kernels: list[contextlib.AbstractAsyncContextManager[Path]] = []
+        self._counting: Future[None] | None = None
+        self.most_connections = 0
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-server", daemon=True)
         self._thread.start()
         self.api = self._made(token)
@@ -60,9 +64,21 @@ class Server:
     def serve(self, kernel: SimulatedKernel) -> Path:
         """Serve a kernel from here too: who asks it may stand still meanwhile."""
         context = running(kernel)
-        path = self._run(context.__aenter__())  # noqa: PLC2801  # entered in another loop than this one
+        path = self._run(context.__aenter__())  # entered in another loop than this one
         self._kernels.append(context)
         return path
+
+    def count_connections(self) -> None:
+        """Keep the greatest number of connections that are open at once."""
+
+        async def counting() -> None:
+            while True:
+                runner = self.api._runner
+                if runner is not None and runner.server is not None:
+                    self.most_connections = max(self.most_connections, len(runner.server.connections))
+                await asyncio.sleep(0.002)
+
+        self._counting = asyncio.run_coroutine_threadsafe(counting(), self._loop)
 
     def call(self, job: Callable[[], T]) -> T:
         """Do something in the server's own thread."""
@@ -83,6 +99,8 @@ class Server:
         self._run(self.api.start())
 
     def close(self) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
         self.stop()
         for context in self._kernels:
             self._run(context.__aexit__(None, None, None))
@@ -103,13 +121,12 @@ class Server:
 class Cluster:
     """One node's worth of everything; `async with` it, then `start_agent`."""
 
-    def __init__(self, root: Path, topology: Topology | None = None) -> None:
+    def __init__(self, root: Path, topology: Topology | None = None, *, token: str | None = None) -> None:
         self.root = root
+        self._token = token
         (root / "kernel").mkdir()
-        self.kernel = SimulatedKernel(
-            root / "kernel", topology, Timing(attach=0.002, detach=0.002, in_seconds=True)
-        )
-        self.server = Server()
+        self.kernel = SimulatedKernel(root / "kernel", topology, Timing(attach=0.002, detach=0.002, in_seconds=True))
+        self.server = Server(token=token)
         self.records = records(root / "devices")
         self.ledger = ledger(root / "allocations")
         self.resources = resources(root / "state")
@@ -117,9 +134,13 @@ class Cluster:
         self._stack = contextlib.AsyncExitStack()
         self._agent: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Cluster":
+    async def __aenter__(self) -> Self:
         self._stack.callback(self.server.close)
-        self.session = await self._stack.enter_async_context(aiohttp.ClientSession())
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        connector = aiohttp.TCPConnector(limit=1)  # so that the agent's own can be told from it
+        self.session = await self._stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, headers=headers)
+        )
         self.netlink = self.server.serve(self.kernel)
         await self.kubelet.start()
         self._stack.push_async_callback(self.kubelet.stop)
@@ -224,11 +245,11 @@ class Cluster:
     # --- waiting ---
 
     async def until(self, condition: Callable[[], bool], what: str, *, within: float = 10.0) -> None:
-        deadline = time.monotonic() + within
-        while not condition():
+        def reached() -> bool:
             self.agent_lives()
-            assert time.monotonic() < deadline, f"not within {within} s: {what}"
-            await asyncio.sleep(0.005)
+            return condition()
+
+        await eventually(reached, what, within=within)
 
     def agent_lives(self) -> None:
         if self._agent is not None and self._agent.done():

@@ -223,8 +223,16 @@ class World:
         """Everything about a sub-function that somebody could have changed."""
         function = self.kernel.sub_function(handle, number)
         port = function.port
-        return (number, port.index if port else None, str(function.mac), function.roce, function.max_io_eqs,
-                function.active, function.attached, function.device.name if function.device else None)
+        return (
+            number,
+            port.index if port else None,
+            str(function.mac),
+            function.roce,
+            function.max_io_eqs,
+            function.active,
+            function.attached,
+            function.device.name if function.device else None,
+        )
 
 
 def derived(name: str = "blue") -> str:

@@ -1,0 +1,122 @@
+"""Who holds a device, as plugin and kubelet say; what cannot be read counts as held."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rig.cluster import Cluster
+from subfunction.ledger import ledger
+from subfunction.records import Claim, Record, State
+from subfunction_operator.holders import Holders, Kubelet
+from subfunction_operator.observation import Usage
+from subfunction_simulator.kubelet.pods import Container, Pod
+
+RECORD = Record(
+    uid="uid-blue",
+    name="blue",
+    boot_id="boot",
+    state=State.READY,
+    claim=Claim(flavour="mlx5", parent="pci/0000:03:00.0", pf=0, number=1, mac_address="02:00:00:00:00:01"),
+    resource="subfunction.dev/mlx5",
+    device_id="mlx5_core.sf.2",
+)
+DRAINING = msgspec.structs.replace(RECORD, state=State.DRAINING)
+POD = Pod("pod-1", "default", "trainer", (Container("app", {RECORD.resource: 1}),))
+
+
+def holders(node: Cluster) -> Holders:
+    return Holders(node.ledger, Kubelet(node.root / "kubelet"))
+
+
+async def usage(node: Cluster, record: Record | None, *, ask: bool = False) -> Usage:
+    return await asyncio.to_thread(holders(node).usage, record, ask=ask)
+
+
+async def test_what_was_never_offered_is_held_by_nobody_and_nobody_is_asked(tmp_path: Path) -> None:
+    nobody = Holders(ledger(tmp_path / "ledger"), Kubelet(tmp_path / "no kubelet"))
+    assert nobody.usage(None, ask=True) == Usage()
+    assert not nobody.usage(msgspec.structs.replace(DRAINING, device_id=""), ask=True).held
+
+
+async def test_while_it_is_offered_the_ledger_alone_is_looked_at(tmp_path: Path) -> None:
+    nobody = Holders(ledger(tmp_path / "ledger"), Kubelet(tmp_path / "no kubelet"))
+    assert nobody.usage(RECORD, ask=False) == Usage(asked=False)
+    assert nobody.usage(RECORD, ask=True).held
+
+
+async def test_a_kubelet_that_says_nothing_of_it_leaves_it_free(node: Cluster) -> None:
+    assert await usage(node, DRAINING) == Usage()
+    assert await usage(node, RECORD, ask=True) == Usage()
+
+
+async def test_an_entry_of_the_ledger_holds_it_before_the_kubelet_knows(node: Cluster) -> None:
+    node.hand_out(RECORD)
+    for record in (RECORD, DRAINING):
+        found = await usage(node, record)
+        assert found.held
+        assert "handed" in found.why
+
+
+async def test_an_entry_that_cannot_be_read_holds_it(node: Cluster) -> None:
+    node.ledger.path.mkdir()
+    (node.ledger.path / f"{RECORD.uid}.json").write_text("torn")
+    assert (await usage(node, RECORD)).held
+    assert (await usage(node, DRAINING)).held
+
+
+async def test_a_pod_of_the_kubelets_is_named(node: Cluster) -> None:
+    node.give(POD, RECORD)
+    found = await usage(node, DRAINING)
+    assert found.held
+    assert found.by is not None
+    assert (found.by.namespace, found.by.name, found.by.container) == ("default", "trainer", "app")
+    assert "default/trainer" in found.why
+    node.take_back(POD)
+    assert not (await usage(node, DRAINING)).held
+
+
+async def test_an_init_container_that_only_the_checkpoint_knows_holds_it(node: Cluster) -> None:
+    node.give(POD, RECORD)
+    node.kubelet.pods.clear()  # PodResources names it no more, and the file is as it was
+    found = await usage(node, DRAINING)
+    assert found.held
+    assert "pod-1" in found.why
+
+
+async def test_a_device_id_that_was_promised_under_another_uid_holds_the_other_one(node: Cluster) -> None:
+    node.give(POD, msgspec.structs.replace(RECORD, uid="uid-other"))
+    node.kubelet.pods.clear()
+    assert not (await usage(node, DRAINING)).held
+    other = msgspec.structs.replace(DRAINING, uid="uid-other", device_id="mlx5_core.sf.9")
+    assert (await usage(node, other)).held
+
+
+@pytest.mark.parametrize("trouble", ["kubelet down", "checkpoint torn", "checkpoint foreign", "folder gone"])
+async def test_what_cannot_be_read_holds_it_and_says_the_same_each_time(node: Cluster, trouble: str) -> None:
+    folder = node.root / "kubelet" / "device-plugins"
+    checkpoint = folder / "kubelet_internal_checkpoint"
+    if trouble == "kubelet down":
+        await node.kubelet.stop()
+    elif trouble == "checkpoint torn":
+        checkpoint.write_text('{"Data": {"PodDev')
+    elif trouble == "checkpoint foreign":
+        checkpoint.write_text("[]")
+    else:
+        folder.rename(node.root / "elsewhere")
+    found = [await usage(node, DRAINING) for _ in range(2)]
+    if trouble == "folder gone":
+        (node.root / "elsewhere").rename(folder)
+    assert found[0].held
+    assert "cannot be told" in found[0].why
+    assert found[0] == found[1]
+
+
+async def test_those_who_ask_together_share_an_answer_that_is_not_older_than_their_question(node: Cluster) -> None:
+    together = Holders(node.ledger, Kubelet(node.root / "kubelet"))
+    node.give(POD, RECORD)
+    found = await asyncio.gather(*(asyncio.to_thread(together.usage, DRAINING, ask=True) for _ in range(8)))
+    assert all(each.held for each in found)
+    node.take_back(POD)
+    assert not (await asyncio.to_thread(together.usage, DRAINING, ask=True)).held

@@ -1,0 +1,124 @@
+"""One thread a parent: a kernel that hangs keeps its own parent and nobody else, least of all the event loop."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from rig.waiting import eventually
+from rig.world import OTHER_PARENT, PARENT, World, derived
+from subfunction.errors import KernelBusy
+from subfunction.kernel.address import Handle
+from subfunction.kernel.worker import Worker, Workers
+from subfunction_operator.node import Node
+from subfunction_operator.observation import Desired
+from subfunction_operator.step import Rest
+
+
+def nobody(_: Handle) -> frozenset[int]:
+    return frozenset()
+
+
+@pytest.fixture
+def kernel_node(world: World) -> Node:
+    return Node(world.kernel.transport(), world.reconciler, kernel_deadline=0.1, attach_deadline=5)
+
+
+async def latency(seconds: float) -> float:
+    """Measure the longest stop of the event loop, in seconds."""
+    loop, worst = asyncio.get_running_loop(), 0.0
+    end = loop.time() + seconds
+    while (before := loop.time()) < end:
+        await asyncio.sleep(0.005)
+        worst = max(worst, loop.time() - before - 0.005)
+    return worst
+
+
+async def test_a_parent_that_hangs_is_busy_others_go_on_and_it_comes_back_by_itself(
+    world: World, kernel_node: Node
+) -> None:
+    stuck, free = world.apply("stuck"), world.apply("free", parent={"device": str(OTHER_PARENT)})
+    with world.kernel.faults.hang(PARENT):
+        first = await kernel_node.settle(Desired.of(stuck), nobody)
+        assert isinstance(first.error, KernelBusy)
+        assert "reconcile stuck" in str(first.error)
+        began = time.monotonic()
+        second = await kernel_node.settle(Desired.of(stuck), nobody)
+        assert isinstance(second.error, KernelBusy)
+        assert time.monotonic() - began < 0.05  # it is left alone, not waited for again
+        assert (await kernel_node.settle(Desired.of(free), nobody)).decision == Rest()
+    worker = kernel_node._workers.of(str(PARENT))
+    await eventually(lambda: worker.stuck_in is None, "the thread to come back")
+    assert (await kernel_node.settle(Desired.of(stuck), nobody)).decision == Rest()
+    assert world.port_numbers() == [1]
+    assert world.mac(1) == derived("stuck")
+    kernel_node.stop()
+
+
+async def test_a_search_for_a_parent_that_hangs_keeps_nobody_who_names_theirs(world: World, kernel_node: Node) -> None:
+    seeks = world.apply("seeks", parent={"selector": {"driver": "mlx5_core"}})
+    names = world.apply("names", parent={"device": str(OTHER_PARENT)})
+    with world.kernel.faults.hang(PARENT):
+        assert isinstance((await kernel_node.settle(Desired.of(seeks), nobody)).error, KernelBusy)
+        assert (await kernel_node.settle(Desired.of(names), nobody)).decision == Rest()
+    kernel_node.stop()
+
+
+async def test_the_event_loop_does_not_notice_a_kernel_that_hangs_for_a_second(root: Path) -> None:
+    world = World(root)
+    node = Node(world.kernel.transport(), world.reconciler, kernel_deadline=5, attach_deadline=5)
+    blue = world.apply()
+    with world.kernel.faults.hang(PARENT) as hang:
+        work = asyncio.create_task(node.settle(Desired.of(blue), nobody))
+        assert await asyncio.to_thread(hang.wait_for_victim, 5)
+        # The least of three: what this machine does to us meanwhile is not the agent's doing.
+        assert min([await latency(0.3) for _ in range(3)]) < 0.05
+        assert not work.done()
+    assert (await work).decision == Rest()
+    node.stop()
+
+
+async def test_the_deadline_is_that_of_the_work_and_not_of_the_wait_for_its_turn() -> None:
+    worker = Worker("pci/0000:05:00.0")
+    jobs = [worker.run(f"job {number}", lambda: time.sleep(0.05), 0.5) for number in range(12)]
+    await asyncio.gather(*jobs)
+    worker.stop()
+
+
+async def test_a_worker_that_came_back_late_is_used_again_and_its_late_answer_is_nobodys() -> None:
+    worker = Worker("pci/0000:05:00.0")
+    with pytest.raises(KernelBusy):
+        await worker.run("slow", lambda: time.sleep(0.1), 0.02)
+    with pytest.raises(KernelBusy, match="slow"):
+        await worker.run("impatient", lambda: None, 0.02)
+    await eventually(lambda: worker.stuck_in is None, "the thread to come back")
+    assert await worker.run("quick", lambda: 7, 1) == 7
+    worker.stop()
+
+
+async def test_what_a_job_raises_is_raised_to_its_caller() -> None:
+    worker = Worker("pci/0000:05:00.0")
+
+    def refuse() -> None:
+        raise KernelBusy("no")
+
+    with pytest.raises(KernelBusy, match="no"):
+        await worker.run("refuse", refuse, 1)
+    assert await worker.run("next", lambda: 1, 1) == 1
+    worker.stop()
+
+
+async def test_the_last_job_of_a_worker_runs_in_its_thread_before_it_ends() -> None:
+    workers = Workers()
+    worker = workers.of("a")
+    assert workers.of("a") is worker
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def last() -> None:
+        loop.call_soon_threadsafe(ended.set)
+
+    worker.stop(last)
+    await asyncio.wait_for(ended.wait(), 5)
+    workers.stop()
