@@ -87,7 +87,7 @@ async def _run(objects: int, server: ApiServer, cluster: Cluster, kubelet: Kubel
         began = time.perf_counter()
         names = [f"bench-{index:04}" for index in range(objects)]
         for name in names:
-            refusal = await cluster.create(SUB_FUNCTIONS, manifest(name))
+            refusal = await cluster.apply(SUB_FUNCTIONS, manifest(name))
             if refusal is not None:
                 raise SystemExit(refusal.message)
         made = len(names)

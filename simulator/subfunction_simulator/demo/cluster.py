@@ -31,9 +31,12 @@ class Cluster:
     session: aiohttp.ClientSession
     url: str
 
-    async def create(self, collection: str, manifest: Any) -> Refusal | None:
-        """Create an object (`kubectl create -f`); None when it was accepted."""
-        async with self.session.post(f"{self.url}{collection}", json=manifest) as response:
+    async def apply(self, collection: str, manifest: Any) -> Refusal | None:
+        """Create an object (`kubectl apply -f`); None when it was accepted."""
+        # As kubectl leaves it, for a kubectl that comes later.
+        noted = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(manifest) + "\n"}
+        applied = {**manifest, "metadata": {**manifest["metadata"], "annotations": noted}}
+        async with self.session.post(f"{self.url}{collection}", json=applied) as response:
             answer = await response.json()
         if response.status < 300:
             return None

@@ -84,7 +84,7 @@ async def _acts(settings: DemoSettings, examples: Path, scene: Scene, cast: Cast
     await until(f"{RESOURCE} is allocatable", lambda: scene.allocatable == str(len(names)))
 
     narrator.say("you", "kubectl apply -f a manifest with a wrong flavour and a wrong MAC")
-    refusal = await cluster.create(SUB_FUNCTIONS, _wrong(wanted[0]))
+    refusal = await cluster.apply(SUB_FUNCTIONS, _wrong(wanted[0]))
     if refusal is None:
         raise SubFunctionError("a wrong manifest was accepted")
     narrator.say("api", 'The SubFunction "wrong" is invalid:')
@@ -140,7 +140,7 @@ async def _kept(stage: Stage, scene: Scene, cast: Cast) -> None:
 
 
 async def _accepted(cluster: Cluster, collection: str, manifest: Any) -> None:
-    refusal = await cluster.create(collection, manifest)
+    refusal = await cluster.apply(collection, manifest)
     if refusal is not None:
         raise SubFunctionError(f"the API server refused the example: {refusal.message}")
 
