@@ -32,6 +32,9 @@ class Kind(Protocol):
     def missing(self, spec: Spec, seen: Observation) -> str:
         """Name the class device that is asked for and not there yet; empty when all are."""
 
+    def as_asked(self, spec: Spec, seen: Observation) -> bool:
+        """Say whether the class devices are those asked for, none missing and none too many."""
+
     def offered(self, spec: Spec, seen: Observation, record: Record, devices: str) -> Record:
         """Give the record with all that a pod is handed, and its witness; `devices` is where the host has `/dev`."""
 
@@ -57,6 +60,13 @@ class Mlx5:
         if spec.mlx5.rdma and (seen.rdma is None or seen.rdma.verbs is None):
             return "RDMA device"
         return ""
+
+    def as_asked(self, spec: Spec, seen: Observation) -> bool:
+        """Look for what the parameters would have made."""
+        ethernet = seen.netdev is not None or seen.away
+        return (ethernet, seen.rdma is not None) == (spec.mlx5.ethernet, spec.mlx5.rdma) and not self.missing(
+            spec, seen
+        )
 
     def offered(self, spec: Spec, seen: Observation, record: Record, devices: str) -> Record:
         """Hand out the verbs device, the connection manager, and the names in the environment.

@@ -25,9 +25,6 @@ from subfunction_operator.step import Rest, Wait
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
-_PATIENCE: Final = 2.0
-"""Seconds of waiting at a stretch: most functions attach sooner, and one that does not keeps nobody else waiting."""
-
 Reserved = Callable[[Handle], frozenset[int]]
 """Gives the numbers of a parent that others have or ask for."""
 
@@ -50,6 +47,9 @@ class Node:
     reconciler: Reconciler
     kernel_deadline: float
     attach_deadline: float
+    patience: float = 2.0
+    """Seconds of waiting at a stretch: most functions attach sooner, and one that does not keeps nobody waiting."""
+
     _workers: Workers = dataclasses.field(default_factory=Workers)
     _netlinks: dict[str, Netlink] = dataclasses.field(default_factory=dict)
     _waiting: dict[str, _Waiting] = dataclasses.field(default_factory=dict)
@@ -74,7 +74,7 @@ class Node:
                 return outcome
             if waited > self.attach_deadline:
                 return _overdue(outcome, self.attach_deadline)
-            if waited > _PATIENCE:
+            if waited > self.patience:
                 return outcome
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -6,7 +6,7 @@ Reads only. Runs in the parent's own thread, since netlink blocks.
 import dataclasses
 from typing import Protocol
 
-from subfunction.api import Flavour
+from subfunction.api import Spec
 from subfunction.folder import Folder
 from subfunction.kernel.address import Handle
 from subfunction.kernel.auxiliary import AuxiliaryDevice
@@ -19,7 +19,7 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.records import Record
 from subfunction_operator.census import Census, Count
-from subfunction_operator.flavours import KINDS
+from subfunction_operator.flavours import KINDS, Kind
 from subfunction_operator.observation import Desired, Observation, Parent, Usage
 
 
@@ -72,15 +72,22 @@ class Observer:
         )
         if auxiliary is None or auxiliary.driver is None:
             return seen
-        function = next((each for each in devlink.ports(auxiliary.handle) if each.flavour is PortFlavour.VIRTUAL), None)
-        return dataclasses.replace(
+        netdev = next(iter(Netdev.under(self.sysfs, auxiliary.path)), None)
+        function = None if netdev else _function_port(devlink, auxiliary)
+        if function is not None and function.netdev is not None:
+            netdev = Netdev.named(self.sysfs, function.netdev)  # ice: its netdev hangs under the PF
+        seen = dataclasses.replace(
             seen,
-            parameters=tuple((name, devlink.parameter(auxiliary.handle, name)) for name in _parameters(desired)),
-            netdev=Netdev.named(self.sysfs, function.netdev) if function and function.netdev else None,
-            away=function is not None and function.ethernet and function.netdev is None,
+            netdev=netdev,
+            away=netdev is None and function is not None and function.ethernet,
             rdma=RdmaDevice.under(self.sysfs, auxiliary.path),
             connection_manager=connection_manager(self.sysfs),
         )
+        kind, spec = _kind(desired)
+        if kind is None or spec is None or kind.as_asked(spec, seen):
+            return seen  # the class devices say all that the parameters would
+        parameters = tuple((name, devlink.parameter(auxiliary.handle, name)) for name in kind.parameters(spec))
+        return dataclasses.replace(seen, parameters=parameters)
 
     def _parent(  # noqa: PLR0913, PLR0917  # what identifies a port, and no more
         self,
@@ -144,7 +151,11 @@ def _number(desired: Desired, record: Record | None) -> int | None:
     return desired.published if wanted is None or wanted.spec.number is None else wanted.spec.number
 
 
-def _parameters(desired: Desired) -> tuple[str, ...]:
+def _function_port(devlink: Devlink, auxiliary: AuxiliaryDevice) -> Port | None:
+    """Find the port by which a function knows its own netdev, also while that is in another namespace."""
+    return next((port for port in devlink.ports(auxiliary.handle) if port.flavour is PortFlavour.VIRTUAL), None)
+
+
+def _kind(desired: Desired) -> tuple[Kind | None, Spec | None]:
     spec = desired.object.spec if desired.object else None
-    kind = KINDS.get(Flavour(spec.flavour)) if spec else None
-    return tuple(kind.parameters(spec)) if kind and spec else ()
+    return (KINDS.get(spec.flavour) if spec else None), spec

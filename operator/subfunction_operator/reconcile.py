@@ -19,7 +19,7 @@ from subfunction_operator.observation import Desired, Memory, Observation, Polic
 from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.plan import plan
-from subfunction_operator.step import Ask, CreatePort, Reload, Rest, Step, Steps, StoreRecord
+from subfunction_operator.step import Ask, CreatePort, Reload, RemoveRecord, Rest, Step, Steps, StoreRecord
 
 _LOG = logging.getLogger("subfunction.reconcile")
 
@@ -98,7 +98,7 @@ class _Run:
             for step in decision.steps:
                 self._take(step)
             if decision.last:
-                return Outcome(dataclasses.replace(self.seen, record=None, port=None, auxiliary=None), Rest())
+                return Outcome(_after(self.seen, decision), Rest(), reloaded=self.memory.reloaded)
         raise SubFunctionError(
             f"the plan for {self.desired.name} did not come to rest in {_ROUNDS} rounds",
             hint="This is a fault of the agent: report it with the agent's debug log.",
@@ -113,3 +113,14 @@ class _Run:
             self.node.observer.census.chosen(self.parent, step.record.claim.number)
         elif isinstance(step, Reload):
             self.memory = dataclasses.replace(self.memory, reloaded=True)
+
+
+def _after(seen: Observation, last: Steps) -> Observation:
+    """Say what is there after the last steps, which change the record alone, or leave nothing."""
+    for step in last.steps:
+        match step:
+            case StoreRecord(record):
+                seen = dataclasses.replace(seen, record=record)
+            case RemoveRecord():
+                seen = dataclasses.replace(seen, record=None, port=None, auxiliary=None)
+    return seen

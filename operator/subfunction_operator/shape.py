@@ -73,9 +73,6 @@ def shaped(case: Case, policy: Policy) -> Decision:
         return _interrupted(case, "its class devices", *changes, Reload(auxiliary.handle))
     if missing:
         return Wait(Reason.ATTACHING, f"{auxiliary.name} has no {missing} yet", kernel=True)
-    up = case.wanted.spec.representor.admin_state == "up"
-    if seen.representor is not None and seen.representor.up != up:
-        return Steps((SetLink(seen.representor, up),))
     return _offered(case, policy)
 
 
@@ -136,6 +133,12 @@ def _offered(case: Case, policy: Policy) -> Decision:
     claim = msgspec.structs.replace(case.record.claim, mac_address=str(case.desired.mac))
     record = msgspec.structs.replace(case.record, claim=claim, name=case.desired.name)
     offered = case.kind.offered(case.wanted.spec, case.seen, record, policy.devices)
-    if case.record.state is State.READY and offered == case.record:
-        return Rest()
-    return Steps((StoreRecord(offered.moved(State.READY, Health(healthy=True))),))
+    store = StoreRecord(offered.moved(State.READY, Health(healthy=True)))
+    unsaid = case.record.state is not State.READY or offered != case.record
+    taken = (*_linked(case), *([store] if unsaid else []))
+    return Steps(taken, last=True) if taken else Rest()
+
+
+def _linked(case: Case) -> tuple[Step, ...]:
+    representor, up = case.seen.representor, case.wanted.spec.representor.admin_state == "up"
+    return () if representor is None or representor.up == up else (SetLink(representor, up),)

@@ -111,7 +111,7 @@ Step: TypeAlias = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Steps:
-    """Take these in their order, then look again, unless they are the `last`: nothing is left to look at."""
+    """Take these in their order, then look again; after the `last` there is nothing new to see."""
 
     steps: tuple[Step, ...]
     last: bool = False

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from rig.cluster import NODE, Cluster, says
 from subfunction.api import ConditionType
-from subfunction_operator.credentials import CONNECTIONS, Credentials, TokenFile
-from subfunction_operator.watch import EndlessBackoff
+from subfunction_operator.credentials import CONNECTIONS, Credentials, FixedToken, TokenFile
+from subfunction_operator.watch import EndlessBackoff, Watch
 
 OBJECTS = 120
 
@@ -78,6 +78,12 @@ def test_the_pauses_between_tries_never_end_and_begin_anew_for_each_request() ->
     assert first == second
     assert max(first) <= 2.0
     assert first[0] < 1.0
+
+
+async def test_kopf_is_told_of_the_endless_pauses_and_of_whole_seconds() -> None:
+    settings = Watch(Credentials("http://unused", FixedToken()), NODE, print, print)._settings()
+    assert isinstance(settings.networking.error_backoffs, EndlessBackoff)
+    assert isinstance(settings.watching.server_timeout, int)
 
 
 async def test_list_and_watch_ask_for_this_nodes_objects_alone_and_for_whole_seconds(node: Cluster) -> None:

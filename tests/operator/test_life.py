@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rig.world import OTHER_PARENT, PARENT, World, derived
+from rig.world import OTHER_PARENT, PARENT, WithoutRdma, World, derived
 from subfunction.api import ConditionType
 from subfunction.errors import (
     Foreign,
@@ -467,20 +467,8 @@ def test_a_function_without_nested_handle_or_event_queues_is_made_on_an_older_ke
     assert_ready(world, world.settle(), 1, derived())
 
 
-class WithoutRdma:
-    """A sysfs in which no RDMA device ever comes up under a sub-function: mlx5_ib is not loaded."""
-
-    def __init__(self, world: World) -> None:
-        self._below = world.sysfs
-        self.read, self.target, self.resolve = self._below.read, self._below.target, self._below.resolve
-        self.inode, self.write = self._below.inode, self._below.write
-
-    def names(self, path: str) -> tuple[str, ...]:
-        return () if path.endswith(("/infiniband", "/infiniband_verbs")) else self._below.names(path)
-
-
 def test_a_class_device_that_does_not_come_is_reloaded_once_and_not_at_each_look(world: World) -> None:
-    world.sysfs = WithoutRdma(world)
+    world.sysfs = WithoutRdma(world.sysfs)
     world.restart()
     world.apply()
     outcome = world.settle()
@@ -498,16 +486,12 @@ def test_a_reload_that_failed_half_way_is_done_again(world: World) -> None:
 
 
 def test_a_representor_is_set_up_or_down_as_asked(world: World) -> None:
-    world.apply(representor={"adminState": "up"})
-    seen = world.settle().seen
-    assert seen is not None
-    assert seen.representor is not None
-    assert seen.representor.up
-    world.apply(representor={"adminState": "down"})
-    seen = world.settle().seen
-    assert seen is not None
-    assert seen.representor is not None
-    assert not seen.representor.up
+    for state in ("up", "down", "up"):
+        world.apply(representor={"adminState": state})
+        seen = world.settle().seen
+        assert seen is not None
+        assert seen.representor is not None
+        assert world.kernel.machine.netdevs.find(seen.representor.name).up is (state == "up")
 
 
 # --- bad parents ---
@@ -664,7 +648,7 @@ def test_a_broken_device_leaves_the_offer_and_comes_back_when_it_is_whole(world:
 def test_one_look_that_fails_takes_nothing_out_of_the_offer(world: World) -> None:
     world.apply()
     world.settle()
-    world.kernel.faults.fail_next(Operation.PARAMETER_GET, 5, "mlx5_core: firmware")
+    world.kernel.faults.fail_next(Operation.PORT_GET, 5, "mlx5_core: firmware")
     assert isinstance(world.settle().error, KernelError)
     assert world.offered()
     assert_ready(world, world.settle(), 1, derived())

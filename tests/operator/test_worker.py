@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from rig.waiting import eventually
-from rig.world import OTHER_PARENT, PARENT, World, derived
-from subfunction.errors import KernelBusy
+from rig.world import OTHER_PARENT, PARENT, WithoutRdma, World, derived
+from subfunction.errors import KernelBusy, ProbeFailed
 from subfunction.kernel.address import Handle
 from subfunction.kernel.worker import Worker, Workers
 from subfunction_operator.node import Node
 from subfunction_operator.observation import Desired
-from subfunction_operator.step import Rest
+from subfunction_operator.step import Reload, Rest
+from subfunction_simulator.kernel import Kind
 
 
 def nobody(_: Handle) -> frozenset[int]:
@@ -63,6 +64,33 @@ async def test_a_search_for_a_parent_that_hangs_keeps_nobody_who_names_theirs(wo
         assert isinstance((await kernel_node.settle(Desired.of(seeks), nobody)).error, KernelBusy)
         assert (await kernel_node.settle(Desired.of(names), nobody)).decision == Rest()
     kernel_node.stop()
+
+
+async def test_a_function_that_does_not_attach_is_waited_for_a_while_and_then_looked_at_only(world: World) -> None:
+    node = Node(world.kernel.transport(), world.reconciler, kernel_deadline=5, attach_deadline=60, patience=0.05)
+    blue = world.apply()
+    world.kernel.hold(Kind.ATTACH)
+    for _ in range(3):
+        async with asyncio.timeout(10):
+            assert (await node.settle(Desired.of(blue), nobody)).attaching
+    world.kernel.let_go(Kind.ATTACH)
+    assert (await node.settle(Desired.of(blue), nobody)).decision == Rest()
+    node.stop()
+
+
+async def test_a_device_that_does_not_come_is_one_reload_and_then_a_fault_that_stays_the_same(world: World) -> None:
+    world.sysfs = WithoutRdma(world.sysfs)
+    world.restart()
+    node = Node(world.kernel.transport(), world.reconciler, kernel_deadline=5, attach_deadline=0.2)
+    blue = world.apply()
+    said = []
+    for _ in range(3):
+        outcome = await node.settle(Desired.of(blue), nobody)
+        assert isinstance(outcome.error, ProbeFailed)
+        said.append(str(outcome.error))
+    assert len(set(said)) == 1
+    assert sum(isinstance(step, Reload) for step in world.seam.steps) == 1
+    node.stop()
 
 
 async def test_the_event_loop_does_not_notice_a_kernel_that_hangs_for_a_second(root: Path) -> None:

@@ -86,6 +86,18 @@ class Pods:
         self.in_ledger.discard(uid)
 
 
+class WithoutRdma:
+    """A sysfs in which no RDMA device ever comes up under a sub-function: mlx5_ib is not loaded."""
+
+    def __init__(self, below: Sysfs) -> None:
+        self._below = below
+        self.read, self.target, self.resolve = self._below.read, self._below.target, self._below.resolve
+        self.inode, self.write = self._below.inode, self._below.write
+
+    def names(self, path: str) -> tuple[str, ...]:
+        return () if path.endswith(("/infiniband", "/infiniband_verbs")) else self._below.names(path)
+
+
 class World:
     """One node. `settle` does what the agent does between two writes of a status; `restart` forgets all but disk."""
 
