@@ -19,6 +19,7 @@
     ├── ProbeFailed                    active, but no driver came up in time
     ├── UnsupportedField               the spec asks for what this version cannot do
     ├── NumbersExhausted               every number of the range is taken
+    ├── NumberOwned                    another SubFunction of this node has the number
     ├── Foreign                        somebody else's sub-function stands there
     ├── ApiRefused                     the API server said no
     │   └── ApiConflict                the object was changed by somebody else meanwhile
@@ -189,6 +190,13 @@ class NumbersExhausted(SubFunctionError):
 
     reason = Reason.NUMBERS_EXHAUSTED
     default_retry = 60.0
+
+
+class NumberOwned(SubFunctionError):
+    """Another SubFunction of this node has the number that is asked for."""
+
+    reason = Reason.NUMBER_TAKEN
+    default_retry = 30.0
 
 
 class Foreign(SubFunctionError):

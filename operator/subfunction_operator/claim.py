@@ -3,7 +3,7 @@
 import msgspec
 
 from subfunction.api import SubFunction
-from subfunction.errors import Foreign, NumbersExhausted, ParentNotFound
+from subfunction.errors import Foreign, NumberOwned, NumbersExhausted, ParentNotFound, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
@@ -28,11 +28,11 @@ def claimed(desired: Desired, wanted: SubFunction, seen: Observation, parent: Pa
     if port is None:
         return Steps((*stored(desired, wanted, seen, claim), _create(claim)))
     # /run may be lost while sub-functions live: then status and MAC say that it is ours.
-    if published(port, desired) or (seen.record is not None and claimable(port, desired, parent)):
+    if published(port, desired, parent) or (seen.record is not None and claimable(port, desired, parent)):
         claim = msgspec.structs.replace(claim, port_index=port.index)
         return Steps(stored(desired, wanted, seen, claim))
     if sticky is not None:
-        raise _foreign(port)
+        raise _taken(port, parent)
     # Ours was never made, and somebody else has taken the number meanwhile: nobody was told of it, so it is given up.
     return Steps(stored(desired, wanted, seen, _chosen(desired, wanted, parent, _lowest(parent, policy))))
 
@@ -54,13 +54,14 @@ def _untouched(port: Port, desired: Desired) -> bool:
     return function.mac is None or function.mac.unset or function.mac == desired.mac
 
 
-def published(port: Port, desired: Desired) -> bool:
-    """Say whether a port is the one that the object's status shows: with our MAC, the shown one, or none yet."""
+def published(port: Port, desired: Desired, parent: Parent | None) -> bool:
+    """Say whether a port is the one that the object's status shows, by our MAC or the shown one, and no other's."""
     status = desired.object.status if desired.object else None
     if status is None or (status.parent, status.number) != (str(port.handle), port.number):
         return False
     mac = port.function.mac if port.function else None
-    return _untouched(port, desired) or (mac is not None and str(mac) in {str(desired.mac), status.mac_address})
+    shown = mac is not None and str(mac) in {str(desired.mac), status.mac_address}
+    return shown and (parent is None or port.number not in parent.recorded)
 
 
 def stored(
@@ -142,7 +143,12 @@ def _create(claim: Claim) -> Step:
     return CreatePort(Handle.parse(claim.parent), claim.pf, claim.number, claim.controller)
 
 
-def _foreign(port: Port) -> Foreign:
+def _taken(port: Port, parent: Parent) -> SubFunctionError:
+    if port.number in parent.recorded:
+        return NumberOwned(
+            f"number {port.number} of {port.handle} belongs to another SubFunction of this node",
+            hint="See `kubectl get sf`; take another number, or leave spec.number out.",
+        )
     return Foreign(
         f"sub-function {port.number} of {port.handle} (port {port.index}) was made by somebody else",
         hint=f"Delete it with `devlink port del {port.handle}/{port.index}`, or take another number.",

@@ -7,6 +7,8 @@ from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.netdev import parent_of
 from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.sysfs import Sysfs
+from subfunction.kernel.uapi import EswitchMode, PortFlavour
+from subfunction_operator.flavours import KINDS
 
 
 def find(wanted: SubFunction, devlink: Devlink, sysfs: Sysfs) -> Handle:
@@ -26,7 +28,7 @@ def find(wanted: SubFunction, devlink: Devlink, sysfs: Sysfs) -> Handle:
             raise ParentNotFound(f"this node has no netdev {spec.netdev} of a PCI function", hint=hint)
         return handle
     if spec.selector:
-        return _selected(spec.selector, devlink, sysfs)
+        return _selected(wanted, spec.selector, devlink, sysfs)
     raise UnsupportedField("spec.parent names no parent", hint='Set one, like {device: "pci/0000:05:00.0"}.')
 
 
@@ -47,16 +49,21 @@ def _parsed(text: str) -> Handle:
         raise UnsupportedField(str(error)) from error
 
 
-def _selected(selector: ParentSelector, devlink: Devlink, sysfs: Sysfs) -> Handle:
+def _selected(wanted: SubFunction, selector: ParentSelector, devlink: Devlink, sysfs: Sysfs) -> Handle:
     functions = [PciFunction.at(sysfs, handle) for handle in devlink.instances() if handle.bus == "pci"]
-    fitting = [function.handle for function in functions if function and _fits(selector, function)]
+    kind = KINDS.get(wanted.spec.flavour)
+    fitting = [
+        function.handle
+        for function in functions
+        if function and _fits(selector, function) and (kind is None or function.driver in kind.drivers)
+    ]
     if not fitting:
         known = ", ".join(str(function.handle) for function in functions if function) or "none"
         raise ParentNotFound(
             f"no parent on this node fits the selector; its devlink instances on PCI are: {known}",
             hint="See `devlink dev show`, and vendor and numa_node in /sys/bus/pci/devices.",
         )
-    return min(fitting, key=lambda handle: (-_room(devlink, handle), handle))
+    return min(fitting, key=lambda handle: _last_choice(devlink, handle))
 
 
 def _fits(selector: ParentSelector, function: PciFunction) -> bool:
@@ -68,8 +75,15 @@ def _fits(selector: ParentSelector, function: PciFunction) -> bool:
     )
 
 
-def _room(devlink: Devlink, handle: Handle) -> int:
-    """Count how many more fit; a driver that does not tell its capacity is taken as large."""
+def _last_choice(devlink: Devlink, handle: Handle) -> tuple[bool, bool, int, Handle]:
+    """Rank a parent, the best first: one that can make sub-functions now, then the one with the most room.
+
+    A function without a physical port (a VF) or without a capacity (its firmware has no sub-functions) comes last.
+    """
+    ports = devlink.ports(handle)
+    able = devlink.eswitch_mode(handle) is EswitchMode.SWITCHDEV and any(
+        port.flavour is PortFlavour.PHYSICAL for port in ports
+    )
     capacity = devlink.capacity(handle)
-    used = sum(port.is_sub_function for port in devlink.ports(handle))
-    return (1 << 16 if capacity is None else capacity) - used
+    room = (capacity or 0) - sum(port.is_sub_function for port in ports)
+    return not able, capacity is None, -room, handle

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from subfunction.errors import FolderError, SubFunctionError
+from subfunction.errors import FolderError, KernelError, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.devlink import Devlink
 from subfunction.records import Health, State
@@ -53,7 +53,22 @@ class Reconciler:
             return run.until_it_rests()
         except SubFunctionError as error:
             self.observer.census.forget(parent)
-            return Outcome(self._disgraced(run, error), error=error)
+            return Outcome(self._taken_back(run, error) or self._disgraced(run, error), error=error)
+
+    def _taken_back(self, run: "_Run", error: SubFunctionError) -> Observation | None:
+        """Forget a port that was announced and that the kernel refused to make; None where there is none.
+
+        Else the announcement would claim whatever somebody else makes under this number, and would pin a parent that
+        a selector chose and that has no room.
+        """
+        announced = run.announced
+        if announced is None or run.seen is None or not isinstance(error, KernelError):
+            return None
+        try:
+            self.executor.take(run.devlink, run.desired.uid, RemoveRecord(run.desired.uid))
+        except FolderError as unwritten:
+            _LOG.warning("%s: %s", run.desired.name, unwritten)
+        return dataclasses.replace(run.seen, record=None)
 
     def _disgraced(self, run: "_Run", error: SubFunctionError) -> Observation | None:
         """Take what was found broken out of the offer, as well as that can be done."""
@@ -82,6 +97,7 @@ class _Run:
     reserved: frozenset[int]
     seen: Observation | None = None
     index: int | None = None
+    announced: CreatePort | None = None
     memory: Memory = dataclasses.field(default_factory=Memory)
 
     def until_it_rests(self) -> Outcome:
@@ -106,9 +122,11 @@ class _Run:
         )
 
     def _take(self, step: Step) -> None:
+        if isinstance(step, CreatePort):
+            self.announced = step
         index = self.node.executor.take(self.devlink, self.desired.uid, step)
         if isinstance(step, CreatePort):
-            self.index = index
+            self.index, self.announced = index, None
         elif isinstance(step, StoreRecord):
             self.node.observer.census.chosen(self.parent, step.record.claim.number)
         elif isinstance(step, Reload):

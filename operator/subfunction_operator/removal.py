@@ -12,16 +12,16 @@ def away(desired: Desired, seen: Observation) -> Decision:
     """Take the next steps towards nothing; `Rest` when nothing is left."""
     record, port = seen.record, seen.port
     policy = desired.object.spec.deletion if desired.object else DeletionPolicy.DRAIN
-    if policy is DeletionPolicy.RETAIN:
-        return Rest() if record is None else Steps((RemoveRecord(record.uid),), last=True)
     if record is None:
-        return _unrecorded(desired, seen)
+        return Rest() if policy is DeletionPolicy.RETAIN else _unrecorded(desired, seen)
     if record.state is not State.DRAINING:
         # Written before the ledger is read: an Allocate that comes later reads it and refuses.
         health = Health(reason=Reason.DRAINING, message="it is being deleted")
         return Steps((StoreRecord(record.moved(State.DRAINING, health)),))
     if (seen.usage.held or seen.away) and policy is not DeletionPolicy.FORCE:
         return Wait(Reason.IN_USE, seen.usage.why or "its netdev is in the namespace of a pod", kernel=False)
+    if policy is DeletionPolicy.RETAIN:
+        return Steps((RemoveRecord(record.uid),), last=True)
     ours = (
         port is not None
         and seen.this_boot
@@ -39,7 +39,13 @@ def away(desired: Desired, seen: Observation) -> Decision:
 def _unrecorded(desired: Desired, seen: Observation) -> Decision:
     """Take up again what lives in the kernel while its record is lost; the rest is not ours to touch."""
     port, wanted = seen.port, desired.object
-    if port is None or wanted is None or port.pf is None or port.number is None or not published(port, desired):
+    if (
+        port is None
+        or wanted is None
+        or port.pf is None
+        or port.number is None
+        or not published(port, desired, seen.parent)
+    ):
         return Rest()
     claim = Claim(
         flavour=wanted.spec.flavour,

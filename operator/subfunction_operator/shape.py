@@ -5,7 +5,7 @@ import dataclasses
 import msgspec
 
 from subfunction.api import SubFunction
-from subfunction.errors import SubFunctionsUnsupported, UnsupportedField
+from subfunction.errors import UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State
@@ -52,7 +52,7 @@ def shaped(case: Case, policy: Policy) -> Decision:
     seen, port, record = case.seen, case.port, case.record
     function = port.function
     if function is None:
-        raise SubFunctionsUnsupported(f"port {port.handle}/{port.index} has no function to set", errno=0)
+        raise UnsupportedField(f"the driver of {port.handle}/{port.index} has no function to set", hint="See `dmesg`.")
     settings = _settings(case, function)
     if not function.active:
         if function.attached:
@@ -68,7 +68,9 @@ def shaped(case: Case, policy: Policy) -> Decision:
         name: value for name, value in case.kind.parameters(case.wanted.spec).items() if _differs(seen, name, value)
     }
     missing = case.kind.missing(case.wanted.spec, seen)
-    if wrong or (missing and not case.memory.reloaded):
+    # The kernel shows the value that was set, whether or not a reload has applied it: the class devices tell.
+    unapplied = bool(missing) or (_known(seen) and not case.kind.as_asked(case.wanted.spec, seen))
+    if wrong or (unapplied and not case.memory.reloaded):
         changes = [SetParameter(auxiliary.handle, name, value) for name, value in wrong.items()]
         return _interrupted(case, "its class devices", *changes, Reload(auxiliary.handle))
     if missing:
@@ -105,6 +107,10 @@ def _differs(seen: Observation, name: str, value: bool) -> bool:  # noqa: FBT001
     return dict(seen.parameters).get(name) not in {None, value}
 
 
+def _known(seen: Observation) -> bool:
+    return bool(seen.parameters) and all(value is not None for _, value in seen.parameters)
+
+
 def _attaching(seen: Observation) -> str:
     if seen.auxiliary is None:
         return "it is active, and its auxiliary device has not appeared yet"
@@ -127,16 +133,32 @@ def _interrupted(case: Case, what: str, *change: Step) -> Decision:
 
 
 def _offered(case: Case, policy: Policy) -> Decision:
-    if case.seen.away:
+    old, seen = case.record, case.seen
+    offered_already = old.state is State.READY and bool(old.witness.inodes)
+    if seen.away and offered_already:
         # While a pod has the netdev, what it was promised stands as it was.
         return Rest()
-    claim = msgspec.structs.replace(case.record.claim, mac_address=str(case.desired.mac))
-    record = msgspec.structs.replace(case.record, claim=claim, name=case.desired.name)
-    offered = case.kind.offered(case.wanted.spec, case.seen, record, policy.devices)
+    claim = msgspec.structs.replace(old.claim, mac_address=str(case.desired.mac))
+    record = msgspec.structs.replace(old, claim=claim, name=case.desired.name)
+    offered = case.kind.offered(case.wanted.spec, seen, record, policy.devices)
+    if offered_already and (offered.nodes, offered.witness) != (old.nodes, old.witness):
+        # What a pod was handed is another device now: its record must not be made to fit.
+        if not seen.usage.asked:
+            return Ask()
+        if case.held:
+            return _unfit(case)
     store = StoreRecord(offered.moved(State.READY, Health(healthy=True)))
-    unsaid = case.record.state is not State.READY or offered != case.record
+    unsaid = old.state is not State.READY or offered != old
     taken = (*_linked(case), *([store] if unsaid else []))
     return Steps(taken, last=True) if taken else Rest()
+
+
+def _unfit(case: Case) -> Decision:
+    why = "its devices were made anew while a pod has the old ones"
+    sick = Health(reason=Reason.STALE_ALLOCATION, message=why)
+    if case.record.health != sick:
+        return Steps((StoreRecord(msgspec.structs.replace(case.record, health=sick)),))
+    return Rest(pending=f"{why}; {case.seen.usage.why}")
 
 
 def _linked(case: Case) -> tuple[Step, ...]:

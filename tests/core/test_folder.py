@@ -15,7 +15,7 @@ import pytest
 
 from subfunction.errors import FolderError
 from subfunction.folder import Folder, Unreadable
-from subfunction.records import Claim, Record, State, records
+from subfunction.records import Claim, Record, State, boot_id, records
 
 UID = "7f9c0a52-8d3e-4c1b-9c55-0a6f1d2e3b4c"
 
@@ -238,3 +238,10 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_record_or_the_new(folder: 
         contents = folder.read_all()
         assert contents.unreadable == ()
         assert list(contents.items) == [UID]
+
+
+def test_a_boot_that_cannot_be_told_from_another_is_an_error_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "boot_id").write_text("5f0c\n", encoding="ascii")
+    assert boot_id(tmp_path / "boot_id") == "5f0c"
+    with pytest.raises(FolderError, match=f"{tmp_path / 'none'}: No such file"):
+        boot_id(tmp_path / "none")

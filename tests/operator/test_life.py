@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from rig.world import OTHER_PARENT, PARENT, WithoutRdma, World, derived
@@ -12,6 +13,7 @@ from subfunction.errors import (
     Full,
     KernelError,
     NotSwitchdev,
+    NumberOwned,
     NumbersExhausted,
     ParentNotFound,
     SubFunctionError,
@@ -28,7 +30,7 @@ from subfunction_operator.step import CreatePort, Deactivate, DeletePort, Reload
 from subfunction_simulator.kernel import Kind, Operation, Parent, Topology
 
 MAC = "02:00:5e:10:00:01"
-ENOSPC, EBUSY, EINVAL, EOPNOTSUPP = 28, 16, 22, 95
+ENOSPC, EBUSY, EEXIST, EINVAL, EOPNOTSUPP = 28, 16, 17, 22, 95
 
 
 def assert_ready(world: World, outcome: Outcome, number: int, mac: str, name: str = "blue") -> None:
@@ -105,23 +107,40 @@ def test_a_number_that_another_object_asks_for_is_not_chosen(world: World) -> No
 
 def test_a_number_that_another_record_announces_is_not_chosen(world: World) -> None:
     world.apply("a")
-    world.kernel.faults.fail_next(Operation.PORT_NEW, EBUSY, "mlx5_core: busy")
-    assert world.settle("a").error is not None
+    world.settle("a")
+    # As a crash leaves it between the record and the port.
+    world.kernel.lose_port(PARENT, 1)
+    announced = msgspec.structs.replace(world.record("a").claim, port_index=None)
+    world.records.write("uid-a", msgspec.structs.replace(world.record("a"), claim=announced))
     world.apply("b")
     world.settle("b")
     assert world.record("b").claim.number == 2
-    world.settle("a")
     assert_ready(world, world.settle("a"), 1, derived("a"), "a")
+
+
+def test_a_number_that_the_kernel_refused_is_given_back_and_nobody_elses_port_is_claimed_for_it(world: World) -> None:
+    world.apply()
+    world.kernel.faults.fail_next(Operation.PORT_NEW, EEXIST, "mlx5_core: SF already exist. Choose different sfnum")
+    assert world.settle().error is not None
+    assert world.records.read("uid-blue") is None
+    world.foreign(1)
+    before = world.as_text(1)
+    assert_ready(world, world.settle(), 2, derived())
+    assert world.as_text(1) == before
 
 
 def test_a_port_that_another_record_names_is_never_claimed(world: World) -> None:
     world.apply("a")
-    world.kernel.faults.fail_next(Operation.PORT_NEW, EBUSY, "mlx5_core: busy")
     world.settle("a")
+    world.kernel.lose_port(PARENT, 1)
+    announced = msgspec.structs.replace(world.record("a").claim, port_index=None)
+    world.records.write("uid-a", msgspec.structs.replace(world.record("a"), claim=announced))
     world.apply("b", number=1)
     world.kernel.faults.fail_next(Operation.SET_MAC, EINVAL, "mlx5_core: no", times=1)
     assert world.settle("b").error is not None
-    assert_ready(world, world.settle("a"), 2, derived("a"), "a")
+    outcome = world.settle("a")
+    assert isinstance(outcome.error, NumberOwned)
+    assert "devlink port del" not in str(outcome.error)
     assert_ready(world, world.settle("b"), 1, derived("b"), "b")
 
 
@@ -204,14 +223,16 @@ def test_records_lost_while_the_kernel_lives_are_found_again_by_status_and_mac(w
     assert not [step for step in world.seam.steps if not isinstance(step, StoreRecord)]
 
 
-def test_a_record_lost_before_the_mac_was_set_does_not_lose_the_port(world: World) -> None:
+def test_without_a_record_an_untouched_port_of_our_number_may_be_anybodys_and_is_left_alone(world: World) -> None:
     world.apply()
     world.kernel.faults.fail_next(Operation.SET_MAC, EINVAL, "mlx5_core: no")
     assert world.settle().error is not None
     assert world.objects["uid-blue"].status.number == 1
+    before = world.as_text(1)
     world.lose_records()
     world.restart()
-    assert_ready(world, world.settle(), 1, derived())
+    assert isinstance(world.settle().error, Foreign)
+    assert world.as_text(1) == before
 
 
 def test_a_record_lost_while_the_mac_changes_does_not_lose_the_port(world: World) -> None:

@@ -1,6 +1,7 @@
 """One thread a parent: a kernel that hangs keeps its own parent and nobody else, least of all the event loop."""
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -122,6 +123,42 @@ async def test_a_worker_that_came_back_late_is_used_again_and_its_late_answer_is
         await worker.run("impatient", lambda: None, 0.02)
     await eventually(lambda: worker.stuck_in is None, "the thread to come back")
     assert await worker.run("quick", lambda: 7, 1) == 7
+    worker.stop()
+
+
+async def test_a_job_that_ends_in_the_very_turn_of_its_deadline_has_ended_and_the_worker_goes_on() -> None:
+    worker = Worker("pci/0000:05:00.0")
+    begun, go_on, reported = threading.Event(), threading.Event(), threading.Event()
+
+    def job() -> int:
+        begun.set()
+        assert go_on.wait(5)
+        return 7
+
+    task = asyncio.create_task(worker.run("reload", job, 0.05))
+    assert await asyncio.to_thread(begun.wait, 5)
+    # From here to the end of the deadline the loop is late: then answer and deadline are due at once.
+    go_on.set()
+    worker._queue.put(reported.set)
+    assert reported.wait(5)
+    end = time.monotonic() + 0.05
+    while time.monotonic() < end:
+        time.sleep(0.01)
+    assert await task == 7
+    assert worker.stuck_in is None
+    assert await worker.run("look", lambda: 8, 1) == 8
+    worker.stop()
+
+
+async def test_a_timeout_that_a_job_reports_is_its_own_and_the_thread_is_free() -> None:
+    worker = Worker("pci/0000:05:00.0")
+
+    def refuse() -> None:
+        raise TimeoutError("of the job")
+
+    with pytest.raises(TimeoutError, match="of the job"):
+        await worker.run("refuse", refuse, 1)
+    assert await worker.run("next", lambda: 1, 1) == 1
     worker.stop()
 
 

@@ -1,0 +1,64 @@
+"""Sockets to the running kernel: what opening one can fail with, and that a failure leaves none behind."""
+
+import contextlib
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from subfunction.errors import FamilyMissing, KernelBusy, SubFunctionError
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.transport import KernelTransport, Transport, UnixTransport, unopened
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("way", [KernelTransport(), UnixTransport(Path("/none/netlink.sock"))], ids=["kernel", "unix"])
+def test_a_process_out_of_descriptors_does_not_blame_the_kernel(way: Transport) -> None:
+    with no_descriptor_left(), pytest.raises(OSError, match="Too many open files") as refused:
+        way.connect()
+    assert refused.value.errno == errno.EMFILE
+    with no_descriptor_left(), pytest.raises(KernelBusy, match="Too many open files"):
+        Devlink(Netlink(way)).instances()
+
+
+@pytest.mark.parametrize("number", [errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT])
+def test_a_kernel_without_netlink_says_that_it_has_none(number: int) -> None:
+    error = unopened(OSError(number, os.strerror(number)))
+    assert isinstance(error, FamilyMissing)
+    assert os.strerror(number) in str(error)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM])
+def test_a_shortage_is_what_it_was(number: int) -> None:
+    shortage = OSError(number, os.strerror(number))
+    assert unopened(shortage) is shortage
+    assert not isinstance(unopened(shortage), SubFunctionError)
+
+
+def test_a_group_that_cannot_be_joined_leaves_no_socket() -> None:
+    before = descriptors()
+    with pytest.raises(OSError, match="Invalid argument") as refused:
+        KernelTransport().subscribe(0)
+    # Counted while the traceback still holds whatever was not closed.
+    assert refused.value.__traceback__ is not None
+    assert descriptors() == before
