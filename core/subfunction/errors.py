@@ -15,7 +15,6 @@
     ├── MalformedReply                 an answer that cannot be what it claims to be
     ├── FamilyMissing                  the kernel lacks a whole netlink family
     ├── ParentNotFound                 no such parent on this node
-    ├── ParentAmbiguous                the selector fits no single parent
     ├── ProbeFailed                    active, but no driver came up in time
     ├── UnsupportedField               the spec asks for what this version cannot do
     ├── NumbersExhausted               every number of the range is taken
@@ -165,13 +164,6 @@ class ParentNotFound(SubFunctionError):
     default_retry = 30.0
 
 
-class ParentAmbiguous(SubFunctionError):
-    """The selector fits no single parent."""
-
-    reason = Reason.PARENT_AMBIGUOUS
-    default_retry = 60.0
-
-
 class ProbeFailed(SubFunctionError):
     """The function is active, but no driver came up in time."""
 
@@ -231,7 +223,7 @@ class ApiUnavailable(SubFunctionError):
 
 
 class FolderError(SubFunctionError):
-    """A record, ledger or state file could not be written."""
+    """A record, ledger or state file could not be read or written."""
 
     reason = Reason.RECORD_NOT_WRITTEN
     default_retry = 10.0

@@ -14,7 +14,6 @@ class Reason(enum.StrEnum):
     BOUND = "Bound"
     CONNECTED = "Connected"
     OFFERED = "Offered"
-    NOT_REQUESTED = "NotRequested"
     PENDING = "Pending"
     DRAINING = "Draining"
     IN_USE = "InUse"
@@ -22,11 +21,9 @@ class Reason(enum.StrEnum):
 
     # The parent.
     PARENT_NOT_FOUND = "ParentNotFound"
-    PARENT_AMBIGUOUS = "ParentAmbiguous"
     NOT_SWITCHDEV = "NotSwitchdev"
     FULL = "Full"
     KERNEL_TOO_OLD = "KernelTooOld"
-    DRIVER_NOT_LOADED = "DriverNotLoaded"
     KERNEL_BUSY = "KernelBusy"
 
     # The sub-function.
@@ -47,7 +44,6 @@ class Reason(enum.StrEnum):
     MALFORMED_REPLY = "MalformedReply"
     RECORD_UNREADABLE = "RecordUnreadable"
     RECORD_NOT_WRITTEN = "RecordNotWritten"
-    RESOURCE_NAME_CONFLICT = "ResourceNameConflict"
 
     API_REFUSED = "ApiRefused"
     API_UNAVAILABLE = "ApiUnavailable"

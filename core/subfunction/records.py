@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from subfunction.errors import FolderError
 from subfunction.folder import Folder
 from subfunction.kernel.address import Handle, Mac
 
@@ -20,7 +21,11 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class State(enum.StrEnum):
-    """Where a sub-function stands; only `ready` may be handed to a new pod."""
+    """Where a sub-function stands; only `ready` may be handed to a new pod.
+
+    This version writes `preparing`, `ready` and `draining`. `returning` (a netdev came back from a pod and is not yet
+    as recorded) and `failed` come with issue B; the device plugin refuses them already.
+    """
 
     PREPARING = "preparing"
     READY = "ready"
@@ -113,10 +118,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         generation = self.generation + (state is not self.state)
         return msgspec.structs.replace(self, state=state, generation=generation, health=health)
 
-    def with_port(self, index: int | None) -> "Record":
-        """Give the record with the port index that the kernel answered."""
-        return msgspec.structs.replace(self, claim=msgspec.structs.replace(self.claim, port_index=index))
-
 
 class WitnessView(Protocol):
     """The three looks at sysfs that a witness needs; each gives None where there is nothing to see."""
@@ -154,5 +155,12 @@ def records(path: Path = RECORDS) -> Folder[Record]:
 
 
 def boot_id(path: Path = BOOT_ID) -> str:
-    """Read this boot's id, which tells a record of this boot from one of an earlier one."""
-    return path.read_text(encoding="ascii").strip()
+    """Read this boot's id, which tells a record of this boot from one of an earlier one.
+
+    Raises:
+        FolderError: it cannot be read, and without it no record can be trusted.
+    """
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise FolderError(f"cannot read this boot's id in {path}: {error.strerror}") from error

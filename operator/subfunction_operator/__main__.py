@@ -29,6 +29,8 @@ def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    # kopf says of each event that its handler succeeded, which is no news.
+    logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLogger().level))
     try:
         asyncio.run(run(settings))
     except SubFunctionError as error:

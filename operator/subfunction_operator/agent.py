@@ -19,6 +19,7 @@ from subfunction.records import Record
 from subfunction.resources import Resources
 from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.backlog import Backlog
+from subfunction_operator.flavours import KINDS
 from subfunction_operator.node import Node, numbers_of
 from subfunction_operator.observation import Desired
 from subfunction_operator.outcome import Outcome
@@ -86,9 +87,10 @@ class Agent:
             ApiUnavailable, ApiRefused: there is no list; nothing is concluded from that.
         """
         before = set(self._objects)
-        listed = {found.uid: found for found in await self.server.list()}
+        found_now, unreadable = await self.server.list()
+        listed = {found.uid: found for found in found_now}
         # What came to be known while the list was made may be newer than the list.
-        for uid in before - set(listed):
+        for uid in before - set(listed) - unreadable:
             self._objects.pop(uid, None)
         for found in listed.values():
             self._learned(found)
@@ -130,6 +132,8 @@ class Agent:
         if desired is None:
             return None
         wanted = desired.object
+        if wanted is not None and wanted.status.number is None and not self._listed:
+            return None  # those that have a number go first, and are not all known before the first LIST
         if wanted is not None and not wanted.deleting and not wanted.held:
             # The finalizer is stored before anything is: from now on no deletion can pass us by.
             wanted = self._wrote(await self.server.hold(wanted))
@@ -150,6 +154,8 @@ class Agent:
         record = await asyncio.to_thread(self.records.read, uid)
         if record is None:
             return None
+        if not self._listed:
+            return None  # most objects are not known yet, and the first LIST looks at every record again
         # A record without an object: only the server's own answer that there is none makes it an orphan.
         found = await self.server.get(record.name)
         if found is not None and found.uid == uid:
@@ -212,7 +218,7 @@ class Agent:
     def _learned(self, found: SubFunction) -> bool:
         """Take over an object unless what is known is as new: a list or an echo may come late."""
         known = self._objects.get(found.uid)
-        if known is not None and _version(known) >= _version(found):
+        if known is not None and not _newer(found, known):
             return False
         self._objects[found.uid] = found
         return True
@@ -229,7 +235,7 @@ class Agent:
     async def _keep_names(self) -> None:
         """Keep the node's resource names where the plugin finds them after a reboot."""
         async with self._naming:
-            names = {found.spec.resource for found in self._objects.values()}
+            names = {found.spec.resource for found in self._objects.values() if found.spec.flavour in KINDS}
             if not self._listed:
                 # Not all objects are known yet: none that stands there from before is dropped on that.
                 kept = await asyncio.to_thread(self.resources.read, "resources")
@@ -270,10 +276,10 @@ class Agent:
         return known.name if known else uid
 
 
-def _version(of: SubFunction) -> int:
-    """Give the resourceVersion as the number it is with every server of today; 0 where it is not."""
-    text = of.metadata.resource_version
-    return int(text) if text.isdecimal() else 0
+def _newer(found: SubFunction, known: SubFunction) -> bool:
+    """Compare resourceVersions, numbers with every server of today; where they are not, what comes is news."""
+    ours, theirs = known.metadata.resource_version, found.metadata.resource_version
+    return int(theirs) > int(ours) if ours.isdecimal() and theirs.isdecimal() else ours != theirs
 
 
 def _now() -> str:

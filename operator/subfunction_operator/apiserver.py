@@ -5,6 +5,7 @@ not retried here: who asks knows whether it still matters.
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ import msgspec
 from subfunction.api import FINALIZER, GROUP, KIND, PLURAL, VERSION, Status, SubFunction, plain
 from subfunction.errors import ApiConflict, ApiRefused, ApiUnavailable
 from subfunction_operator.status import Event
+
+_LOG = logging.getLogger("subfunction.apiserver")
 
 _COLLECTION: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 _MERGE: Final = "application/merge-patch+json"
@@ -33,22 +36,31 @@ class ApiServer:
     async def get(self, name: str) -> SubFunction | None:
         """Read one object (`kubectl get sf NAME`); None only where the server answered that there is none."""
         try:
-            return SubFunction.of(await self._request("GET", f"{_COLLECTION}/{name}"))
+            return _understood(await self._request("GET", f"{_COLLECTION}/{name}"))
         except ApiRefused as error:
             if error.status == 404:
                 return None
             raise
 
-    async def list(self) -> list[SubFunction]:
-        """Read this node's objects (`kubectl get sf --field-selector spec.nodeName=NODE`), in chunks."""
+    async def list(self) -> tuple[list[SubFunction], frozenset[str]]:
+        """Read this node's objects (`kubectl get sf --field-selector spec.nodeName=NODE`), in chunks.
+
+        The second part are the uids of those that are not of the shape we know: they exist, and are left alone.
+        """
         found: list[SubFunction] = []
+        strange: set[str] = set()
         parameters = {"fieldSelector": f"spec.nodeName={self.node}", "limit": str(_CHUNK)}
         while True:
             answer = await self._request("GET", _COLLECTION, parameters=parameters)
-            found += [SubFunction.of(item) for item in answer.get("items") or ()]
+            for item in answer.get("items") or ():
+                try:
+                    found.append(SubFunction.of(item))
+                except msgspec.ValidationError as error:
+                    _LOG.error("%s is of a shape that this version does not know: %s", item["metadata"]["name"], error)
+                    strange.add(item["metadata"]["uid"])
             token = (answer.get("metadata") or {}).get("continue")
             if not token:
-                return found
+                return found, frozenset(strange)
             parameters["continue"] = token
 
     async def hold(self, held: SubFunction) -> SubFunction:
@@ -75,7 +87,7 @@ class ApiServer:
             {"op": "test", "path": "/metadata/uid", "value": of.uid},
             {"op": "add", "path": "/status", "value": plain(status)},
         ]
-        return SubFunction.of(await self._request("PATCH", f"{_COLLECTION}/{of.name}/status", patch, _JSON))
+        return _understood(await self._request("PATCH", f"{_COLLECTION}/{of.name}/status", patch, _JSON))
 
     async def announce(self, of: SubFunction, event: Event, now: str) -> None:
         """Post an Event; those of cluster-scoped objects live in the namespace `default`."""
@@ -114,8 +126,21 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnavailable(f"{method} {path}: {error!r}") from error
         if response.status < 300:
-            return msgspec.json.decode(raw)
+            try:
+                return msgspec.json.decode(raw)
+            except msgspec.DecodeError as error:
+                raise ApiUnavailable(f"{method} {path}: the answer is no JSON: {raw[:80]!r}") from error
         raise _refusal(f"{method} {path}", response, raw)
+
+
+def _understood(answer: Any) -> SubFunction:
+    try:
+        return SubFunction.of(answer)
+    except msgspec.ValidationError as error:
+        hint = "The CRD is newer than the agent, or older: install those of one version."
+        raise ApiRefused(
+            f"the object is of a shape that this version does not know: {error}", status=0, hint=hint
+        ) from error
 
 
 def _refusal(operation: str, response: aiohttp.ClientResponse, raw: bytes) -> ApiRefused | ApiUnavailable:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import msgspec
 
 from subfunction.api import Flavour, Spec
-from subfunction.kernel.rdma import CharacterDevice
+from subfunction.kernel.chardev import CharacterDevice
 from subfunction.records import DeviceNode, Health, Record, Witness
 from subfunction_operator.observation import Observation
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 
 from subfunction.api import AllocatedTo
-from subfunction.errors import FolderError, SubFunctionError
+from subfunction.errors import SubFunctionError
 from subfunction.folder import Folder
 from subfunction.kubelet import checkpoint
 from subfunction.kubelet.checkpoint import Holding
@@ -31,9 +31,8 @@ _LARGEST_ANSWER = 16 << 20  # gRPC's default of 4 MiB is less than a node with m
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Account:
-    """The kubelet's account of who has what; `asked_at` is before the first of the two readings."""
+    """The kubelet's account of who has what."""
 
-    asked_at: float
     pods: ListPodResourcesResponse
     holdings: tuple[Holding, ...]
 
@@ -44,7 +43,8 @@ class Kubelet:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._turn = threading.Lock()
-        self._last: _Account | None = None
+        self._last: _Account | SubFunctionError | None = None
+        self._asked_at = 0.0
 
     def account(self) -> _Account:
         """Get an account that is not older than this call.
@@ -55,11 +55,18 @@ class Kubelet:
         now = time.monotonic()
         # Held over one request with a deadline and one local file, never longer.
         with self._turn:
-            if self._last is None or self._last.asked_at < now:
-                asked_at = time.monotonic()
-                # In this order: List makes the kubelet forget pods that have ended, and the file lags behind that.
-                self._last = _Account(asked_at, self._pods(), self._holdings())
+            if self._last is None or self._asked_at < now:
+                self._asked_at, self._last = time.monotonic(), self._asked()
+            if isinstance(self._last, SubFunctionError):
+                raise SubFunctionError(self._last.message) from self._last
             return self._last
+
+    def _asked(self) -> _Account | SubFunctionError:
+        try:
+            # In this order: List makes the kubelet forget pods that have ended, and the file lags behind that.
+            return _Account(self._pods(), self._holdings())
+        except SubFunctionError as error:
+            return error  # shared like an answer: who waited for it need not wait for the same deadline once more
 
     def _pods(self) -> ListPodResourcesResponse:
         socket = self._root / POD_RESOURCES
@@ -97,7 +104,7 @@ class Holders:
             return Usage(asked=False)
         try:
             account = self.kubelet.account()
-        except (FolderError, SubFunctionError) as error:
+        except SubFunctionError as error:
             return Usage(held=True, why=f"whether a pod holds {record.device_id} cannot be told: {error}")
         pod = _pod(account, record)
         if pod is not None:

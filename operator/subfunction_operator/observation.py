@@ -2,23 +2,25 @@
 
 import dataclasses
 
-from subfunction.api import AllocatedTo, SubFunction
+from subfunction.api import GROUP, AllocatedTo, SubFunction
 from subfunction.errors import UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
+from subfunction.kernel.chardev import CharacterDevice
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import Port
-from subfunction.kernel.rdma import CharacterDevice, RdmaDevice
+from subfunction.kernel.rdma import RdmaDevice
 from subfunction.records import Record
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
-    """What a node decides for all its sub-functions: the range of numbers, and where the host has `/dev`."""
+    """What a node decides for all: the range of numbers, where the host has `/dev`, the domains of resource names."""
 
     numbers: range = range(1, 1000)
     devices: str = "/dev"
+    domains: tuple[str, ...] = (GROUP,)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def plan(desired: Desired, seen: Observation, policy: Policy, memory: Memory = _
     wanted = desired.object
     if wanted is None or desired.deleting:
         return removal.away(desired, seen)
-    kind = _kind(wanted)
+    kind = _kind(wanted, policy)
     parent = _parent(wanted, kind, seen)
     record = seen.record
     if record is None or not seen.this_boot or record.claim.port_index is None:
@@ -43,12 +43,18 @@ def plan(desired: Desired, seen: Observation, policy: Policy, memory: Memory = _
     return shape.shaped(case, policy)
 
 
-def _kind(wanted: SubFunction) -> Kind:
+def _kind(wanted: SubFunction, policy: Policy) -> Kind:
     kind = KINDS.get(wanted.spec.flavour)
     if kind is None:
         made = ", ".join(KINDS)
         raise UnsupportedField(
             f"flavour {wanted.spec.flavour} cannot be made by this version", hint=f"It makes: {made}."
+        )
+    domain = wanted.spec.resource.partition("/")[0]
+    if domain not in policy.domains:
+        raise UnsupportedField(
+            f"no resource of the domain {domain} is offered on this node",
+            hint=f"Take one of {', '.join(policy.domains)}, or add it to resource-domains of agent and device plugin.",
         )
     unset = [name for name, given in _not_yet(wanted) if given]
     if unset:

@@ -35,6 +35,9 @@ _LOG = logging.getLogger("subfunction.program")
 
 _RETRY_SECONDS = 2.0
 
+_DEAF = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED | Mask.Q_OVERFLOW
+"""After one of these the folder must be watched anew."""
+
 
 async def run(settings: Settings, seam: Seam | None = None) -> None:
     """Work until SIGTERM or Ctrl-C; `seam` hears of each step.
@@ -71,7 +74,9 @@ def _agent(settings: Settings, server: ApiServer, seam: Seam | None) -> Agent:
     reconciler = Reconciler(
         Observer(sysfs, folder, Holders(handed_out, Kubelet(settings.kubelet)), boot_id(settings.boot_id)),
         Executor(sysfs, folder, seam or LoggedSteps()),
-        Policy(range(settings.first_number, settings.last_number + 1), str(settings.devices)),
+        Policy(
+            range(settings.first_number, settings.last_number + 1), str(settings.devices), settings.resource_domains
+        ),
     )
     node = Node(transport(settings.netlink), reconciler, settings.kernel_deadline, settings.attach_deadline)
     return Agent(node, server, folder, handed_out, resources(settings.state), settings.usage_interval)
@@ -96,16 +101,21 @@ async def _woken_by_kernel(agent: Agent, netlink: Netlink) -> None:
     """Look at a sub-function when devlink announces something of its port or its instance."""
     while True:
         try:
-            async for event in monitor(netlink):
-                match event:
-                    case PortChanged(port) | PortDeleted(port):
-                        agent.look_at(f"{port.handle}/{port.index}")
-                        agent.look_at(str(port.handle))
-                    case InstanceChanged(handle):
-                        agent.look_at(str(handle))
-                    case Lost(why):
-                        _LOG.info("looking at everything: %s", why)
-                        await agent.look_at_all()
+            # Closed with this block: the monitor's socket must not wait for a garbage collector.
+            async with contextlib.aclosing(monitor(netlink)) as events:
+                async for event in events:
+                    match event:
+                        case PortChanged(port) | PortDeleted(port):
+                            agent.look_at(f"{port.handle}/{port.index}")
+                            agent.look_at(str(port.handle))
+                        case InstanceChanged(handle) if handle.bus == "pci":
+                            # A parent that came or went: what waits for it is known by no device yet.
+                            await agent.look_at_all()
+                        case InstanceChanged(handle):
+                            agent.look_at(str(handle))
+                        case Lost(why):
+                            _LOG.info("looking at everything: %s", why)
+                            await agent.look_at_all()
         except SubFunctionError as error:
             _LOG.warning("the kernel's announcements cannot be heard: %s", error)
             await asyncio.sleep(_RETRY_SECONDS)
@@ -113,12 +123,21 @@ async def _woken_by_kernel(agent: Agent, netlink: Netlink) -> None:
 
 async def _woken_by_ledger(agent: Agent, path: Path) -> None:
     """Look at a sub-function when the device plugin hands it out, or takes it back."""
-    await asyncio.to_thread(_made, path)
-    with Inotify() as inotify:
-        inotify.add_watch(path, Mask.MOVED_TO | Mask.DELETE)
-        async for event in inotify:
-            if event.name is not None and event.name.suffix == ".json":
-                agent.backlog.add(event.name.stem)
+    while True:
+        await asyncio.to_thread(_made, path)
+        try:
+            with Inotify() as inotify:
+                inotify.add_watch(path, Mask.MOVED_TO | Mask.DELETE | Mask.DELETE_SELF | Mask.MOVE_SELF)
+                # What happened before the watch, or while it was deaf, is not told.
+                await agent.look_at_all()
+                async for event in inotify:
+                    if event.name is not None and event.name.suffix == ".json":
+                        agent.backlog.add(event.name.stem)
+                    elif event.mask & _DEAF:
+                        break
+        except OSError as error:
+            _LOG.warning("the ledger cannot be watched: %s (see `sysctl fs.inotify`)", error)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _made(path: Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from subfunction.api import GROUP
 from subfunction.kernel.sysfs import SYSFS
 from subfunction.ledger import LEDGER
 from subfunction.records import BOOT_ID, RECORDS
@@ -49,6 +50,9 @@ class Settings:
 
     last_number: int = 999
     """The highest sub-function number to choose; BlueField owns 1000 and above."""
+
+    resource_domains: tuple[str, ...] = (GROUP,)
+    """Domains of resource names that the device plugin registers; another one is refused on the object."""
 
     workers: int = 16
     """How many sub-functions are worked on at once; each parent still takes one request at a time."""

@@ -78,7 +78,9 @@ class Watch:
             try:
                 asyncio.run(self._operate())
             except asyncio.CancelledError:
-                return
+                if self._stop.is_set():
+                    return
+                _LOG.warning("the watch was cancelled from within and is opened again")
             except Exception as error:  # noqa: BLE001  # whatever ended kopf, the watch goes on
                 _LOG.warning("the watch ended and is opened again: %s", error)
             if not self._stop.wait(_RESTART_SECONDS):

@@ -27,7 +27,6 @@ NUMBERS = {
     Attribute.PORT_PCI_PF_NUMBER: (U16, "=H"),
     Attribute.PORT_PCI_SF_NUMBER: (U32, "=I"),
     Attribute.PARAM_TYPE: (U8, "=B"),
-    Attribute.RELOAD_FAILED: (U8, "=B"),
 }
 FUNCTIONS = st.builds(
     FunctionSettings,

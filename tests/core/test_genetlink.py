@@ -22,6 +22,7 @@ from subfunction.kernel.uapi import Attribute, Command
 from subfunction_simulator.kernel import SimulatedKernel, wire
 from subfunction_simulator.kernel.wire import Refusal, Request
 
+NLMSG_NOOP = 1
 FAMILY = Family("devlink", 26, {"config": 5})
 INSTANCE = wire.generic(
     Command.NEW, wire.text(Attribute.BUS_NAME, "pci"), wire.text(Attribute.DEV_NAME, "0000:05:00.0")
@@ -138,7 +139,7 @@ def test_a_dump_that_ends_in_an_error_is_refused() -> None:
 
 def test_noise_between_the_messages_is_passed_over() -> None:
     def noisy(request: Request) -> Reply:
-        noop = wire.message(uapi.NLMSG_NOOP, 0, request.sequence, 0, b"")
+        noop = wire.message(NLMSG_NOOP, 0, request.sequence, 0, b"")
         return [noop, *whole(request)]
 
     assert ask(scripted(noisy), dump=True) == 2

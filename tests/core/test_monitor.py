@@ -5,9 +5,9 @@ import contextlib
 import dataclasses
 import errno
 import os
-from pathlib import Path
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 

@@ -271,9 +271,61 @@ async def test_a_container_does_not_restart_when_nobody_remembers_what_it_was_pr
     await ready.start_plugin()
     await ready.kubelet.until(lambda: registrations(ready) == 2)
     await ready.allocatable(1)
-    (folder(ready) / "kubelet_internal_checkpoint").write_text("{")
+    (folder(ready) / "kubelet_internal_checkpoint").unlink()
     with pytest.raises(StartFailed, match="nobody remembers"):
         await ready.kubelet.start_container(pod.uid, "app")
+
+
+async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(ready: Node) -> None:
+    """The kubelet writes it anew with its next message, so that it mends by itself; here, a moment too late."""
+    ready.agent.device("b", "mlx5_core.sf.5")
+    await ready.allocatable(2)
+    pod, first = await ready.run()
+    [free] = {ID, "mlx5_core.sf.5"} - {first.env["SUBFUNCTION_DEVICE"]}
+    path = folder(ready) / "kubelet_internal_checkpoint"
+    whole = path.read_text()
+    held = ready.agent.promised().keys()
+    async with dialled(ready) as plugin:
+        for call in (plugin.Allocate(wanted(free)), None):
+            path.write_text("{")
+            if call is None:
+                with pytest.raises(StartFailed, match="Unavailable desc = RecordUnreadable: .* not the kubelet's"):
+                    await ready.kubelet.start_container(pod.uid, "app")
+                continue
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await call
+            assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert "RecordUnreadable: " in str(refusal.value.details())
+            assert "head -c 300" in str(refusal.value.details())
+    assert ready.agent.promised().keys() == held
+    path.write_text(whole)
+    assert await ready.kubelet.start_container(pod.uid, "app") == first
+
+
+async def test_after_a_reboot_no_container_starts_on_the_device_nodes_of_another(node: Node) -> None:
+    """The probes ran in another order: same ids, same uids, true witnesses, and each has the other's uverbs number."""
+    nodes = {"a": "/dev/null", "b": "/dev/zero"}
+    devices = {"a": ID, "b": "mlx5_core.sf.5"}
+    for name, device_id in devices.items():
+        node.agent.device(name, device_id, nodes=[nodes[name]])
+    await node.start_kubelet()
+    await node.start_plugin()
+    await node.allocatable(2)
+    pods = [(await node.run())[0] for _ in devices]
+    await node.stop_plugin()
+    await node.kubelet.stop()
+    for name, device_id in devices.items():
+        node.agent.ledger.remove(f"uid-{name}")
+        node.agent.unplug(device_id)
+    (node.root / "boot_id").write_text("another-boot\n")
+    for name, other in (("a", "b"), ("b", "a")):
+        node.agent.device(name, devices[name], nodes=[nodes[other]], boot_id="another-boot")
+    await node.kubelet.start()
+    await node.start_plugin()
+    await node.allocatable(2)
+    for pod in pods:
+        with pytest.raises(StartFailed, match=r"StaleAllocation: .* /dev/(null|zero), .* Delete the pod"):
+            await node.kubelet.start_container(pod.uid, "app")
 
 
 async def test_a_pod_keeps_its_device_when_kubelet_and_plugin_both_restart(ready: Node) -> None:

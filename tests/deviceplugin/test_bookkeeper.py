@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from subfunction.errors import AllocationRefused, FolderError
+from subfunction.errors import AllocationRefused, CheckpointUnreadable, FolderError
 from subfunction.kubelet.checkpoint import Holding
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
 from subfunction.ledger import NEVER_SEEN_SECONDS, Entry, ledger
 from subfunction.reasons import Reason
 from subfunction.records import Claim, Health, Record, State, Witness, records
 from subfunction.resources import resources
-from subfunction_deviceplugin.bookkeeper import Bookkeeper, Fate, fate
+from subfunction_deviceplugin.bookkeeper import RETRY_SECONDS, Bookkeeper, Fate, fate
 from subfunction_deviceplugin.sources import Sources
 from subfunction_simulator.kubelet import checkpoint
 from subfunction_simulator.kubelet.devices import Allocation
@@ -127,6 +127,14 @@ def tear(desk: Desk) -> None:
     (desk.sources.records.path / f"{UID}.json").write_text("{")
 
 
+def obstruct(desk: Desk, uid: str) -> Path:
+    """Make a file of the ledger one that can be neither written nor removed: a folder stands there."""
+    path = desk.sources.ledger.path / f"{uid}.json"
+    path.unlink()
+    path.mkdir()
+    return path
+
+
 MEANWHILE: dict[str, tuple[Callable[[Desk], None], Reason]] = {
     "drained": (rewrite(state=State.DRAINING), Reason.DRAINING),
     "coming back": (rewrite(state=State.RETURNING), Reason.RETURNING),
@@ -151,7 +159,7 @@ def test_a_device_that_is_no_longer_as_listed_is_refused_and_leaves_no_entry(des
     meanwhile(desk)
     with pytest.raises(AllocationRefused) as refusal:
         desk.allocate()
-    assert refusal.value.refusal is reason
+    assert refusal.value.reason is reason
     assert desk.entries() == {}
 
 
@@ -186,6 +194,41 @@ def test_an_answer_that_cannot_be_made_or_comes_too_late_leaves_no_entry(desk: D
     assert desk.entries() == {}
 
 
+@pytest.mark.parametrize("error", [KeyError("records"), KeyboardInterrupt()])
+def test_whatever_ends_an_answer_leaves_no_entry(desk: Desk, error: BaseException) -> None:
+    def broken(_: Mapping[str, Record]) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        desk.bookkeeper.allocate(RESOURCE, {ID: UID}, broken)
+    assert desk.entries() == {}
+
+
+def test_an_entry_that_cannot_be_taken_back_does_not_keep_the_others_nor_hide_the_refusal(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = msgspec.structs.replace(RECORD, uid="uid-b", device_id="mlx5_core.sf.5")
+    desk.sources.records.write("uid-b", other)
+
+    def unable(_: Mapping[str, Record]) -> None:
+        obstruct(desk, UID)
+        raise AllocationRefused(Reason.UNSUPPORTED, "two paths")
+
+    with pytest.raises(AllocationRefused, match="two paths"):
+        desk.bookkeeper.allocate(RESOURCE, {ID: UID, "mlx5_core.sf.5": "uid-b"}, unable)
+    assert [path.stem for path in desk.sources.ledger.path.glob("*.json")] == [UID]
+    assert "cannot remove" in caplog.text
+
+
+def test_nothing_is_handed_out_while_the_kubelets_checkpoint_cannot_be_read(desk: Desk) -> None:
+    """The device is held as sf.9, which only the torn file tells."""
+    desk.sources.checkpoint.write_text("{")
+    with pytest.raises(CheckpointUnreadable) as refusal:
+        desk.allocate()
+    assert refusal.value.hint
+    assert desk.entries() == {}
+
+
 def test_nothing_is_handed_out_when_the_ledger_cannot_be_written(desk: Desk) -> None:
     desk.sources.ledger.path.write_text("a file where the folder should be")
     with pytest.raises(FolderError):
@@ -197,7 +240,7 @@ def test_an_id_promised_as_another_sub_function_is_refused(desk: Desk) -> None:
     desk.bookkeeper.load()
     with pytest.raises(AllocationRefused) as refusal:
         desk.allocate()
-    assert refusal.value.refusal is Reason.ID_TAKEN
+    assert refusal.value.reason is Reason.ID_TAKEN
     assert desk.entries().keys() == {"uid-z"}
 
 
@@ -242,6 +285,33 @@ def test_an_entry_is_ended_by_the_kubelets_checkpoint(desk: Desk) -> None:
     desk.kubelet_writes()
     desk.settle()
     assert desk.entries() == {}
+
+
+def test_an_entry_that_cannot_be_written_keeps_no_other_waiting_and_is_tried_again(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.allocate()
+    desk.sources.records.write("uid-b", msgspec.structs.replace(RECORD, uid="uid-b", device_id="mlx5_core.sf.5"))
+    desk.allocate({"mlx5_core.sf.5": "uid-b"})
+    path = obstruct(desk, UID)
+    desk.kubelet_writes(p1=UID)
+    for _ in range(2):
+        entries, due = desk.bookkeeper.settle(desk.sources.holdings())
+        assert entries.keys() == {UID, "uid-b"}
+        assert not entries[UID].seen_in_checkpoint
+        assert due == RETRY_SECONDS
+    [complaint] = caplog.messages
+    assert f"cannot write {path}" in complaint
+    path.rmdir()
+    assert desk.settle() == NEVER_SEEN_SECONDS
+    assert desk.entries()[UID].seen_in_checkpoint
+    # And one that cannot be removed.
+    path = obstruct(desk, UID)
+    desk.kubelet_writes()
+    assert desk.settle() == RETRY_SECONDS
+    path.rmdir()
+    desk.settle()
+    assert desk.entries().keys() == {"uid-b"}
 
 
 def test_an_entry_that_the_kubelet_never_took_up_ends_after_five_minutes(desk: Desk) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from subfunction.errors import FolderError
+from subfunction.errors import CheckpointUnreadable
 from subfunction.kubelet import checkpoint
 from subfunction.kubelet.checkpoint import Holding
-from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
+from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse, DeviceSpec
+from subfunction.reasons import Reason
 
 RESOURCE = "subfunction.dev/mlx5"
 
@@ -54,10 +55,26 @@ def test_a_kubelet_that_has_admitted_nothing_yet_writes_null() -> None:
 def test_a_torn_file_says_so_and_never_that_nothing_is_held(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / checkpoint.CHECKPOINT
     path.write_bytes(torn)
-    with pytest.raises(FolderError, match="not the kubelet's checkpoint"):
+    with pytest.raises(CheckpointUnreadable, match="not the kubelet's checkpoint") as unreadable:
         checkpoint.read(path)
+    assert f"head -c 300 {path}" in unreadable.value.hint
 
 
-def test_a_missing_file_says_so_and_never_that_nothing_is_held(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match="No such file"):
-        checkpoint.read(tmp_path / checkpoint.CHECKPOINT)
+def test_a_kubelet_that_no_plugin_ever_registered_with_has_no_file_and_gave_nothing_out(tmp_path: Path) -> None:
+    assert checkpoint.read(tmp_path / checkpoint.CHECKPOINT) == ()
+
+
+def test_a_missing_folder_says_so_and_never_that_nothing_is_held(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointUnreadable, match="No such file") as unreadable:
+        checkpoint.read(tmp_path / "none" / checkpoint.CHECKPOINT)
+    assert unreadable.value.reason is Reason.RECORD_UNREADABLE
+    assert f"ls -l {tmp_path / 'none'}" in unreadable.value.hint
+
+
+def test_each_device_is_told_with_the_host_paths_of_its_containers_answer() -> None:
+    answer = ContainerAllocateResponse(
+        envs={"SUBFUNCTION_UID": "uid-4,uid-5"},
+        devices=[DeviceSpec(container_path="/dev/x", host_path=f"/dev/infiniband/uverbs{n}") for n in (3, 5)],
+    )
+    [four, five] = checkpoint.parse(text({"-1": ["sf.4", "sf.5"]}, answer.SerializeToString()))
+    assert four.paths == five.paths == {"/dev/infiniband/uverbs3", "/dev/infiniband/uverbs5"}

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import stat
+import time
 from pathlib import Path
 
 import grpc
@@ -15,6 +16,7 @@ from subfunction.kubelet.deviceplugin_pb2_grpc import (
     RegistrationStub,
     add_RegistrationServicer_to_server,
 )
+from subfunction_deviceplugin import plugin
 from subfunction_simulator.kubelet.kubelet import Kubelet
 
 
@@ -159,3 +161,17 @@ async def test_a_path_too_long_for_a_socket_gets_a_short_name(node: Node) -> Non
     await node.start_kubelet()
     await node.start_plugin()
     await node.allocatable(1, resource=resource)
+
+
+def test_a_live_sibling_whose_queue_is_full_is_left_alone_at_once(root: Path) -> None:
+    dead, alive = root / "subfunction-a-1.sock", root / "subfunction-b-1.sock"
+    with socket.socket(socket.AF_UNIX) as closed:
+        closed.bind(str(dead))
+    with socket.socket(socket.AF_UNIX) as sibling, socket.socket(socket.AF_UNIX) as caller:
+        sibling.bind(str(alive))
+        sibling.listen(0)
+        caller.connect(str(alive))
+        began = time.monotonic()
+        plugin.remove_dead_sockets(root)
+        assert time.monotonic() - began < 5
+        assert (dead.exists(), alive.exists()) == (False, True)

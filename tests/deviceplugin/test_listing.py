@@ -1,5 +1,6 @@
 """Which devices are listed, and which of them Healthy: the pure part."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from subfunction.kubelet.checkpoint import Holding
 from subfunction.ledger import Entry
 from subfunction.reasons import Reason
-from subfunction.records import Claim, Health, Record, State, Witness
-from subfunction_deviceplugin.listing import Device, Promises, devices, stale
+from subfunction.records import Claim, DeviceNode, Health, Record, State, Witness
+from subfunction_deviceplugin.listing import Device, Promises, devices, displaced, stale
 
 BOOT = "this-boot"
 RESOURCE = "subfunction.dev/mlx5"
@@ -44,7 +45,7 @@ def listed(
     *records: Record,
     mismatches: dict[str, str] | None = None,
     entries: Sequence[Entry] = (),
-    holdings: Sequence[Holding] = (),
+    holdings: Sequence[Holding] | None = (),
     resources: Sequence[str] = (RESOURCE,),
 ) -> dict[str, tuple[Device, ...]]:
     return devices(
@@ -137,6 +138,15 @@ def test_a_sub_function_that_a_pod_holds_under_its_former_id_is_taken() -> None:
     assert (now.device_id, reason(now)) == ("sf.7", Reason.ID_TAKEN)
 
 
+def test_while_the_checkpoint_cannot_be_read_only_what_the_ledger_promised_is_known_to_be_its_own() -> None:
+    known, unknown = listed(record("a", "sf.4"), record("b", "sf.5"), entries=[entry("sf.4", "uid-a")], holdings=None)[
+        RESOURCE
+    ]
+    assert (known.fault, reason(unknown)) == (None, Reason.ID_TAKEN)
+    assert unknown.fault is not None
+    assert "cannot be told" in unknown.fault.message
+
+
 def test_two_records_that_claim_one_id_leave_it_unhealthy() -> None:
     assert reason(only(listed(record("a"), record("b")))) is Reason.ID_TAKEN
 
@@ -182,4 +192,68 @@ def test_a_container_does_not_start_on_a_device_that_is_not_its_own(
     fault = stale("sf.4", found, mismatch, Promises.of(entries, holdings), boot=BOOT)
     assert fault is not None
     assert fault.reason is Reason.STALE_ALLOCATION
+    assert fault.hint
+
+
+UVERBS3, UVERBS5 = (
+    DeviceNode(container_path=f"/dev/infiniband/uverbs{n}", host_path=f"/dev/infiniband/uverbs{n}") for n in (3, 5)
+)
+
+
+def replayed(*nodes: DeviceNode, ids: Sequence[str] = ("sf.4",), container: str = "app") -> list[Holding]:
+    """What the checkpoint says of a container that holds the ids, answered with the nodes."""
+    paths = frozenset(node.host_path for node in nodes)
+    return [Holding("pod-1", container, RESOURCE, device_id, "uid", paths) for device_id in ids]
+
+
+ONE, OTHER = record("a", "sf.4", nodes=(UVERBS3,)), record("b", "sf.5", nodes=(UVERBS5,))
+
+
+@pytest.mark.parametrize(
+    ("records", "holdings"),
+    [
+        ([record()], replayed()),
+        ([ONE], replayed(UVERBS3)),
+        ([ONE, OTHER], replayed(UVERBS5, UVERBS3, ids=("sf.4", "sf.5"))),
+        ([ONE], [*replayed(UVERBS3), *replayed(UVERBS3, UVERBS5, ids=("sf.4", "sf.5"), container="init")]),
+        ([ONE], [*replayed(UVERBS3), Holding("pod-2", "app", "nvidia.com/gpu", "sf.4", None)]),
+    ],
+    ids=["no node", "one device", "two devices", "an init container had one more", "another plugin's"],
+)
+def test_a_container_starts_when_its_replayed_answer_opens_its_own_devices(
+    records: list[Record], holdings: list[Holding]
+) -> None:
+    assert displaced(RESOURCE, records, holdings) is None
+
+
+@pytest.mark.parametrize(
+    ("records", "holdings", "words"),
+    [
+        ([ONE], replayed(UVERBS5), "uverbs5.*uverbs3"),
+        ([ONE], replayed(UVERBS3, UVERBS5), "uverbs5.*uverbs3"),
+        ([ONE], replayed(), "nothing.*uverbs3"),
+        ([record()], replayed(UVERBS3), "uverbs3.*nothing"),
+        ([ONE, OTHER], replayed(UVERBS3, ids=("sf.4", "sf.5")), "uverbs3"),
+        ([ONE], [*replayed(UVERBS3), *replayed(UVERBS5, container="init")], "uverbs5"),
+        ([ONE], [], "does not say"),
+        ([ONE], replayed(UVERBS3, UVERBS5, ids=("sf.4", "sf.5")), "does not say"),
+    ],
+    ids=[
+        "another's",
+        "another's as well",
+        "node came",
+        "node went",
+        "one missing",
+        "one of two containers",
+        "no answer",
+        "an answer for more devices only",
+    ],
+)
+def test_a_container_does_not_start_when_its_replayed_answer_opens_another_device(
+    records: list[Record], holdings: list[Holding], words: str
+) -> None:
+    fault = displaced(RESOURCE, records, holdings)
+    assert fault is not None
+    assert fault.reason is Reason.STALE_ALLOCATION
+    assert re.search(words, fault.message), fault.message
     assert fault.hint

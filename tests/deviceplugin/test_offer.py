@@ -228,19 +228,51 @@ async def test_the_checkpoint_of_a_pod_that_ended_is_let_go_without_any_other_ev
     await eventually(lambda: node.agent.promised() == {}, "the promise ended")
 
 
-async def test_a_look_that_fails_is_told_and_made_again(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_entry_that_cannot_be_removed_freezes_no_list(node: Node, caplog: pytest.LogCaptureFixture) -> None:
     node.agent.device("a", "mlx5_core.sf.4")
     await node.start_kubelet()
     await node.start_plugin()
     await node.allocatable(1)
     pod, _ = await node.run()
     await eventually(lambda: node.agent.promised()["uid-a"].seen_in_checkpoint, "the promise was seen")
-    # An entry that cannot be removed: a folder stands where its file was.
+    # A folder stands where its file was.
     (entry := node.root / "allocations" / "uid-a.json").unlink()
     entry.mkdir()
     node.kubelet.remove(pod.uid)
     await node.ask_pod_resources()
-    await eventually(lambda: "the devices cannot be looked at: cannot remove" in caplog.text, "it is told")
-    entry.rmdir()
+    await eventually(lambda: f"cannot remove {entry}" in caplog.text, "it is told")
     node.agent.device("b", "mlx5_core.sf.5")
+    await node.allocatable(2)
+    assert entry.is_dir()
+
+
+async def test_a_look_that_fails_is_told_and_made_again(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    await node.start_plugin()
+    await node.allocatable(1)
+    # A ledger that cannot be listed.
+    (ledger := node.root / "allocations").symlink_to("x" * 300)
+    node.agent.device("b", "mlx5_core.sf.5")
+    await eventually(lambda: "the devices cannot be looked at: cannot list" in caplog.text, "it is told")
+    ledger.unlink()
+    node.agent.device("c", "mlx5_core.sf.6")
+    await node.allocatable(3)
+
+
+async def test_while_the_checkpoint_is_torn_what_may_be_taken_is_unhealthy(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, number in (("a", 4), ("b", 5)):
+        node.agent.device(name, f"mlx5_core.sf.{number}")
+    checkpoint = node.root / "device-plugins" / "kubelet_internal_checkpoint"
+    checkpoint.parent.mkdir()
+    checkpoint.write_text('{"Data": {"PodDev')
+    await node.start_plugin()
+    await eventually(lambda: "mlx5_core.sf.5: IdTaken: whether" in caplog.text, "it is listed as perhaps taken")
+    [told] = [line for line in caplog.messages if line.startswith("ignored") or "not the kubelet's checkpoint" in line]
+    assert f"{checkpoint} is not the kubelet's checkpoint as we know it" in told
+    # A kubelet that comes up with a file it cannot read forgets what stood there, and writes it anew at the list.
+    checkpoint.unlink()
+    await node.start_kubelet()
     await node.allocatable(2)

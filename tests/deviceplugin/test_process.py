@@ -104,6 +104,15 @@ async def test_told_to_stop_while_it_waits_for_the_kubelet_it_stops(node: Node, 
     assert all(line.startswith("{") for line in program.log.read_text().splitlines())
 
 
+async def test_a_folder_that_cannot_be_watched_is_told_in_a_sentence_and_ends_it(program: Program) -> None:
+    process = program.start("--records", f"/{'x' * 300}")
+    assert await asyncio.to_thread(process.wait, 10) == 1
+    said = program.log.read_text()
+    assert "cannot watch" in said
+    assert "File name too long" in said
+    assert "Traceback" not in said
+
+
 def test_it_imports_no_client_of_the_api_server_and_nothing_of_the_kernels() -> None:
     code = "import sys, subfunction_deviceplugin.__main__; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()

@@ -10,10 +10,11 @@ from subfunction.api import Flavour, Metadata, Status, SubFunction
 from subfunction.errors import SubFunctionError
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
+from subfunction.kernel.chardev import CharacterDevice
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import Function, Port
-from subfunction.kernel.rdma import CharacterDevice, RdmaDevice
+from subfunction.kernel.rdma import RdmaDevice
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.records import Claim, Health, Record, State
 from subfunction_operator.flavours import KINDS

@@ -4,27 +4,14 @@ A `Devlink` belongs to one thread, like the `Netlink` it stands on. Nothing here
 request, and what the kernel answers is either an object or a typed error with the kernel's own text.
 """
 
-import errno
-from collections.abc import Callable
 from typing import Final
 
-from subfunction.errors import (
-    Full,
-    Gone,
-    Invalid,
-    KernelError,
-    MalformedReply,
-    NotPermitted,
-    NotSwitchdev,
-    NumberTaken,
-    StillAttached,
-    SubFunctionsUnsupported,
-    Unsupported,
-)
+from subfunction.errors import Gone, Invalid, KernelError, MalformedReply, Unsupported
 from subfunction.kernel.address import Handle
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.netlink import Kind, Message, Pairs, Schema
 from subfunction.kernel.port import FUNCTION, FunctionSettings, Port, handle_of
+from subfunction.kernel.refusals import refusal
 from subfunction.kernel.uapi import (
     DEVLINK_FAMILY,
     Attribute,
@@ -66,8 +53,6 @@ DEVLINK: Final = Schema(
         Attribute.PARAM_VALUE_DATA: Kind.FLAG,
         Attribute.PARAM_VALUE_CMODE: Kind.U8,
         Attribute.PORT_PCI_PF_NUMBER: Kind.U16,
-        Attribute.PORT_PCI_VF_NUMBER: Kind.U16,
-        Attribute.RELOAD_FAILED: Kind.U8,
         Attribute.PORT_FUNCTION: FUNCTION,
         Attribute.PORT_CONTROLLER_NUMBER: Kind.U32,
         Attribute.RELOAD_ACTION: Kind.U8,
@@ -225,7 +210,7 @@ class Devlink:
             family = self._netlink.family(DEVLINK_FAMILY)
             return self._netlink.request(family, DEVLINK, command, attributes, dump=dump)
         except KernelError as error:
-            raise _refusal(operation, command, error) from error
+            raise refusal(operation, command, error) from error
 
 
 def _handle(handle: Handle) -> list[tuple[Attribute, int | str]]:
@@ -240,47 +225,3 @@ def _only(replies: list[Message]) -> Message:
     if len(replies) != 1:
         raise MalformedReply(f"{len(replies)} answers to a question that has one")
     return replies[0]
-
-
-_SWITCHDEV = "Put it there with `devlink dev eswitch set HANDLE mode switchdev`; that ends every function of the card."
-_FIRMWARE = (
-    "The kernel needs CONFIG_MLX5_SF and the firmware PF_TOTAL_SF: `mlxconfig -d DEVICE set PER_PF_NUM_SF=1 ...`."
-)
-_ROOM = "Delete sub-functions of this parent, or raise PF_TOTAL_SF; see `devlink resource show HANDLE`."
-_NUMBER = "See `devlink port show`; a number is free again once the firmware has let go."
-_CAPABILITY = "Changes need CAP_NET_ADMIN in the initial user namespace (hostNetwork, hostUsers)."
-
-_Fits = Callable[[Command, int, str], bool]
-_REFUSALS: Final[tuple[tuple[_Fits, type[KernelError], str], ...]] = (
-    (lambda _, number, __: number == errno.ENODEV, Gone, ""),
-    (lambda _, number, __: number == errno.EPERM, NotPermitted, _CAPABILITY),
-    (lambda _, __, text: "switchdev mode" in text, NotSwitchdev, _SWITCHDEV),
-    (lambda command, number, _: command is Command.PORT_NEW and number == errno.ENOSPC, Full, _ROOM),
-    # mlx5 says EEXIST, ice says EBUSY.
-    (
-        lambda command, number, _: command is Command.PORT_NEW and number in {errno.EEXIST, errno.EBUSY},
-        NumberTaken,
-        _NUMBER,
-    ),
-    (
-        lambda command, number, text: (
-            command is Command.PORT_NEW
-            and number == errno.EOPNOTSUPP
-            and (not text or "SF ports are not supported" in text)
-        ),
-        SubFunctionsUnsupported,
-        _FIRMWARE,
-    ),
-    (lambda _, number, text: number == errno.EBUSY and "still attached" in text, StillAttached, ""),
-    (lambda _, number, __: number == errno.EOPNOTSUPP, Unsupported, ""),
-    (lambda _, number, __: number in {errno.EINVAL, errno.EADDRNOTAVAIL}, Invalid, ""),
-)
-"""The kernel's answers, first fit; texts as of Linux 6.12, which drivers prefix with their name."""
-
-
-def _refusal(operation: str, command: Command, error: KernelError) -> KernelError:
-    handle = next((word for word in operation.split() if "/" in word), "HANDLE")
-    for fits, kind, hint in _REFUSALS:
-        if fits(command, error.errno, error.text):
-            return kind.refused(operation, error.errno, error.text, hint=hint.replace("HANDLE", handle))
-    return KernelError.refused(operation, error.errno, error.text)

@@ -15,7 +15,9 @@ from subfunction.kernel import uapi
 from subfunction.kernel.netlink import Envelope, Kind, Message, Pairs, Schema
 from subfunction.kernel.transport import Socket, Transport
 
-_HEADER = struct.Struct("=IHHII")
+HEADER: Final = struct.Struct("=IHHII")
+"""Length, type, flags, sequence number and port of a message, in the byte order of this machine."""
+
 _ERROR = struct.Struct("=i")
 _TLV = struct.Struct("=HH")
 _TIMEOUT: Final = 10.0
@@ -110,18 +112,20 @@ class Netlink:
 
     def _converse(self, request: bytes, operation: str) -> list[bytes] | None:
         """Send, and receive until the end; None when the dump was torn (NLM_F_DUMP_INTR)."""
-        if self._socket is None:
-            self._socket = self.transport.connect()
-        self._socket.send(request)
+        # By its own name: whoever gave this thread up may close the socket meanwhile.
+        socket = self._socket
+        if socket is None:
+            socket = self._socket = self.transport.connect()
+        socket.send(request)
         replies: list[bytes] = []
         torn = False
         while True:
-            for message in messages(self._socket.receive(self._timeout)):
-                _, kind, flags, sequence, _ = _HEADER.unpack_from(message)
+            for message in messages(socket.receive(self._timeout)):
+                _, kind, flags, sequence, _ = HEADER.unpack_from(message)
                 if sequence != self._sequence:
                     continue  # the late answer to a request that was given up
                 torn |= bool(flags & uapi.NLM_F_DUMP_INTR)
-                if kind == uapi.NLMSG_ERROR or (kind == uapi.NLMSG_DONE and len(message) > _HEADER.size):
+                if kind == uapi.NLMSG_ERROR or (kind == uapi.NLMSG_DONE and len(message) > HEADER.size):
                     _raise_refusal(message, kind, flags, operation)
                 if kind in {uapi.NLMSG_ERROR, uapi.NLMSG_DONE}:
                     return None if torn else replies
@@ -130,9 +134,9 @@ class Netlink:
 
     def close(self) -> None:
         """Give the socket back; the next request opens another."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.close()
 
 
 def messages(datagram: bytes) -> Iterator[bytes]:
@@ -143,10 +147,10 @@ def messages(datagram: bytes) -> Iterator[bytes]:
     """
     offset = 0
     while offset < len(datagram):
-        if len(datagram) - offset < _HEADER.size:
+        if len(datagram) - offset < HEADER.size:
             raise MalformedReply(f"{len(datagram) - offset} stray bytes after a netlink message")
-        length = _HEADER.unpack_from(datagram, offset)[0]
-        if not _HEADER.size <= length <= len(datagram) - offset:
+        length = HEADER.unpack_from(datagram, offset)[0]
+        if not HEADER.size <= length <= len(datagram) - offset:
             raise MalformedReply(f"a netlink message claims {length} bytes of {len(datagram) - offset}")
         yield datagram[offset : offset + length]
         offset += length + 3 & ~3
@@ -154,7 +158,7 @@ def messages(datagram: bytes) -> Iterator[bytes]:
 
 def _raise_refusal(message: bytes, kind: int, flags: int, operation: str) -> None:
     """Raise what an ERROR or DONE message says, unless it says that all is well."""
-    body = message[_HEADER.size :]
+    body = message[HEADER.size :]
     if len(body) < _ERROR.size:
         raise MalformedReply(f"{operation}: a netlink error of {len(body)} bytes")
     errno = -_ERROR.unpack_from(body)[0]
@@ -163,10 +167,10 @@ def _raise_refusal(message: bytes, kind: int, flags: int, operation: str) -> Non
     offset = _ERROR.size
     if kind == uapi.NLMSG_ERROR:
         # The refused request follows: its header alone when capped, else all of it.
-        if len(body) < offset + _HEADER.size:
+        if len(body) < offset + HEADER.size:
             raise MalformedReply(f"{operation}: a netlink error without its request")
-        request = _HEADER.unpack_from(body, offset)[0]
-        offset += _HEADER.size if flags & uapi.NLM_F_CAPPED else request + 3 & ~3
+        request = HEADER.unpack_from(body, offset)[0]
+        offset += HEADER.size if flags & uapi.NLM_F_CAPPED else request + 3 & ~3
     text = _extended_ack(body[offset:]) if flags & uapi.NLM_F_ACK_TLVS else ""
     raise KernelError.refused(operation, errno, text)
 

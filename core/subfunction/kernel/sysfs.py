@@ -4,14 +4,18 @@ Paths are relative to that root. Reading something that is not there gives None:
 and that is news, not a fault. A write that fails raises what the kernel said.
 """
 
+import errno
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from subfunction.errors import Gone, KernelError, NotPermitted
 
 SYSFS = Path("/sys")
 
+_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+# A driver answers ENODEV or ENXIO for a device that goes while its attribute is still there.
+_VANISHED: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO})
 _ATTRIBUTE_BYTES = 4096  # sysfs gives a page at most
 
 
@@ -110,10 +114,16 @@ class SysfsTree:
                 os.write(descriptor, text.encode())
             finally:
                 os.close(descriptor)
-        except FileNotFoundError as error:
-            raise Gone.refused(operation, error.errno or 0, "") from error
-        except PermissionError as error:
-            hint = "The host's /sys must be mounted writable for the agent."
-            raise NotPermitted.refused(operation, error.errno or 0, "", hint=hint) from error
         except OSError as error:
-            raise KernelError.refused(operation, error.errno or 0, "") from error
+            raise refusal(operation, error) from error
+
+
+def refusal(operation: str, error: OSError) -> KernelError:
+    """Give the error that a failed write means."""
+    number = error.errno or 0
+    if number in _READ_ONLY:
+        hint = "The host's /sys must be mounted writable for the agent."
+        return NotPermitted.refused(operation, number, "", hint=hint)
+    if number in _VANISHED:
+        return Gone.refused(operation, number, "")
+    return KernelError.refused(operation, number, "")

@@ -4,10 +4,13 @@ The port is narrow on purpose. A simulated kernel stands behind it and sees the 
 framing, family look-up, acknowledgements, dumps and extended acks are exercised by every test.
 """
 
+import contextlib
+import errno
 import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from subfunction.errors import FamilyMissing, KernelBusy
 from subfunction.kernel import uapi
@@ -16,6 +19,7 @@ RECEIVE_BYTES = 1 << 16
 """The kernel builds dump datagrams of at most 32 KiB; twice that never truncates."""
 
 _JOIN_SECONDS = 5.0
+_NO_NETLINK: Final = frozenset({errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT})
 
 
 class Socket(Protocol):
@@ -40,7 +44,11 @@ class Socket(Protocol):
 
 
 class Transport(Protocol):
-    """A way to such sockets."""
+    """A way to such sockets.
+
+    Both verbs raise FamilyMissing where there is no such kernel, and OSError for a shortage of this process or machine
+    (EMFILE, ENOBUFS), which passes.
+    """
 
     def connect(self) -> Socket:
         """Open a socket for requests."""
@@ -86,9 +94,10 @@ class KernelTransport:
     def subscribe(self, group: int) -> Socket:
         """Open a netlink socket that is a member of `group`."""
         sock = self._open()
-        sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_ADD_MEMBERSHIP, group)
-        # A burst of a few hundred ports must not overrun the socket while the loop is elsewhere for a moment.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        with _closed_on_error(sock):
+            sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_ADD_MEMBERSHIP, group)
+            # A burst of a few hundred ports must not overrun the socket while the loop is elsewhere for a moment.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         return _Datagrams(sock)
 
     @staticmethod
@@ -96,11 +105,30 @@ class KernelTransport:
         try:
             sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, uapi.NETLINK_GENERIC)
         except OSError as error:
-            raise FamilyMissing(f"this kernel has no generic netlink: {error.strerror}") from error
-        sock.bind((0, 0))
-        sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_EXT_ACK, 1)
-        sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_CAP_ACK, 1)
+            if (missing := lacking(error)) is not None:
+                raise missing from error
+            raise
+        with _closed_on_error(sock):
+            sock.bind((0, 0))
+            sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_EXT_ACK, 1)
+            sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_CAP_ACK, 1)
         return sock
+
+
+def lacking(error: OSError) -> FamilyMissing | None:
+    """Give the error of a kernel without generic netlink; None for a shortage, which says nothing of the kernel."""
+    if error.errno not in _NO_NETLINK:
+        return None
+    return FamilyMissing(f"this kernel has no generic netlink: {error.strerror}")
+
+
+@contextlib.contextmanager
+def _closed_on_error(opened: socket.socket | Socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        opened.close()
+        raise
 
 
 class UnixTransport:
@@ -127,12 +155,9 @@ class UnixTransport:
     def subscribe(self, group: int) -> Socket:
         """Connect and join `group`."""
         sock = self.connect()
-        try:
+        with _closed_on_error(sock):
             sock.send(struct.pack("=I", group))
             sock.receive(_JOIN_SECONDS)
-        except BaseException:
-            sock.close()
-            raise
         return sock
 
 

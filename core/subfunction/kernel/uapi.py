@@ -12,7 +12,6 @@ SOL_NETLINK: Final = 270
 NETLINK_ADD_MEMBERSHIP: Final = 1
 NETLINK_CAP_ACK: Final = 10
 NETLINK_EXT_ACK: Final = 11
-NETLINK_GET_STRICT_CHK: Final = 12
 
 NLM_F_REQUEST: Final = 0x01
 NLM_F_MULTI: Final = 0x02
@@ -22,7 +21,6 @@ NLM_F_DUMP: Final = 0x300
 NLM_F_CAPPED: Final = 0x100
 NLM_F_ACK_TLVS: Final = 0x200
 
-NLMSG_NOOP: Final = 1
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 NLMSG_OVERRUN: Final = 4
@@ -62,7 +60,6 @@ ArrayIndex = enum.IntEnum("ArrayIndex", ["FIRST", "SECOND", "THIRD", "FOURTH"])
 
 # From include/uapi/linux/devlink.h, Linux 6.12.
 DEVLINK_FAMILY: Final = "devlink"
-DEVLINK_VERSION: Final = 1
 DEVLINK_GROUP: Final = "config"
 
 
@@ -110,7 +107,6 @@ class Attribute(enum.IntEnum):
     PARAM_VALUE_DATA = 86
     PARAM_VALUE_CMODE = 87
     PORT_PCI_PF_NUMBER = 127
-    PORT_PCI_VF_NUMBER = 128
     RELOAD_FAILED = 136
     NETNS_ID = 140
     PORT_FUNCTION = 145

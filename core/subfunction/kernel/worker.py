@@ -47,6 +47,9 @@ class Worker:
                 async with asyncio.timeout(deadline):
                     return await asyncio.shield(future)
             except TimeoutError as error:
+                if future.done():
+                    # A late loop finds answer and deadline in one turn, or the job itself said TimeoutError.
+                    return future.result()
                 self.stuck_in = operation
                 raise KernelBusy(f"{operation}: the kernel did not answer within {deadline:g} s") from error
 

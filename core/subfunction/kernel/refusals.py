@@ -1,0 +1,78 @@
+"""What devlink's refusals mean: a table from command, errno and text to an error and what to do about it.
+
+Texts are those of Linux 6.12, which prefixes a driver's with the driver's name.
+"""
+
+import errno
+from typing import Final, NamedTuple
+
+from subfunction.errors import (
+    Full,
+    Gone,
+    Invalid,
+    KernelError,
+    NotPermitted,
+    NotSwitchdev,
+    NumberTaken,
+    StillAttached,
+    SubFunctionsUnsupported,
+    Unsupported,
+)
+from subfunction.kernel.uapi import Command
+
+_CAPABILITY = "Changes need CAP_NET_ADMIN in the initial user namespace (hostNetwork, hostUsers)."
+_SWITCHDEV = "Put it there with `devlink dev eswitch set HANDLE mode switchdev`; that ends every function of the card."
+_ROOM = "Delete sub-functions of this parent, or raise PF_TOTAL_SF; see `devlink resource show HANDLE`."
+_NUMBER = "See `devlink port show`; a number is free again once the firmware has let go."
+_FIRMWARE = (
+    "The kernel needs CONFIG_MLX5_SF and the firmware PF_TOTAL_SF: `mlxconfig -d DEVICE set PER_PF_NUM_SF=1 ...`."
+)
+
+_ANY: Final = None
+_SILENT: Final = ""
+_NEW: Final = Command.PORT_NEW
+
+
+class _Row(NamedTuple):
+    """A refusal that we know; HANDLE in its hint stands for the parent."""
+
+    command: Command | None
+    errno: int | None
+    text: str | None
+    """A fragment of the kernel's text; `_SILENT` where it must have sent none."""
+    error: type[KernelError]
+    hint: str = ""
+
+    def fits(self, command: Command, number: int, text: str) -> bool:
+        """Say whether a refusal is this one."""
+        return (
+            self.command in {_ANY, command}
+            and self.errno in {_ANY, number}
+            and (self.text is _ANY or (self.text in text if self.text else not text))
+        )
+
+
+_ROWS: Final = (
+    _Row(_ANY, errno.ENODEV, _ANY, Gone),
+    _Row(_ANY, errno.EPERM, _ANY, NotPermitted, _CAPABILITY),
+    _Row(_ANY, _ANY, "switchdev mode", NotSwitchdev, _SWITCHDEV),
+    _Row(_NEW, errno.ENOSPC, _ANY, Full, _ROOM),
+    _Row(_NEW, errno.EEXIST, _ANY, NumberTaken, _NUMBER),  # mlx5
+    _Row(_NEW, errno.EBUSY, _ANY, NumberTaken, _NUMBER),  # ice
+    _Row(_NEW, errno.EOPNOTSUPP, _SILENT, SubFunctionsUnsupported, _FIRMWARE),
+    _Row(_NEW, errno.EOPNOTSUPP, "SF ports are not supported", SubFunctionsUnsupported, _FIRMWARE),
+    _Row(_ANY, errno.EBUSY, "still attached", StillAttached),
+    _Row(_ANY, errno.EOPNOTSUPP, _ANY, Unsupported),
+    _Row(_ANY, errno.EINVAL, _ANY, Invalid),
+    _Row(_ANY, errno.EADDRNOTAVAIL, _ANY, Invalid),
+)
+"""The first row that fits is what the refusal means."""
+
+
+def refusal(operation: str, command: Command, error: KernelError) -> KernelError:
+    """Give the error that a refusal of `command` means; `operation` is its shell twin, which names the parent."""
+    row = next((row for row in _ROWS if row.fits(command, error.errno, error.text)), None)
+    if row is None:
+        return KernelError.refused(operation, error.errno, error.text)
+    handle = next((word for word in operation.split() if "/" in word), "HANDLE")
+    return row.error.refused(operation, error.errno, error.text, hint=row.hint.replace("HANDLE", handle))
