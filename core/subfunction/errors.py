@@ -23,7 +23,8 @@
     ├── ApiRefused                     the API server said no
     │   └── ApiConflict                the object was changed by somebody else meanwhile
     ├── ApiUnavailable                 the API server cannot be reached, or asks for patience
-    ├── FolderError                    a record, ledger or state file could not be read or written
+    ├── FolderError                    a record, ledger or state file or folder could not be read, written or watched
+    │   └── CheckpointUnreadable       who holds what, by the kubelet's account, cannot be told
     └── AllocationRefused              the kubelet asked for what cannot be given
 
 Whoever causes one chains the original (`raise ... from`). The handler edge, the RPC edge and the CLI edge catch
@@ -43,7 +44,7 @@ class SubFunctionError(Exception):
     object or of the node helps, and that asking again would be noise.
     """
 
-    reason: ClassVar[Reason] = Reason.INVALID
+    reason: Reason = Reason.INVALID
     default_retry: ClassVar[float | None] = None
 
     def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
@@ -223,10 +224,16 @@ class ApiUnavailable(SubFunctionError):
 
 
 class FolderError(SubFunctionError):
-    """A record, ledger or state file could not be read or written."""
+    """A record, ledger or state file could not be read or written, or its folder not be watched."""
 
     reason = Reason.RECORD_NOT_WRITTEN
     default_retry = 10.0
+
+
+class CheckpointUnreadable(FolderError):
+    """The kubelet's checkpoint cannot be read: nobody can then say that a device is free."""
+
+    reason = Reason.RECORD_UNREADABLE
 
 
 class AllocationRefused(SubFunctionError):
@@ -234,4 +241,4 @@ class AllocationRefused(SubFunctionError):
 
     def __init__(self, reason: Reason, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.refusal = reason
+        self.reason = reason

@@ -4,6 +4,7 @@ Everything here runs on the one worker thread, so that no entry ends while it is
 the ledger, what stands in it is also kept in memory; the files are for the agent, and for this program's next run.
 """
 
+import contextlib
 import dataclasses
 import enum
 import logging
@@ -18,12 +19,15 @@ from subfunction.kubelet.checkpoint import Holding
 from subfunction.ledger import NEVER_SEEN_SECONDS, Entry
 from subfunction.reasons import Reason
 from subfunction.records import Record
-from subfunction_deviceplugin.listing import Fault, Promises, stale, taken, unready
-from subfunction_deviceplugin.sources import Sources
+from subfunction_deviceplugin.listing import Fault, Promises, displaced, stale, taken, unready
+from subfunction_deviceplugin.sources import Sources, ignored
 
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
+
+RETRY_SECONDS = 5.0
+"""After a file that could not be read or written: a full or read-only /run mends without an announcement."""
 
 
 class Fate(enum.Enum):
@@ -74,7 +78,7 @@ class Bookkeeper:
         A promise that this run made stands even if its file was torn since.
         """
         contents = self._sources.ledger.read_all()
-        self._sources.complain("ledger", contents.unreadable)
+        self._sources.complain("ledger", ignored(contents.unreadable))
         torn = {file.uid for file in contents.unreadable}
         self._entries = {uid: entry for uid, entry in self._entries.items() if uid in torn} | contents.items
 
@@ -91,20 +95,24 @@ class Bookkeeper:
         Raises:
             AllocationRefused: one of them cannot be given, or `until` (on the monotonic clock) has passed; then none is
                 promised.
-            FolderError: the ledger cannot be written; then none is promised either.
+            FolderError: the checkpoint cannot be read or the ledger not be written; then none is promised either.
         """
         handout = self.promise(resource, uids)
-        try:
+        with contextlib.ExitStack() as unless_answered:
+            unless_answered.callback(self.withdraw, handout)
             found = answer({record.device_id: record for record in self.confirm(handout)})
             self._in_time(until)
-        except AllocationRefused:
-            self.withdraw(handout)
-            raise
+            unless_answered.pop_all()
         return found
 
     def promise(self, resource: str, uids: Mapping[str, str]) -> Handout:
-        """Write an entry for each device: the first half of handing out."""
-        holdings = self._sources.holdings() or ()
+        """Write an entry for each device: the first half of handing out.
+
+        Raises:
+            CheckpointUnreadable: a pod may hold one of them as another, and nobody would know.
+            FolderError: the ledger cannot be written.
+        """
+        holdings = self._sources.account()
         handout = Handout(resource, (), {}, holdings)
         for device_id, uid in sorted(uids.items()):
             before = tuple(sorted(holding.holder for holding in holdings if holding.device_id == device_id))
@@ -130,20 +138,29 @@ class Bookkeeper:
         return tuple(self._confirmed(entry, others) for entry in handout.entries)
 
     def withdraw(self, handout: Handout) -> None:
-        """Take entries back, to what stood there before: an older promise may still be held."""
+        """Take entries back, to what stood there before: an older promise may still be held.
+
+        One that cannot be taken back stands until the kubelet has not shown it for long enough.
+        """
         for entry in handout.entries:
-            if (old := handout.replaced.get(entry.uid)) is None:
-                self._remove(entry.uid)
-            else:
-                self._write(old)
+            try:
+                if (old := handout.replaced.get(entry.uid)) is None:
+                    self._remove(entry.uid)
+                else:
+                    self._write(old)
+            except FolderError as error:
+                logger.warning("the promise of %s could not be taken back: %s", entry.device_id, error)
 
     def verify(self, resource: str, uids: Mapping[str, str | None]) -> None:
         """Compare what a container was given with what there is, before it starts.
 
         Raises:
             AllocationRefused: a device is not, or cannot be shown to be, the one that was promised.
+            CheckpointUnreadable: the answer that the kubelet replays cannot be looked at.
         """
-        promises = Promises.of(self._entries.values(), self._sources.holdings() or ())
+        holdings = self._sources.account()
+        promises = Promises.of(self._entries.values(), holdings)
+        records: list[Record] = []
         for device_id, uid in sorted(uids.items()):
             record = None if uid is None else self._sources.records.read(uid)
             if record is not None and (record.device_id, record.resource) != (device_id, resource):
@@ -151,24 +168,37 @@ class Bookkeeper:
             mismatch = None if record is None else self._sources.mismatch(record)
             if (fault := stale(device_id, record, mismatch, promises, boot=self._sources.boot)) is not None:
                 raise _refused(fault)
+            records += [] if record is None else [record]
+        if (fault := displaced(resource, records, holdings)) is not None:
+            raise _refused(fault)
 
     def settle(self, holdings: tuple[Holding, ...] | None) -> tuple[Mapping[str, Entry], float | None]:
         """End the entries that are over; give those that stand, by uid, and the seconds until one is due by its age."""
         due: list[float] = []
+        complaints: list[str] = []
         for uid, entry in tuple(self._entries.items()):
             age = self._clock() - self._known_since.setdefault((uid, entry.at), self._clock())
             holders = None if holdings is None else {h.holder for h in holdings if h.device_id == entry.device_id}
-            match fate(entry, holders, age):
-                case Fate.END:
-                    logger.info("%s is free again (%s)", entry.device_id, uid)
-                    self._remove(uid)
-                case Fate.MARK_SEEN:
-                    self._write(msgspec.structs.replace(entry, seen_in_checkpoint=True))
-                case Fate.KEEP if holders == set() and not entry.seen_in_checkpoint:
-                    due.append(NEVER_SEEN_SECONDS - age)
+            decided = fate(entry, holders, age)
+            if decided is Fate.KEEP and holders == set() and not entry.seen_in_checkpoint:
+                due.append(NEVER_SEEN_SECONDS - age)
+            try:
+                self._carry_out(decided, entry)
+            except FolderError as error:
+                # It stands as it was, and no list waits for it.
+                complaints.append(str(error))
+                due.append(RETRY_SECONDS)
+        self._sources.complain("promises", complaints)
         keep = {(uid, entry.at) for uid, entry in self._entries.items()}
         self._known_since = {key: since for key, since in self._known_since.items() if key in keep}
         return dict(self._entries), min(due, default=None)
+
+    def _carry_out(self, decided: Fate, entry: Entry) -> None:
+        if decided is Fate.END:
+            self._remove(entry.uid)
+            logger.info("%s is free again (%s)", entry.device_id, entry.uid)
+        elif decided is Fate.MARK_SEEN:
+            self._write(msgspec.structs.replace(entry, seen_in_checkpoint=True))
 
     def _write(self, entry: Entry) -> None:
         self._sources.ledger.write(entry.uid, entry)

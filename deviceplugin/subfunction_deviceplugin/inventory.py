@@ -14,16 +14,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from subfunction.errors import SubFunctionError
 from subfunction.reasons import Reason
 from subfunction.records import Record
-from subfunction_deviceplugin.bookkeeper import Bookkeeper
+from subfunction_deviceplugin.bookkeeper import RETRY_SECONDS, Bookkeeper
 from subfunction_deviceplugin.listing import Device, Promises, devices
 from subfunction_deviceplugin.settings import Settings
-from subfunction_deviceplugin.sources import Sources
+from subfunction_deviceplugin.sources import Sources, ignored
 from subfunction_deviceplugin.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-RETRY_SECONDS = 5.0
-"""After a look that failed: what failed (a full or read-only /run) mends without an announcement."""
 
 _WAITED_FOR = frozenset({Reason.DRAINING, Reason.ID_TAKEN, Reason.UNKNOWN_DEVICE})
 
@@ -130,13 +127,13 @@ class Inventory:
         records = self._records.values()
         asked = {*self._names, *(r.resource for r in records), *(e.resource for e in entries.values())}
         resources = known | {name for name in asked if self._ours(name)}
-        promises = Promises.of(entries.values(), holdings or ())
+        promises = Promises.of(entries.values(), holdings)
         lists = devices(self._records, self._mismatches, promises, boot=self._sources.boot, resources=resources)
         return Look(lists, promises.held, due)
 
     def _read_again(self) -> None:
         contents = self._sources.records.read_all()
-        self._sources.complain("records", contents.unreadable)
+        self._sources.complain("records", ignored(contents.unreadable))
         self._records = contents.items
         self._mismatches = {
             uid: mismatch

@@ -22,6 +22,9 @@ _STATES = {
 }
 
 
+_DELETE_POD = "Delete the pod; its successor gets a device that is whole."
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
     """Why a device may not be handed out or started with, and what a person does next."""
@@ -49,14 +52,16 @@ class Promises:
     by_uid: Mapping[str, frozenset[str]]
     held: frozenset[tuple[str, str]]
     """Resource and device id of each."""
+    complete: bool = True
+    """False while the checkpoint cannot be read: there may be promises that nobody else remembers."""
 
     @classmethod
-    def of(cls, entries: Iterable[Entry], holdings: Iterable[Holding]) -> "Promises":
+    def of(cls, entries: Iterable[Entry], holdings: Iterable[Holding] | None) -> "Promises":
         """Put the two accounts together; other people's resources count too, as the same device may be among them."""
         by_id: defaultdict[str, set[str | None]] = defaultdict(set)
         by_uid: defaultdict[str, set[str]] = defaultdict(set)
         held: set[tuple[str, str]] = set()
-        everyone: tuple[Entry | Holding, ...] = (*entries, *holdings)
+        everyone: tuple[Entry | Holding, ...] = (*entries, *(holdings or ()))
         for promise in everyone:
             by_id[promise.device_id].add(promise.uid)
             held.add((promise.resource, promise.device_id))
@@ -66,6 +71,7 @@ class Promises:
             {device_id: frozenset(uids) for device_id, uids in by_id.items()},
             {uid: frozenset(ids) for uid, ids in by_uid.items()},
             frozenset(held),
+            complete=holdings is not None,
         )
 
 
@@ -137,6 +143,9 @@ def taken(record: Record, promises: Promises) -> Fault | None:
         return Fault(Reason.ID_TAKEN, message, hint)
     if others := promises.by_uid.get(record.uid, frozenset()) - {record.device_id}:
         return Fault(Reason.ID_TAKEN, f"{record.name} is held by a pod as {', '.join(sorted(others))}", hint)
+    if not promises.complete and record.uid not in promises.by_uid:
+        message = f"whether a pod holds {record.device_id} ({record.name}) as another one cannot be told"
+        return Fault(Reason.ID_TAKEN, message, "The kubelet's checkpoint cannot be read; see the device plugin's log.")
     return None
 
 
@@ -147,7 +156,7 @@ def stale(
 
     A device being drained may: its container holds it, and draining waits for that container.
     """
-    hint = "Delete the pod; its successor gets a device that is whole."
+    hint = _DELETE_POD
     if record is None:
         return Fault(Reason.STALE_ALLOCATION, f"{device_id} no longer exists", hint)
     promised = promises.by_id.get(device_id, frozenset())
@@ -157,4 +166,33 @@ def stale(
         return Fault(Reason.STALE_ALLOCATION, f"{device_id} was promised as another one than {record.name}", hint)
     if (fault := unverified(record, mismatch, boot=boot)) is not None:
         return Fault(Reason.STALE_ALLOCATION, fault.message, hint)
+    return None
+
+
+def displaced(resource: str, records: Iterable[Record], holdings: Iterable[Holding]) -> Fault | None:
+    """Say why a container must not start with the answer that the kubelet replays to it; None if it may.
+
+    The answer names device nodes of the day of Allocate. Their numbers go by the order of the probes, so that after a
+    reboot, or a reload of a driver, they may be another pod's, though each device itself is the one that was promised.
+    """
+    found = tuple(records)
+    ids = {record.device_id for record in found}
+    wanted = frozenset(node.host_path for record in found for node in record.nodes)
+    held: defaultdict[str, set[str]] = defaultdict(set)
+    answers: dict[str, frozenset[str]] = {}
+    for holding in holdings:
+        if holding.resource == resource:
+            held[holding.holder].add(holding.device_id)
+            answers[holding.holder] = holding.paths
+    # Which container starts is not said. An init container may have had others beside these; it asks for all of them.
+    replayed = [paths for holder, paths in answers.items() if held[holder] == ids]
+    named = ", ".join(sorted(ids))
+    if not replayed:
+        message = f"the kubelet's checkpoint does not say which device nodes were promised with {named}"
+        return Fault(Reason.STALE_ALLOCATION, message, _DELETE_POD)
+    for paths in replayed:
+        if paths != wanted:
+            then, now = (", ".join(sorted(each)) or "nothing" for each in (paths, wanted))
+            message = f"{named} was promised with {then}, and is {now} by now"
+            return Fault(Reason.STALE_ALLOCATION, message, _DELETE_POD)
     return None

@@ -5,6 +5,7 @@ import logging
 import socket
 from pathlib import Path
 
+from subfunction.errors import SubFunctionError
 from subfunction.kubelet.checkpoint import CHECKPOINT
 from subfunction_deviceplugin import lifecycle
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
@@ -18,9 +19,29 @@ from subfunction_deviceplugin.worker import Worker
 
 logger = logging.getLogger(__name__)
 
+_PROBE_SECONDS = 0.2
+
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; no socket of ours is left then."""
+    """Serve until `stop` is set; no socket of ours is left then.
+
+    Raises:
+        FolderError: this boot cannot be told from another one, or a folder not be watched.
+    """
+    try:
+        await _serve(settings, stop)
+    except ExceptionGroup as group:
+        # The first that failed has ended the others. What is no fault of the node's keeps its traceback.
+        if group.split(SubFunctionError)[1] is None:
+            raise _first(group) from group
+        raise
+
+
+def _first(error: Exception) -> Exception:
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     sources = Sources.of(settings)
     bookkeeper = Bookkeeper(sources)
     instance = lifecycle.instance()
@@ -68,6 +89,8 @@ def remove_dead_sockets(folder: Path) -> None:
     """Remove sockets that a killed run of this program left: nobody listens there any more."""
     for path in folder.glob(f"{SOCKET_PREFIX}*.sock"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            # A live sibling with a full queue would let us wait for as long as it likes.
+            probe.settimeout(_PROBE_SECONDS)
             try:
                 probe.connect(bytes(path))
             except ConnectionRefusedError:

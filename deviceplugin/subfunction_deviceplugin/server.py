@@ -34,6 +34,9 @@ _CODES = {
 }
 
 
+_DELIVERY_SECONDS = 1.0
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Desk:
     """What all resources share; `deadline` is in seconds a call."""
@@ -42,6 +45,14 @@ class Desk:
     bookkeeper: Bookkeeper
     worker: Worker
     deadline: float
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which an answer must be made, to be there well before `ask` gives up.
+
+        One made in the last moment would be thrown away here, and its promise would stand.
+        """
+        return max(self.deadline - _DELIVERY_SECONDS, self.deadline / 2)
 
     async def ask(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Make a blocking call on the worker thread.
@@ -114,7 +125,7 @@ class DevicePlugin(DevicePluginServicer):
 
         try:
             uids = self._uids(ids)
-            until = time.monotonic() + self._desk.deadline
+            until = time.monotonic() + self._desk.patience
             given = await self._desk.ask(self._desk.bookkeeper.allocate, self._resource, uids, render, until=until)
         except SubFunctionError as error:
             await _abort(context, "Allocate", ids, error)
@@ -156,12 +167,11 @@ class DevicePlugin(DevicePluginServicer):
 
 
 async def _abort(context: Context, call: str, ids: Iterable[str], error: SubFunctionError) -> NoReturn:
-    reason = error.refusal if isinstance(error, AllocationRefused) else error.reason
     default = (
         grpc.StatusCode.FAILED_PRECONDITION if isinstance(error, AllocationRefused) else grpc.StatusCode.UNAVAILABLE
     )
-    logger.warning("%s of %s refused: %s: %s", call, ", ".join(sorted(ids)), reason, error)
-    await context.abort(_CODES.get(reason, default), f"{reason}: {error}")
+    logger.warning("%s of %s refused: %s: %s", call, ", ".join(sorted(ids)), error.reason, error)
+    await context.abort(_CODES.get(error.reason, default), f"{error.reason}: {error}")
 
 
 def _device(device: Device) -> api.Device:

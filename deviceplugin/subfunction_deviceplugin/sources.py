@@ -7,11 +7,12 @@ PreStartContainer, and never trusted from memory.
 
 import dataclasses
 import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
 from subfunction import records as record_folder
-from subfunction.errors import FolderError
+from subfunction.errors import CheckpointUnreadable
 from subfunction.folder import Folder, Unreadable
 from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kubelet import checkpoint
@@ -43,39 +44,50 @@ class Sources:
         Raises:
             FolderError: this boot cannot be told from another one.
         """
-        try:
-            boot = record_folder.boot_id(settings.boot_id)
-        except OSError as error:
-            raise FolderError(f"cannot read this boot's id in {settings.boot_id}: {error.strerror}") from error
         return cls(
             records=record_folder.records(settings.records),
             ledger=ledger(settings.ledger),
             resources=resources(settings.state),
             checkpoint=settings.kubelet_folder / checkpoint.CHECKPOINT,
             sysfs=SysfsTree(settings.sysfs),
-            boot=boot,
+            boot=record_folder.boot_id(settings.boot_id),
         )
 
     def mismatch(self, record: Record) -> str | None:
         """Say what of a record's witness does not hold now."""
         return mismatch(record.witness, self.sysfs)
 
+    def account(self) -> tuple[Holding, ...]:
+        """Read the kubelet's checkpoint.
+
+        Raises:
+            CheckpointUnreadable: it cannot be read, and so nobody can be said to hold nothing.
+        """
+        return checkpoint.read(self.checkpoint)
+
     def holdings(self) -> tuple[Holding, ...] | None:
         """Read the kubelet's checkpoint; None where it cannot be read, and then nobody can be said to have let go."""
         try:
-            return checkpoint.read(self.checkpoint)
-        except FolderError as error:
-            logger.debug("%s", error)
+            found = self.account()
+        except CheckpointUnreadable as error:
+            self.complain("checkpoint", [str(error)])
             return None
+        self.complain("checkpoint", ())
+        return found
 
     def names(self) -> tuple[str, ...]:
         """Read the resource names to register whether or not a record asks for them."""
         found = self.resources.read("resources")
         return () if found is None else found.names
 
-    def complain(self, folder: str, unreadable: tuple[Unreadable, ...]) -> None:
-        """Log what of a folder could not be read, once for as long as it stays so; its writer may move it aside."""
-        complaints = frozenset(f"ignored {file.path}: {file.why}" for file in unreadable)
-        for complaint in sorted(complaints - self._complaints.get(folder, frozenset())):
+    def complain(self, place: str, complaints: Iterable[str]) -> None:
+        """Log what is wrong at a place, once for as long as it stays so."""
+        found = frozenset(complaints)
+        for complaint in sorted(found - self._complaints.get(place, frozenset())):
             logger.warning("%s", complaint)
-        self._complaints[folder] = complaints
+        self._complaints[place] = found
+
+
+def ignored(unreadable: Iterable[Unreadable]) -> Iterator[str]:
+    """Say what of a folder could not be read; its writer may move it aside."""
+    return (f"ignored {file.path}: {file.why}" for file in unreadable)

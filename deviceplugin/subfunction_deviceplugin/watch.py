@@ -1,10 +1,13 @@
 """Announces what changes in folders, among them such as do not exist yet."""
 
+import errno
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from asyncinotify import Inotify, Mask, Watch
+
+from subfunction.errors import FolderError
 
 logger = logging.getLogger(__name__)
 
@@ -19,21 +22,35 @@ _MASK = (
     | Mask.ONLYDIR
 )
 
+_LIMITS = {errno.EMFILE: "fs.inotify.max_user_instances", errno.ENOSPC: "fs.inotify.max_user_watches"}
+"""What the kernel means by errno: 128 instances a user is the usual limit, shared with all else that root runs."""
+
 
 class FolderWatch:
     """Calls back with the name of what changed in a folder.
 
     The name is empty where everything may have changed: the folder came or went, or the kernel's queue ran over. A
-    folder that does not exist is awaited at its nearest ancestor that does.
+    folder that does not exist is awaited at its nearest ancestor that does. `inotify` opens the kernel's queue.
     """
 
-    def __init__(self, callbacks: Mapping[Path, Callable[[str], None]]) -> None:
+    def __init__(
+        self, callbacks: Mapping[Path, Callable[[str], None]], *, inotify: Callable[[], Inotify] = Inotify
+    ) -> None:
+        self._inotify = inotify
         self._callbacks = {folder.absolute(): callback for folder, callback in callbacks.items()}
         self._armed: dict[Path, Watch] = {}
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        with Inotify() as inotify:
+        """Watch until cancelled.
+
+        Raises:
+            FolderError: the kernel refuses; most often a limit of the node is reached, which the hint names.
+        """
+        try:
+            opened = self._inotify()
+        except OSError as error:
+            raise _unwatched(next(iter(self._callbacks)), error) from error
+        with opened as inotify:
             self._arm(inotify)
             async for event in inotify:
                 if Mask.Q_OVERFLOW in event.mask:
@@ -53,13 +70,15 @@ class FolderWatch:
     def _arm(self, inotify: Inotify) -> None:
         for folder, callback in self._callbacks.items():
             while folder not in self._armed:
-                nearest = next(each for each in (folder, *folder.parents) if each.is_dir())
-                if nearest in self._armed:
-                    break
                 try:
+                    nearest = next(each for each in (folder, *folder.parents) if each.is_dir())
+                    if nearest in self._armed:
+                        break
                     self._armed[nearest] = inotify.add_watch(nearest, _MASK)
                 except FileNotFoundError:
                     continue
+                except OSError as error:
+                    raise _unwatched(folder, error) from error
                 # What happened before the watch stood was not announced; nor was a folder made below its ancestor.
                 callback("")
         if self._callbacks.keys() <= self._armed.keys():
@@ -74,3 +93,10 @@ class FolderWatch:
     def _ring_all(self) -> None:
         for callback in self._callbacks.values():
             callback("")
+
+
+def _unwatched(folder: Path, error: OSError) -> FolderError:
+    words = error.strerror or str(error)
+    limit = _LIMITS.get(error.errno or 0)
+    hint = f"See `ls -ld {folder}`." if limit is None else f"See `sysctl {limit}`; raise it with `sysctl -w {limit}=N`."
+    return FolderError(f"cannot watch {folder}: {words}", hint=hint)

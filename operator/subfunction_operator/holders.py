@@ -78,10 +78,7 @@ class Kubelet:
             raise SubFunctionError(f"the kubelet does not answer at {socket}") from error
 
     def _holdings(self) -> tuple[Holding, ...]:
-        folder = self._root / DEVICE_PLUGINS
-        path = folder / checkpoint.CHECKPOINT
-        # A kubelet that no plugin has ever registered with has no checkpoint; a folder that is missing tells nothing.
-        return () if folder.is_dir() and not path.exists() else checkpoint.read(path)
+        return checkpoint.read(self._root / DEVICE_PLUGINS / checkpoint.CHECKPOINT)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -289,7 +289,7 @@ async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(rea
         for call in (plugin.Allocate(wanted(free)), None):
             path.write_text("{")
             if call is None:
-                with pytest.raises(StartFailed, match="Unavailable desc = RecordUnreadable: .* not the kubelet's"):
+                with pytest.raises(StartFailed, match=r"Unavailable desc = RecordUnreadable: .* not the kubelet's"):
                     await ready.kubelet.start_container(pod.uid, "app")
                 continue
             with pytest.raises(grpc.aio.AioRpcError) as refusal:

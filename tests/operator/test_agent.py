@@ -535,9 +535,9 @@ async def test_an_object_created_while_a_list_is_under_way_is_not_forgotten(node
     )
 
     class Slow:
-        async def list(self) -> list[SubFunction]:
+        async def list(self) -> tuple[list[SubFunction], frozenset[str]]:
             agent.seen(late)
-            return [ready]
+            return [ready], frozenset()
 
     agent.server = Slow()  # type: ignore[assignment]  # only its list is asked here
     await agent.resync()

@@ -21,6 +21,7 @@ from subfunction.errors import (
     Unsupported,
     UnsupportedField,
 )
+from subfunction.kernel.address import Handle
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.reasons import Reason
 from subfunction.records import State
@@ -673,3 +674,67 @@ def test_one_look_that_fails_takes_nothing_out_of_the_offer(world: World) -> Non
     assert isinstance(world.settle().error, KernelError)
     assert world.offered()
     assert_ready(world, world.settle(), 1, derived())
+
+
+def test_retain_keeps_the_record_until_the_pod_has_ended(world: World) -> None:
+    world.apply(deletionPolicy="Retain")
+    world.settle()
+    world.pods.take("uid-blue")
+    world.delete()
+    assert isinstance(world.settle().decision, Wait)
+    assert world.record().state is State.DRAINING
+    world.pods.give_back("uid-blue")
+    assert world.settle().gone
+    assert world.port_numbers() == [1]
+
+
+def test_a_device_made_anew_under_a_pod_is_not_offered_as_the_one_it_was(world: World) -> None:
+    world.apply()
+    world.settle()
+    promised = world.record()
+    world.pods.take("uid-blue")
+    # As `modprobe -r mlx5_ib; modprobe mlx5_ib`: the same function, another verbs device.
+    world.devlink.reload(Handle("auxiliary", promised.device_id))
+    outcome = world.settle()
+    assert isinstance(outcome.decision, Rest)
+    assert "made anew" in outcome.decision.pending
+    assert world.record().witness == promised.witness
+    assert world.record().health.reason == Reason.STALE_ALLOCATION
+    world.pods.give_back("uid-blue")
+    world.settle()
+    assert world.record().witness != promised.witness
+    assert world.offered()
+
+
+def test_a_record_lost_while_a_pod_has_the_netdev_gets_its_witness_again(world: World) -> None:
+    world.apply()
+    world.settle()
+    promised = world.record()
+    world.pods.take("uid-blue")
+    world.kernel.move_netdev(promised.env["SUBFUNCTION_NETDEV"])
+    world.lose_records()
+    world.restart()
+    world.settle()
+    assert world.record().state is State.READY
+    assert world.record().witness == promised.witness
+
+
+def test_what_was_set_and_never_reloaded_is_applied(world: World) -> None:
+    world.apply()
+    world.settle()
+    # As a crash leaves it between the parameter and the reload: the kernel shows the value that was set.
+    world.devlink.set_parameter(Handle("auxiliary", world.record().device_id), "enable_rdma", value=False)
+    world.apply(mlx5={"ethernet": True, "rdma": False})
+    assert world.settle().error is None
+    assert world.record().nodes == ()
+    assert "SUBFUNCTION_RDMA" not in world.record().env
+    assert not list(world.root.glob(f"sys/bus/auxiliary/devices/{world.record().device_id}/infiniband/*"))
+
+
+def test_a_resource_name_of_a_domain_that_is_not_offered_is_refused(world: World) -> None:
+    world.apply(resourceName="nvidia.com/gpu")
+    outcome = world.settle()
+    assert isinstance(outcome.error, UnsupportedField)
+    assert "nvidia.com" in str(outcome.error)
+    assert "resource-domains" in outcome.error.hint
+    assert world.port_numbers() == []

@@ -9,6 +9,7 @@ from rig.world import OTHER_PARENT, PARENT, World
 from subfunction.api import ParentSpec, Status, SubFunction
 from subfunction.errors import ParentNotFound, UnsupportedField
 from subfunction.kernel.address import Handle
+from subfunction.kernel.uapi import EswitchMode
 from subfunction_operator.parents import find, named
 from subfunction_simulator.kernel import Parent, Topology
 
@@ -99,3 +100,16 @@ def test_only_status_and_device_are_known_without_a_look() -> None:
     assert named(asks(Status(parent="pci/0000:82:00.0"), device="pci/0000:03:00.0")) == OTHER_PARENT
     assert named(asks(netdev="enp3s0np0")) is None
     assert asks(netdev="x").spec.parent == ParentSpec(netdev="x")
+
+
+def test_a_parent_that_cannot_make_any_now_comes_after_one_that_can(root: Path) -> None:
+    parents = (
+        Parent(bdf="0000:03:00.0", netdev="a", capacity=100, mode=EswitchMode.LEGACY),
+        Parent(bdf="0000:82:00.0", netdev="b", capacity=8),
+    )
+    assert found(World(root, Topology(parents=parents)), asks(selector={"driver": "mlx5_core"})) == OTHER_PARENT
+
+
+def test_a_selector_never_finds_a_parent_of_another_flavours_driver(world: World) -> None:
+    with pytest.raises(ParentNotFound):
+        found(world, asks(selector={"driver": "ice"}))

@@ -135,14 +135,17 @@ async def test_a_job_that_ends_in_the_very_turn_of_its_deadline_has_ended_and_th
         assert go_on.wait(5)
         return 7
 
+    def hold_the_loop() -> None:
+        """Let the answer and the deadline be due in the loop's very next turn."""
+        assert begun.wait(5)
+        go_on.set()
+        worker._queue.put(reported.set)
+        assert reported.wait(5)
+        time.sleep(0.06)
+
     task = asyncio.create_task(worker.run("reload", job, 0.05))
     await asyncio.sleep(0)
-    # The loop is held from here past the deadline: the answer and the deadline are due in the same turn.
-    assert begun.wait(5)
-    go_on.set()
-    worker._queue.put(reported.set)
-    assert reported.wait(5)
-    time.sleep(0.06)
+    hold_the_loop()
     assert await task == 7
     assert worker.stuck_in is None
     assert await worker.run("look", lambda: 8, 1) == 8

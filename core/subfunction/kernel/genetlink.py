@@ -6,6 +6,7 @@ class says, so a `Netlink` belongs to one worker thread, and a simulated kernel 
 
 import dataclasses
 import enum
+import errno
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -72,6 +73,8 @@ class Netlink:
         try:
             found = self.request(_NLCTRL, _CONTROL, uapi.ControlCommand.GETFAMILY, [(attribute.FAMILY_NAME, name)])
         except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise  # a shortage says nothing of the family
             hint = "Load the NIC's driver, and run in the host's network namespace; see `devlink dev show`."
             raise FamilyMissing(f"this kernel has no netlink family {name!r}: {error.message}", hint=hint) from error
         if not found or (number := found[0].number(attribute.FAMILY_ID)) is None:

@@ -9,12 +9,13 @@ ends; and what it writes names an ended pod until somebody asks PodResources or 
 """
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 from google.protobuf.message import DecodeError
 
-from subfunction.errors import FolderError
+from subfunction.errors import CheckpointUnreadable
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
 
 KUBELET_FOLDER = Path("/var/lib/kubelet/device-plugins")
@@ -26,13 +27,18 @@ UID_VARIABLE = "SUBFUNCTION_UID"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Holding:
-    """One device that the kubelet gave to a container; `uid` is what Allocate promised, None if that cannot be told."""
+    """One device that the kubelet gave to a container; `uid` is what Allocate promised, None if that cannot be told.
+
+    `paths` are the device nodes of the host in the answer that the kubelet replays whenever the container starts: those
+    of all the container's devices of this resource, as one answer was for all of them.
+    """
 
     pod_uid: str
     container: str
     resource: str
     device_id: str
     uid: str | None
+    paths: frozenset[str] = frozenset()
 
     @property
     def holder(self) -> str:
@@ -63,17 +69,24 @@ _DECODER = msgspec.json.Decoder(_File)
 def read(path: Path) -> tuple[Holding, ...]:
     """Read who holds what.
 
+    A kubelet that no plugin has ever registered with has written no file: where its folder is, that means nobody.
+
     Raises:
-        FolderError: the file is not there, torn or of another form. Nobody can then say that a device is free.
+        CheckpointUnreadable: the folder is not there, or the file is torn or of another form.
     """
     try:
         return parse(path.read_bytes())
     except OSError as error:
-        raise FolderError(
+        if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+            return ()
+        raise CheckpointUnreadable(
             f"cannot read {path}: {error.strerror}", hint=f"The kubelet writes it; look with `ls -l {path.parent}`."
         ) from error
     except msgspec.DecodeError as error:
-        raise FolderError(f"{path} is not the kubelet's checkpoint as we know it: {error}") from error
+        raise CheckpointUnreadable(
+            f"{path} is not the kubelet's checkpoint as we know it: {error}",
+            hint=f"The kubelet writes it anew with its next message; if it stays so, look with `head -c 300 {path}`.",
+        ) from error
 
 
 def parse(raw: bytes) -> tuple[Holding, ...]:
@@ -82,18 +95,18 @@ def parse(raw: bytes) -> tuple[Holding, ...]:
     Raises:
         msgspec.DecodeError: the text is of another form.
     """
-    return tuple(
-        Holding(entry.pod_uid, entry.container_name, entry.resource_name, device_id, uid)
-        for entry in _DECODER.decode(raw).data.pod_device_entries or ()
-        for device_id, uid in _promised(entry).items()
-    )
+    entries = _DECODER.decode(raw).data.pod_device_entries or ()
+    return tuple(holding for entry in entries for holding in _holdings(entry))
 
 
-def _promised(entry: _Entry) -> dict[str, str | None]:
+def _holdings(entry: _Entry) -> Iterator[Holding]:
     ids = sorted({device_id for of_node in entry.device_ids.values() for device_id in of_node})
     try:
         answer = ContainerAllocateResponse.FromString(entry.alloc_resp or b"")
     except DecodeError:
-        return dict.fromkeys(ids)
+        answer = ContainerAllocateResponse()
     uids = answer.envs.get(UID_VARIABLE, "").split(",")
-    return dict(zip(ids, uids, strict=True)) if len(uids) == len(ids) and all(uids) else dict.fromkeys(ids)
+    promised = dict(zip(ids, uids, strict=True)) if len(uids) == len(ids) and all(uids) else dict.fromkeys(ids)
+    paths = frozenset(device.host_path for device in answer.devices)
+    for device_id, uid in promised.items():
+        yield Holding(entry.pod_uid, entry.container_name, entry.resource_name, device_id, uid, paths)

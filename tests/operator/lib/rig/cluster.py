@@ -166,6 +166,7 @@ class Cluster:
             "netlink": str(self.netlink),
             "boot_id": self.root / "kernel" / "boot_id",
             "usage_interval": 0.05,
+            "resource_domains": ("subfunction.dev", "example.com"),
             **changes,
         }
         return Settings(**given)
