@@ -5,13 +5,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-# HOME may be unset or unwritable in CI.
-SUBFUNCTION_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/subfunction,$(if $(HOME),$(HOME)/.cache/subfunction,/var/tmp/subfunction-cache))
+# HOME may be unset in CI, or not ours to write.
+SUBFUNCTION_CACHE ?= $(shell if [ -n "$$XDG_CACHE_HOME" ]; then echo "$$XDG_CACHE_HOME/subfunction"; \
+	elif [ -w "$${HOME:-/nonexistent}" ]; then echo "$$HOME/.cache/subfunction"; \
+	else echo "/var/tmp/subfunction-cache-$$(id -u)"; fi)
 export SUBFUNCTION_CACHE
 export UV_CACHE_DIR ?= $(SUBFUNCTION_CACHE)/uv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 # The cache may be on another file system than the checkout, and then nothing can be linked.
 export UV_LINK_MODE ?= copy
+# A company's own certificate authority stands in the system's store.
+export UV_SYSTEM_CERTS ?= 1
 
 SOURCES := core operator deviceplugin simulator tests bench
 
@@ -20,7 +24,7 @@ SOURCES := core operator deviceplugin simulator tests bench
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r task what; do printf '%-10s %s\n' "$$task" "$$what"; done
 
 $(VENV)/.installed: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'

@@ -78,7 +78,7 @@ def _until_stopped(program: Coroutine[Any, Any, None]) -> int:
 async def _cancelled_by_signals(program: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(program)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
     await task
 

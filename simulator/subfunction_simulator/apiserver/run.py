@@ -5,6 +5,9 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
 
 from subfunction_simulator.apiserver.server import ApiServer
 
@@ -15,7 +18,7 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     """The address to listen on. The server asks nobody who they are, so it stays on this machine."""
-    port: int = 0
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0
     """The TCP port; 0 takes any free one."""
     kubeconfig: Path | None = None
     """A file to write a kubeconfig to; it is removed at the end."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import dataclasses
 import os
 import signal
@@ -106,10 +107,12 @@ class Cast:
         self._stage = stage
         self._verbose = verbose
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._commands: dict[str, list[str]] = {}
 
     async def start(self, name: str, command: list[str]) -> None:
         """Start a program of the project; what it prints goes to a file that is shown if it fails."""
-        log = await asyncio.to_thread(self._log(name).open, "wb")
+        self._commands[name] = command
+        log = await asyncio.to_thread(self._log(name).open, "ab")
         with log:
             self._processes[name] = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -120,6 +123,8 @@ class Cast:
                 stderr=None if self._verbose else log,
                 # Ctrl-C is for the demo, which ends the others in their order.
                 start_new_session=True,
+                # A demo that is killed outright must not leave five programs behind.
+                preexec_fn=_end_with_parent,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
 
@@ -133,6 +138,13 @@ class Cast:
             if process.returncode is not None:
                 said = self._log(name).read_text(errors="replace").strip().splitlines()[-15:]
                 raise DidNotStartError(f"the {name} ended with code {process.returncode}:\n" + "\n".join(said))
+
+    async def revive(self) -> list[str]:
+        """Start anew what has ended, as a kubelet would its container; the names of those."""
+        ended = [name for name, process in self._processes.items() if process.returncode is not None]
+        for name in ended:
+            await self.start(name, self._commands[name])
+        return ended
 
     def memory(self, name: str) -> float:
         """Give the resident memory of a program, in MiB."""
@@ -155,6 +167,11 @@ class Cast:
 
     def _log(self, name: str) -> Path:
         return self._stage.root / f"{name.replace(' ', '-')}.log"
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process with its parent: prctl(PR_SET_PDEATHSIG, SIGTERM), linux/prctl.h."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,9 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +14,7 @@ class DemoSettings:
     keep: bool = False
     """Stay up after the story, for kubectl, until Ctrl-C."""
 
-    port: int = 0
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0
     """The port of the API server; 0 takes any free one."""
 
     examples: Path | None = None

@@ -135,7 +135,8 @@ async def _kept(stage: Stage, scene: Scene, cast: Cast) -> None:
     )
     with contextlib.suppress(asyncio.CancelledError):
         while True:
-            cast.check()
+            for name in await cast.revive():
+                scene.narrator.say("kubelet", f"the {name} has ended, and is started again")
             await asyncio.sleep(1)
 
 
