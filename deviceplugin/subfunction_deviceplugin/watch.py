@@ -1,5 +1,6 @@
 """Announces what changes in folders, among them such as do not exist yet."""
 
+import contextlib
 import errno
 import logging
 from collections.abc import Callable, Mapping
@@ -88,7 +89,9 @@ class FolderWatch:
     def _disarm(self, inotify: Inotify, folder: Path, *, gone: bool) -> None:
         watch = self._armed.pop(folder, None)
         if watch is not None and not gone:
-            inotify.rm_watch(watch)
+            # The kernel may have ended it already, with a folder that was moved away and removed; that event is to come.
+            with contextlib.suppress(OSError):
+                inotify.rm_watch(watch)
 
     def _ring_all(self) -> None:
         for callback in self._callbacks.values():

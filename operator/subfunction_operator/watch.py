@@ -18,7 +18,7 @@ import msgspec
 
 from subfunction.api import GROUP, PLURAL, VERSION, SubFunction
 from subfunction_operator.credentials import Credentials
-from subfunction_operator.framework import kopf
+from subfunction_operator.hidden_clients import kopf
 
 _LOG = logging.getLogger("subfunction.watch")
 

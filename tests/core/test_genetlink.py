@@ -271,6 +271,15 @@ def test_a_family_is_looked_up_once(tmp_path: Path) -> None:
     assert [len(socket.sent) for socket in way.sockets] == [1]
 
 
+def test_only_a_family_that_the_kernel_does_not_know_is_missing() -> None:
+    way = scripted(lambda request: [wire.acknowledgement(request, Refusal(errno.ENOENT))])
+    with pytest.raises(FamilyMissing, match="has no netlink family 'devlink'"):
+        Netlink(way).family("devlink")
+    way = scripted(lambda request: [wire.acknowledgement(request, Refusal(errno.ENOMEM))])
+    with pytest.raises(KernelError, match="Cannot allocate memory"):
+        Netlink(way).family("devlink")
+
+
 def test_a_simulated_kernel_that_is_not_there_says_how_to_start_it(tmp_path: Path) -> None:
     with pytest.raises(FamilyMissing, match="no simulated kernel listens at") as missing:
         UnixTransport(tmp_path / "netlink.sock").connect()

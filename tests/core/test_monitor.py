@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from subfunction.errors import FamilyMissing
-from subfunction.kernel.events import Event, Lost, PortChanged, monitor
+from subfunction.kernel.events import Lost, PortChanged, monitor
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.transport import Socket, Transport
 from subfunction_simulator.kernel import SimulatedKernel

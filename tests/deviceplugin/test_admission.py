@@ -13,6 +13,11 @@ from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from subfunction.records import State
+from subfunction_deviceplugin.bookkeeper import Bookkeeper
+from subfunction_deviceplugin.inventory import Inventory
+from subfunction_deviceplugin.server import Desk
+from subfunction_deviceplugin.sources import Sources
+from subfunction_deviceplugin.worker import Worker
 from subfunction_simulator.kubelet.kubelet import Kubelet, StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
@@ -274,6 +279,16 @@ async def test_a_container_does_not_restart_when_nobody_remembers_what_it_was_pr
     (folder(ready) / "kubelet_internal_checkpoint").unlink()
     with pytest.raises(StartFailed, match="nobody remembers"):
         await ready.kubelet.start_container(pod.uid, "app")
+
+
+@pytest.mark.parametrize(("deadline", "patience"), [(20.0, 19.0), (0.2, 0.1)])
+def test_an_answer_made_in_the_last_moment_is_too_late_already(node: Node, deadline: float, patience: float) -> None:
+    """The kubelet would no longer get it, and its promise would keep the device for five minutes."""
+    sources = Sources.of(node.settings())
+    bookkeeper = Bookkeeper(sources)
+    with Worker() as worker:
+        inventory = Inventory(sources, bookkeeper, worker, node.settings(), lambda _: None)
+        assert Desk(inventory, bookkeeper, worker, deadline).patience == patience
 
 
 async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(ready: Node) -> None:

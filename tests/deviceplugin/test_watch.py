@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from asyncinotify import Inotify, Mask, Watch
+from tests.deviceplugin.conftest import eventually
 
 from subfunction.errors import FolderError
 from subfunction_deviceplugin.watch import FolderWatch
@@ -49,3 +50,19 @@ async def test_a_limit_of_the_node_is_named_with_the_sysctl_that_lifts_it(
         await asyncio.wait_for(watch.run(), 5)
     assert os.strerror(number) in str(refused.value)
     assert hint in refused.value.hint
+
+
+async def test_a_folder_moved_away_and_removed_at_once_is_watched_again_when_it_is_back(root: Path) -> None:
+    heard: list[str] = []
+    (folder := root / "devices").mkdir()
+    watching = asyncio.create_task(FolderWatch({folder: heard.append}).run())
+    await eventually(lambda: heard == [""] or watching.done(), "the folder is watched")
+    folder.rename(elsewhere := root / "elsewhere")
+    elsewhere.rmdir()
+    folder.mkdir()
+    await eventually(lambda: heard.count("") > 1 or watching.done(), "the folder is watched again")
+    (folder / "a.json").touch()
+    await eventually(lambda: "a.json" in heard or watching.done(), "the file is told of")
+    assert not watching.done(), watching.exception()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)

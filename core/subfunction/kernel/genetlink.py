@@ -164,8 +164,8 @@ def _raise_refusal(message: bytes, kind: int, flags: int, operation: str) -> Non
     body = message[HEADER.size :]
     if len(body) < _ERROR.size:
         raise MalformedReply(f"{operation}: a netlink error of {len(body)} bytes")
-    errno = -_ERROR.unpack_from(body)[0]
-    if errno == 0:
+    number = -_ERROR.unpack_from(body)[0]
+    if number == 0:
         return
     offset = _ERROR.size
     if kind == uapi.NLMSG_ERROR:
@@ -175,7 +175,7 @@ def _raise_refusal(message: bytes, kind: int, flags: int, operation: str) -> Non
         request = HEADER.unpack_from(body, offset)[0]
         offset += HEADER.size if flags & uapi.NLM_F_CAPPED else request + 3 & ~3
     text = _extended_ack(body[offset:]) if flags & uapi.NLM_F_ACK_TLVS else ""
-    raise KernelError.refused(operation, errno, text)
+    raise KernelError.refused(operation, number, text)
 
 
 def _extended_ack(tlvs: bytes) -> str:
