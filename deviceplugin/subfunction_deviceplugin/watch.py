@@ -89,7 +89,7 @@ class FolderWatch:
     def _disarm(self, inotify: Inotify, folder: Path, *, gone: bool) -> None:
         watch = self._armed.pop(folder, None)
         if watch is not None and not gone:
-            # The kernel may have ended it already, with a folder that was moved away and removed; that event is to come.
+            # The kernel may have ended it already: the folder was moved away, then removed, and that event is to come.
             with contextlib.suppress(OSError):
                 inotify.rm_watch(watch)
 

@@ -146,11 +146,23 @@ def _offered(case: Case, policy: Policy) -> Decision:
         if not seen.usage.asked:
             return Ask()
         if case.held:
-            return _unfit(case)
+            # More than was handed out (rdma_cm was loaded meanwhile) is for the next pod.
+            return Rest() if _still(old, offered) else _unfit(case)
     store = StoreRecord(offered.moved(State.READY, Health(healthy=True)))
     unsaid = old.state is not State.READY or offered != old
     taken = (*_linked(case), *([store] if unsaid else []))
     return Steps(taken, last=True) if taken else Rest()
+
+
+def _still(old: Record, offered: Record) -> bool:
+    """Say whether all that was handed out is there as it was."""
+    then, now = old.witness, offered.witness
+    return (
+        set(old.nodes) <= set(offered.nodes)
+        and then.inodes.items() <= now.inodes.items()
+        and then.links.items() <= now.links.items()
+        and then.numbers.items() <= now.numbers.items()
+    )
 
 
 def _unfit(case: Case) -> Decision:

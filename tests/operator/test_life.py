@@ -738,3 +738,22 @@ def test_a_resource_name_of_a_domain_that_is_not_offered_is_refused(world: World
     assert "nvidia.com" in str(outcome.error)
     assert "resource-domains" in outcome.error.hint
     assert world.port_numbers() == []
+
+
+def test_what_a_pod_was_handed_stands_when_more_could_be_handed_out_later(world: World) -> None:
+    world.apply()
+    world.settle()
+    whole = world.record()
+    # As if rdma_cm had been loaded after the pod came: its node is not among those handed out.
+    without = [node for node in whole.nodes if not node.host_path.endswith("rdma_cm")]
+    kept = {path: inode for path, inode in whole.witness.inodes.items() if "rdma_cm" not in path}
+    numbers = {path: number for path, number in whole.witness.numbers.items() if "rdma_cm" not in path}
+    witness = msgspec.structs.replace(whole.witness, inodes=kept, numbers=numbers)
+    promised = msgspec.structs.replace(whole, nodes=tuple(without), witness=witness)
+    world.records.write("uid-blue", promised)
+    world.pods.take("uid-blue")
+    world.settle()
+    assert world.record() == promised
+    world.pods.give_back("uid-blue")
+    world.settle()
+    assert world.record().nodes == whole.nodes
