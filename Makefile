@@ -39,7 +39,7 @@ test: $(VENV)/.installed ## all tests that need no kernel of our own
 	@$(BIN)/python -m pytest tests --ignore=tests/vm -n 2 -q $(PYTEST)
 
 test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may)
-	@PYTHONPATH=tests/vm $(BIN)/python -m harness install
+	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
 check: $(VENV)/.installed ## formatter, linters, types, import contracts, spelling
