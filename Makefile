@@ -28,7 +28,7 @@ help: ## list the tasks
 
 $(VENV)/.installed: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
-	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv --clear $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
 	@$(BIN)/uv sync --quiet --locked --all-extras --inexact
 	@touch $@
 
@@ -63,7 +63,7 @@ bench: $(VENV)/.installed ## the figures, on the simulated kernel (bench/README.
 	@$(BIN)/python bench/run.py
 
 bench-vm: $(VENV)/.installed ## the figures on the real kernel in the VM, beside `devlink -b`
-	@PYTHONPATH=tests/vm $(BIN)/python bench/vm.py
+	@PYTHONPATH=tests/vm $(BIN)/python bench/vm.py $(if $(OBJECTS),--objects $(OBJECTS))
 
 clean: ## remove what was built here; the cache stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -115,6 +115,8 @@ class Folder(Generic[T]):
                 target = aside / f"{file.path.stem}.{serial}.json"
             file.path.rename(target)
             self._sync()
+        except FileNotFoundError:
+            return target  # somebody was faster
         except OSError as error:
             raise FolderError(f"cannot move {file.path} aside: {error.strerror}") from error
         return target

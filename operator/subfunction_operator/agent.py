@@ -70,6 +70,10 @@ class Agent:
         if (uid := self._devices.get(device)) is not None:
             self.backlog.add(uid, _BURST)
 
+    def look_soon(self, uid: str) -> None:
+        """Hear that a file of a sub-function changed."""
+        self.backlog.add(uid, _BURST)
+
     async def look_at_all(self) -> None:
         """Hear that anything may have happened."""
         contents = await asyncio.to_thread(self.records.read_all)
@@ -253,11 +257,11 @@ class Agent:
 
     async def _look_at_record(self, uid: str) -> None:
         """Move a record aside that cannot be read, before another is written in its place."""
-        if (known := self._objects.get(uid)) is None:
+        if not self._listed:
             return
         found = await asyncio.to_thread(self.records.examine, uid)
         if isinstance(found, Unreadable):
-            await self._set_aside(found, known)
+            await self._set_aside(found, self._objects.get(uid))
 
     async def _set_aside(self, file: Unreadable, of: SubFunction | None) -> None:
         """Move away what is no record of ours, and say so on the object it was of."""

@@ -35,6 +35,8 @@ _LOG = logging.getLogger("subfunction.program")
 
 _RETRY_SECONDS = 2.0
 
+_CHANGED = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE
+
 _DEAF = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED | Mask.Q_OVERFLOW
 """After one of these the folder must be watched anew."""
 
@@ -60,7 +62,8 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
                     agent.backlog.work(agent.work, settings.workers),
                     _resynced(agent, reopened, settings.resync),
                     _woken_by_kernel(agent, announcements),
-                    _woken_by_ledger(agent, settings.ledger),
+                    _woken_by_folder(agent, settings.ledger),
+                    _woken_by_folder(agent, settings.records),
                 )
         finally:
             agent.node.stop()
@@ -121,22 +124,26 @@ async def _woken_by_kernel(agent: Agent, netlink: Netlink) -> None:
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _woken_by_ledger(agent: Agent, path: Path) -> None:
-    """Look at a sub-function when the device plugin hands it out, or takes it back."""
+async def _woken_by_folder(agent: Agent, path: Path) -> None:
+    """Look at a sub-function when its file in a folder changes.
+
+    In the ledger: the device plugin hands it out, or takes it back. In the records: somebody else wrote there, or we
+    did, and then the look finds nothing to do.
+    """
     while True:
         await asyncio.to_thread(_made, path)
         try:
             with Inotify() as inotify:
-                inotify.add_watch(path, Mask.MOVED_TO | Mask.DELETE | Mask.DELETE_SELF | Mask.MOVE_SELF)
+                inotify.add_watch(path, _CHANGED | Mask.DELETE_SELF | Mask.MOVE_SELF)
                 # What happened before the watch, or while it was deaf, is not told.
                 await agent.look_at_all()
                 async for event in inotify:
                     if event.name is not None and event.name.suffix == ".json":
-                        agent.backlog.add(event.name.stem)
+                        agent.look_soon(event.name.stem)
                     elif event.mask & _DEAF:
                         break
         except OSError as error:
-            _LOG.warning("the ledger cannot be watched: %s (see `sysctl fs.inotify`)", error)
+            _LOG.warning("%s cannot be watched: %s (see `sysctl fs.inotify`)", path, error)
         await asyncio.sleep(_RETRY_SECONDS)
 
 

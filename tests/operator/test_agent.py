@@ -236,6 +236,19 @@ async def test_a_record_that_cannot_be_read_is_moved_aside_with_an_event_and_the
     assert node.kernel.describe() == before
 
 
+async def test_a_record_torn_while_the_agent_runs_is_noticed_at_once_and_the_device_stays(node: Cluster) -> None:
+    node.start_agent()
+    await node.apply()
+    ready = await node.until_ready()
+    before = node.kernel.describe()
+    (node.records.path / f"{ready.uid}.json").write_text("torn")
+    (node.records.path / "0f0f0f0f-0000-4000-8000-00000000ffff.json").write_text("{}")
+    await node.until(lambda: len(list(node.records.path.glob("aside/*"))) == 2, "both aside")
+    await node.until(lambda: getattr(node.records.read(ready.uid), "state", None) is State.READY, "another record")
+    assert node.kernel.describe() == before
+    assert ("Warning", "RecordUnreadable") in [(kind, reason) for kind, reason, _ in await node.events()]
+
+
 async def test_a_record_whose_claim_is_nonsense_does_not_end_the_agent(node: Cluster) -> None:
     node.start_agent()
     await node.apply()

@@ -51,7 +51,8 @@ class Scene:
         if not new or (old.get("status"), old.get("reason")) == (new["status"], new["reason"]):
             return
         device = item["status"].get("device", {})
-        words = f" as {device.get('id')}: {device.get('netdev')}, {device.get('rdma')}" if device else ""
+        parts = ", ".join(device[part] for part in ("netdev", "rdma") if part in device)
+        words = f" as {device['id']}: {parts}" if device else ""
         if new["status"] == "True":
             self.narrator.say("api", f"subfunction/{name} is Ready{words}")
         else:

@@ -22,6 +22,7 @@ from subfunction_simulator.demo.scene import RESOURCE, Scene
 from subfunction_simulator.demo.settings import DemoSettings
 
 _PLACES = (Path(__file__).parents[3] / "examples", Path(__file__).parents[1] / "examples")
+_LONGEST_TMPDIR = 24  # a socket's path has 107 characters at most, and the plugin's is the longest
 _ANNOTATION = "simulator.subfunction.dev/main"
 
 
@@ -34,7 +35,9 @@ async def tell(settings: DemoSettings) -> None:
     examples = settings.examples or next((place / "01-native-nic" for place in _PLACES if place.is_dir()), None)
     if examples is None or not (examples / "subfunction.yaml").is_file():
         raise SubFunctionError(f"no subfunction.yaml in {examples}", hint="Name its folder: `--examples DIR`.")
-    root = Path(tempfile.mkdtemp(prefix="subfunction-demo-"))
+    if len(place := tempfile.gettempdir()) > _LONGEST_TMPDIR:
+        raise SubFunctionError(f"{place} is too long for Unix sockets below it", hint="Set TMPDIR=/tmp.")
+    root = Path(tempfile.mkdtemp(prefix="sf-demo-"))
     narrator = Narrator()
     try:
         print(
