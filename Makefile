@@ -36,7 +36,7 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
-	@$(BIN)/python -m pytest tests --ignore=tests/vm -n 2 -q $(PYTEST)
+	@$(BIN)/python -m pytest tests --ignore=tests/vm -n 3 --dist worksteal -q $(PYTEST)
 
 test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may)
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build

@@ -226,6 +226,8 @@ async def test_a_record_that_cannot_be_read_is_moved_aside_with_an_event_and_the
     await node.apply()
     ready = await node.until_ready()
     before = node.kernel.describe()
+    # A thread that still works when its agent is cancelled would write the record anew, as no dead process does.
+    await quiet(node, 0.5)
     await node.stop_agent()
     (node.records.path / f"{ready.uid}.json").write_text(content)
     node.start_agent()
@@ -241,6 +243,7 @@ async def test_a_record_torn_while_the_agent_runs_is_noticed_at_once_and_the_dev
     await node.apply()
     ready = await node.until_ready()
     before = node.kernel.describe()
+    await quiet(node, 0.5)
     (node.records.path / f"{ready.uid}.json").write_text("torn")
     (node.records.path / "0f0f0f0f-0000-4000-8000-00000000ffff.json").write_text("{}")
     await node.until(lambda: len(list(node.records.path.glob("aside/*"))) == 2, "both aside")

@@ -154,14 +154,12 @@ class Netdevs:
         flags = int(text, 0)
         if flags != netdev.flags:
             netdev.flags = flags
-            self._tree.directory(netdev.path, {"flags": hex(flags)})
             self._refresh(netdev)
 
     def _mtu(self, netdev: Netdev, text: str) -> None:
         mtu = int(text, 0)
         if mtu != netdev.mtu:
             netdev.mtu = mtu
-            self._tree.directory(netdev.path, {"mtu": mtu})
 
     def _refresh(self, netdev: Netdev) -> None:
         state: dict[str, str | int] = {
