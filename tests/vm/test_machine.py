@@ -99,6 +99,8 @@ def test_an_oops_ends_the_machine_and_is_quoted(snapshot: Snapshot) -> None:
 def test_a_harness_that_is_ended_leaves_no_machine_behind(snapshot: Snapshot, number: signal.Signals) -> None:
     assert snapshot.state.exists()
     code = (
+        # Whoever is started in the background of a shell has SIGINT ignored, and Python then leaves it so.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from harness.snapshot import build_snapshot\n"
         "with build_snapshot().restore() as machine:\n"
         "    print(machine._qemu.pid, flush=True)\n"
@@ -108,8 +110,11 @@ def test_a_harness_that_is_ended_leaves_no_machine_behind(snapshot: Snapshot, nu
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as harness:
         assert harness.stdout is not None
-        qemu = Path("/proc", harness.stdout.readline().decode().strip())
-        assert qemu.exists()
-        harness.send_signal(number)
-        harness.wait(timeout=20)
+        try:
+            qemu = Path("/proc", harness.stdout.readline().decode().strip())
+            assert qemu.exists()
+            harness.send_signal(number)
+            harness.wait(timeout=20)
+        finally:
+            harness.kill()
     until(qemu.exists, lambda there: not there)
