@@ -7,6 +7,7 @@ that somebody else took meanwhile is refused by the kernel itself. Whose a port 
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from subfunction.kernel.address import Handle
@@ -16,11 +17,15 @@ _FRESH_SECONDS: Final = 2.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Count:
-    """One count: the parent's own number, those its ports have, and those that records name."""
+    """One count: the parent's own number, those its ports have, and those that records name, by their uid."""
 
     pf: int | None
     taken: frozenset[int]
-    recorded: frozenset[int]
+    recorded: Mapping[str, int]
+
+    def of_others(self, uid: str) -> frozenset[int]:
+        """Give the numbers that records name, but for its own."""
+        return frozenset(number for owner, number in self.recorded.items() if owner != uid)
 
 
 @dataclasses.dataclass(slots=True)
@@ -38,11 +43,11 @@ class Census:
         """Keep a count that was just made."""
         self._counts[parent] = (time.monotonic(), count)
 
-    def chosen(self, parent: Handle, number: int) -> None:
+    def chosen(self, parent: Handle, uid: str, number: int) -> None:
         """Add a number that was just written down in a record."""
         if parent in self._counts:
             counted_at, count = self._counts[parent]
-            self._counts[parent] = (counted_at, dataclasses.replace(count, recorded=count.recorded | {number}))
+            self._counts[parent] = (counted_at, dataclasses.replace(count, recorded={**count.recorded, uid: number}))
 
     def forget(self, parent: Handle) -> None:
         """Count anew next time: something was not as thought."""

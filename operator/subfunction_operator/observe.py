@@ -114,25 +114,18 @@ class Observer:
         if count is None or number is not None or record is not None:
             count, ports = self._counted(devlink, handle)
             port = next((port for port in ports if port.number == number), None)
-        taken = count.taken | count.recorded
-        if record is not None:
-            # Its own number is not one that others have.
-            recorded = self._recorded(handle, but=desired.uid)
-            return Parent(function, count.pf, count.taken | recorded | reserved, recorded), port
-        return Parent(function, count.pf, taken | reserved, count.recorded), port
+        others = count.of_others(desired.uid)
+        return Parent(function, count.pf, count.taken | others | reserved, others), port
 
     def _counted(self, devlink: Devlink, handle: Handle) -> tuple[Count, list[Port]]:
         ports = devlink.ports(handle)
         pf = next((port.port_number for port in ports if port.flavour is PortFlavour.PHYSICAL), None)
         mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
         taken = frozenset(port.number for port in mine if port.number is not None)
-        count = Count(pf, taken, self._recorded(handle))
+        claims = {uid: record.claim for uid, record in self.records.read_all().items.items()}
+        count = Count(pf, taken, {uid: claim.number for uid, claim in claims.items() if claim.parent == str(handle)})
         self.census.counted(handle, count)
         return count, mine
-
-    def _recorded(self, handle: Handle, but: str | None = None) -> frozenset[int]:
-        claims = [record.claim for record in self.records.read_all().items.values() if record.uid != but]
-        return frozenset(claim.number for claim in claims if claim.parent == str(handle))
 
     def _auxiliary(self, port: Port | None) -> AuxiliaryDevice | None:
         if port is None or port.function is None:

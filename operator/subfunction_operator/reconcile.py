@@ -128,7 +128,7 @@ class _Run:
         if isinstance(step, CreatePort):
             self.index, self.announced = index, None
         elif isinstance(step, StoreRecord):
-            self.node.observer.census.chosen(self.parent, step.record.claim.number)
+            self.node.observer.census.chosen(self.parent, step.record.uid, step.record.claim.number)
         elif isinstance(step, Reload):
             self.memory = dataclasses.replace(self.memory, reloaded=True)
 
