@@ -13,7 +13,6 @@ from typing import Final
 from subfunction.api import SubFunction
 from subfunction.errors import ApiRefused, ApiUnavailable, FolderError, SubFunctionError
 from subfunction.folder import Folder, Unreadable
-from subfunction.ledger import Entry
 from subfunction.reasons import Reason
 from subfunction.records import Record
 from subfunction.resources import Resources
@@ -45,7 +44,6 @@ class Agent:
     node: Node
     server: ApiServer
     records: Folder[Record]
-    ledger: Folder[Entry]
     resources: Folder[Resources]
     usage_interval: float
     backlog: Backlog = dataclasses.field(default_factory=Backlog)

@@ -82,7 +82,7 @@ def _agent(settings: Settings, server: ApiServer, seam: Seam | None) -> Agent:
         ),
     )
     node = Node(transport(settings.netlink), reconciler, settings.kernel_deadline, settings.attach_deadline)
-    return Agent(node, server, folder, handed_out, resources(settings.state), settings.usage_interval)
+    return Agent(node, server, folder, resources(settings.state), settings.usage_interval)
 
 
 async def _resynced(agent: Agent, reopened: asyncio.Event, interval: float) -> None:
