@@ -25,6 +25,13 @@ class Flavour(enum.StrEnum):
     VFIO = "vfio"
 
 
+class VirtioDriver(enum.StrEnum):
+    """Whom a vDPA device is bound to: user space by a device node, or the host's own virtio stack as a netdev."""
+
+    VHOST = "vhost-vdpa"
+    VIRTIO = "virtio-vdpa"
+
+
 class DeletionPolicy(enum.StrEnum):
     """What deleting the object does to the sub-function."""
 
@@ -53,6 +60,7 @@ class Phase(enum.StrEnum):
     PREPARING = "Preparing"
     READY = "Ready"
     DRAINING = "Draining"
+    RETURNING = "Returning"
     FAILED = "Failed"
 
 
@@ -96,6 +104,22 @@ class Mlx5(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rdma: bool = True
 
 
+class Virtio(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How a vDPA device looks to its user; None and empty leave the NIC's default. `mtu` is in bytes."""
+
+    driver: VirtioDriver = VirtioDriver.VHOST
+    queue_pairs: int | None = None
+    features: tuple[str, ...] = ()
+    mtu: int | None = None
+
+
+class Vfio(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which function is given away whole: a virtual function by its index, or a mediated device by its type."""
+
+    virtual_function: int | None = None
+    mediated_device: str | None = None
+
+
 class Representor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """How its other end stands on the e-switch; `mtu` is in bytes."""
 
@@ -116,6 +140,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     capabilities: Capabilities = Capabilities()
     rate: Rate = Rate()
     mlx5: Mlx5 = Mlx5()
+    virtio: Virtio = Virtio()
+    vfio: Vfio = Vfio()
     representor: Representor = Representor()
     resource_name: str | None = None
     adopt: bool = False

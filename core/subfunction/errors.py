@@ -15,10 +15,17 @@
     ├── MalformedReply                 an answer that cannot be what it claims to be
     ├── FamilyMissing                  the kernel lacks a whole netlink family
     ├── ParentNotFound                 no such parent on this node
+    ├── NoVirtualFunction              the parent has no virtual function of that index
+    ├── NoMediatedType                 the parent offers no mediated device of that type
+    ├── GroupShared                    other functions of the IOMMU group are on other drivers
+    ├── DriverNotLoaded                the driver that would use the device is not in this kernel
+    ├── HeldOpen                       a driver waits until whoever has the device open closes it
+    ├── BridgeNotFound                 no such bridge on this node
     ├── ProbeFailed                    active, but no driver came up in time
     ├── UnsupportedField               the spec asks for what this version cannot do
     ├── NumbersExhausted               every number of the range is taken
     ├── NumberOwned                    another SubFunction of this node has the number
+    ├── ResourceNameConflict           another flavour of this node has the resource name
     ├── Foreign                        somebody else's sub-function stands there
     ├── ApiRefused                     the API server said no
     │   └── ApiConflict                the object was changed by somebody else meanwhile
@@ -165,6 +172,53 @@ class ParentNotFound(SubFunctionError):
     default_retry = 30.0
 
 
+class NoVirtualFunction(SubFunctionError):
+    """The parent has no virtual function of that index."""
+
+    reason = Reason.NO_VIRTUAL_FUNCTION
+    default_retry = 30.0
+
+
+class NoMediatedType(SubFunctionError):
+    """The parent offers no mediated devices, or none of that type, or no more of them."""
+
+    reason = Reason.NO_MEDIATED_TYPE
+    default_retry = 30.0
+
+
+class GroupShared(SubFunctionError):
+    """Other functions of the IOMMU group are on drivers of the host: VFIO gives a group away whole or not at all."""
+
+    reason = Reason.GROUP_SHARED
+    default_retry = 30.0
+
+
+class DriverNotLoaded(SubFunctionError):
+    """The driver that would use the device is not in this kernel; `module` is what to load."""
+
+    reason = Reason.DRIVER_NOT_LOADED
+    default_retry = 30.0
+
+    def __init__(self, message: str, *, module: str) -> None:
+        hint = f"Type `modprobe {module}`, and write `{module}` to /etc/modules-load.d/subfunction.conf for the next boot."
+        super().__init__(message, hint=hint)
+        self.module = module
+
+
+class HeldOpen(SubFunctionError):
+    """A driver waits until whoever has the device open closes it; nothing else of the node waits with it."""
+
+    reason = Reason.HELD_OPEN
+    default_retry = 5.0
+
+
+class BridgeNotFound(SubFunctionError):
+    """The bridge that the representor should be in is not on this node."""
+
+    reason = Reason.BRIDGE_NOT_FOUND
+    default_retry = 30.0
+
+
 class ProbeFailed(SubFunctionError):
     """The function is active, but no driver came up in time."""
 
@@ -189,6 +243,13 @@ class NumberOwned(SubFunctionError):
     """Another SubFunction of this node has the number that is asked for."""
 
     reason = Reason.NUMBER_TAKEN
+    default_retry = 30.0
+
+
+class ResourceNameConflict(SubFunctionError):
+    """A SubFunction of another flavour on this node is offered under the same resource name."""
+
+    reason = Reason.RESOURCE_NAME_CONFLICT
     default_retry = 30.0
 
 

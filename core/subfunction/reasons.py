@@ -37,9 +37,17 @@ class Reason(enum.StrEnum):
     UNSUPPORTED = "Unsupported"
     INVALID = "Invalid"
     RETURNING = "Returning"
+    HELD_OPEN = "HeldOpen"
+    NO_VIRTUAL_FUNCTION = "NoVirtualFunction"
+    NO_MEDIATED_TYPE = "NoMediatedType"
+    GROUP_SHARED = "GroupShared"
+    BRIDGE_NOT_FOUND = "BridgeNotFound"
+    RDMA_EXCLUSIVE = "RdmaExclusiveNeedsCNI"
 
     # The node.
     NOT_PERMITTED = "NotPermitted"
+    DRIVER_NOT_LOADED = "DriverNotLoaded"
+    RESOURCE_NAME_CONFLICT = "ResourceNameConflict"
     KERNEL_REFUSED = "KernelRefused"
     MALFORMED_REPLY = "MalformedReply"
     RECORD_UNREADABLE = "RecordUnreadable"
