@@ -200,7 +200,9 @@ class DriverNotLoaded(SubFunctionError):
     default_retry = 30.0
 
     def __init__(self, message: str, *, module: str) -> None:
-        hint = f"Type `modprobe {module}`, and write `{module}` to /etc/modules-load.d/subfunction.conf for the next boot."
+        hint = (
+            f"Type `modprobe {module}`, and write `{module}` to /etc/modules-load.d/subfunction.conf for the next boot."
+        )
         super().__init__(message, hint=hint)
         self.module = module
 
