@@ -7,10 +7,11 @@ this boot's id, and never a fact by itself: observation decides, and the plugin 
 
 import enum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
+from subfunction.api import DeletionPolicy
 from subfunction.errors import FolderError
 from subfunction.folder import Folder
 from subfunction.kernel.address import Handle, Mac
@@ -23,22 +24,21 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class State(enum.StrEnum):
     """Where a sub-function stands; only `ready` may be handed to a new pod.
 
-    This version writes `preparing`, `ready` and `draining`. `returning` (a netdev came back from a pod and is not yet
-    as recorded) and `failed` come with issue B; the device plugin refuses them already.
+    `returning`: its netdev came back from a pod, and is not yet as recorded.
     """
 
     PREPARING = "preparing"
     READY = "ready"
     DRAINING = "draining"
     RETURNING = "returning"
-    FAILED = "failed"
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Which function of the kernel this record speaks of; the device plugin never reads it.
+class PortClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="kind", tag="port"):
+    """A sub-function: it survives a reboot as (parent, controller, pf, number).
 
-    `parent` is a devlink handle (`pci/0000:05:00.0`), `pf` the parent's own port number, `number` the sfnum. They
-    survive a reboot; `port_index` is opaque and None until the kernel has answered.
+    `parent` is a devlink handle (`pci/0000:05:00.0`), `pf` the parent's own port number, `number` the sfnum;
+    `port_index` is opaque and None until the kernel has answered. `adopted` says that somebody else made it, `rated`
+    that we have limited its rate. `vdpa` is what its vDPA device was asked to be: no file of sysfs tells it.
     """
 
     flavour: str
@@ -48,11 +48,76 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     number: int
     port_index: int | None = None
     mac_address: str
+    adopted: bool = False
+    rated: bool = False
+    vdpa: "VdpaClaim | None" = None
 
     def __post_init__(self) -> None:
         """Refuse a parent that is no handle and an address that is no MAC, so that such a record is unreadable."""
         Handle.parse(self.parent)
         Mac.parse(self.mac_address)
+
+
+class VdpaClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a vDPA device is made with; None leaves the NIC's default, `features` are the bits of virtio-net."""
+
+    name: str
+    mac_address: str
+    mtu: int | None = None
+    queue_pairs: int | None = None
+    features: int | None = None
+
+
+class VirtualFunctionClaim(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="kind", tag="virtualFunction"
+):
+    """A virtual function that somebody else made: its PCI address, the driver it is to have and the one it had."""
+
+    parent: str
+    index: int
+    address: str
+    driver: str
+    previous_driver: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a parent that is no handle."""
+        Handle.parse(self.parent)
+
+    @property
+    def flavour(self) -> str:
+        """The flavour it is of."""
+        return "vfio"
+
+
+class MediatedDeviceClaim(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="kind", tag="mediatedDevice"
+):
+    """A mediated device: its parent, its type, and the UUID that is derived from the object's uid."""
+
+    parent: str
+    type: str
+    uuid: str
+
+    def __post_init__(self) -> None:
+        """Refuse a parent that is no handle."""
+        Handle.parse(self.parent)
+
+    @property
+    def flavour(self) -> str:
+        """The flavour it is of."""
+        return "vfio"
+
+
+Claim: TypeAlias = PortClaim | VirtualFunctionClaim | MediatedDeviceClaim
+"""Which function of the kernel a record speaks of; the device plugin never reads it."""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A netdev as it was when it was offered, and as it must be again before it is offered again; `mtu` in bytes."""
+
+    name: str
+    mac_address: str | None = None
+    mtu: int
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -112,6 +177,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     cdi_name: str | None = None
     numa_node: int | None = None
     witness: Witness = Witness()
+    link: Link | None = None
+    lent: bool = False
+    """Whether its netdev was last seen in another network namespace."""
+    deletion: DeletionPolicy = DeletionPolicy.DRAIN
+    """What its object's deletionPolicy was, for the day on which the object is gone without a word."""
 
     def moved(self, state: State, health: Health) -> "Record":
         """Give the record in another state; the generation grows if it is another one."""

@@ -18,7 +18,6 @@ _STATES = {
     State.PREPARING: Reason.PENDING,
     State.DRAINING: Reason.DRAINING,
     State.RETURNING: Reason.RETURNING,
-    State.FAILED: Reason.NOT_READY,
 }
 
 

@@ -5,9 +5,11 @@ ends as a uid in the backlog; what is then done depends on nothing but what is a
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 import logging
+from collections.abc import Iterator
 from typing import Final
 
 from subfunction.api import SubFunction
@@ -18,12 +20,14 @@ from subfunction.records import Record
 from subfunction.resources import Resources
 from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.backlog import Backlog
-from subfunction_operator.flavours import KINDS
+from subfunction_operator.execute import LoggedSteps, Seam
 from subfunction_operator.node import Node, numbers_of
 from subfunction_operator.observation import Desired
 from subfunction_operator.outcome import Outcome
+from subfunction_operator.resourcenames import uncontested
+from subfunction_operator.sightings import Sightings
 from subfunction_operator.status import Event, announcement, status
-from subfunction_operator.step import Wait
+from subfunction_operator.step import Wait, WriteObject
 
 _LOG = logging.getLogger("subfunction.agent")
 
@@ -32,6 +36,9 @@ _AGAIN: Final = 1.0
 
 _BURST: Final = 0.1
 """Seconds until the kernel's announcements are followed: each change of a sub-function makes about ten."""
+
+_STIR: Final = 0.5
+"""Seconds until those in trouble are looked at because of news that may not concern them."""
 
 _STALE: Final = frozenset({404, 409})
 """What the API server answers when the object is another one than we know, or none any more."""
@@ -46,9 +53,11 @@ class Agent:
     records: Folder[Record]
     resources: Folder[Resources]
     usage_interval: float
+    seam: Seam = dataclasses.field(default_factory=LoggedSteps)
     backlog: Backlog = dataclasses.field(default_factory=Backlog)
     _objects: dict[str, SubFunction] = dataclasses.field(default_factory=dict)
-    _devices: dict[str, str] = dataclasses.field(default_factory=dict)
+    _sightings: Sightings = dataclasses.field(default_factory=Sightings)
+    _troubled: set[str] = dataclasses.field(default_factory=set)
     _listed: bool = False
     _names: tuple[str, ...] | None = None
     _naming: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
@@ -65,7 +74,26 @@ class Agent:
 
     def look_at(self, device: str) -> None:
         """Hear that something happened to a port (`pci/0000:05:00.0/32768`) or an instance of the kernel."""
-        if (uid := self._devices.get(device)) is not None:
+        self._look_soon(self._sightings.of_device(device))
+
+    def look_at_link(self, ifindex: int) -> None:
+        """Hear that a network link changed, or left."""
+        self._look_soon(self._sightings.of_link(ifindex))
+
+    def look_at_path(self, path: str) -> None:
+        """Hear that something happened to a device, by its directory in sysfs."""
+        if (uid := self._sightings.of_path(path)) is not None:
+            self._look_soon(uid)
+        else:
+            self.look_at_troubled()
+
+    def look_at_troubled(self) -> None:
+        """Hear of something that is nobody's: a driver, a parent, a bridge that somebody may be waiting for."""
+        for uid in self._troubled:
+            self.backlog.add(uid, _STIR)
+
+    def _look_soon(self, uid: str | None) -> None:
+        if uid is not None:
             self.backlog.add(uid, _BURST)
 
     def look_soon(self, uid: str) -> None:
@@ -100,6 +128,11 @@ class Agent:
         await self._keep_names()
         await self.look_at_all()
 
+    def named(self) -> frozenset[tuple[str, int]]:
+        """Give parent and number of each sub-function that an object of this node names."""
+        seen = ((found.status.parent, found.status.number) for found in self._objects.values())
+        return frozenset((parent, number) for parent, number in seen if parent is not None and number is not None)
+
     # --- what it does ---
 
     async def work(self, uid: str) -> None:
@@ -118,6 +151,7 @@ class Agent:
     async def _failed(self, uid: str, error: SubFunctionError) -> float | None:
         """Say on the object what came between, where that can be said; give the seconds until the next try."""
         _LOG.warning("%s: %s", self._name(uid), error)
+        self._troubled.add(uid)
         try:
             if isinstance(error, ApiRefused) and error.status in _STALE:
                 await self._reread(uid)
@@ -134,20 +168,28 @@ class Agent:
         if desired is None:
             return None
         wanted = desired.object
-        if wanted is not None and wanted.status.number is None and not self._listed:
-            return None  # those that have a number go first, and are not all known before the first LIST
+        if wanted is not None and wanted.status.parent is None and not self._listed:
+            return None  # those that have a place go first, and are not all known before the first LIST
         if wanted is not None and not wanted.deleting and not wanted.held:
             # The finalizer is stored before anything is: from now on no deletion can pass us by.
-            wanted = self._wrote(await self.server.hold(wanted))
+            with self._heard(uid, WriteObject("finalizer", wanted.name)):
+                wanted = self._wrote(await self.server.hold(wanted))
             desired = Desired.of(wanted)
-        outcome = await self.node.settle(desired, lambda parent: numbers_of(list(self._objects.values()), parent, uid))
-        self._remember(uid, outcome)
+        outcome = await self._settled(desired, uid)
+        if outcome.seen is not None:
+            self._sightings.remember(uid, outcome.seen)
+        (self._troubled.add if outcome.error is not None else self._troubled.discard)(uid)
         if desired.deleting and outcome.gone:
             await self._let_go(uid)
             return None
         if wanted is not None:
             await self._report(wanted, outcome)
         return self._again(outcome)
+
+    async def _settled(self, desired: Desired, uid: str) -> Outcome:
+        if desired.object is not None and not desired.deleting:
+            uncontested(desired.object, self._objects.values())
+        return await self.node.settle(desired, lambda parent: numbers_of(list(self._objects.values()), parent, uid))
 
     async def _desired(self, uid: str) -> Desired | None:
         known = self._objects.get(uid)
@@ -183,20 +225,24 @@ class Agent:
         if said == known.status:
             return
         news = announcement(known, said)
-        self._wrote(await self.server.write_status(known, said))
+        with self._heard(of.uid, WriteObject("status", of.name)):
+            self._wrote(await self.server.write_status(known, said))
         if news is not None:
             await self._announce(known, news)
 
     async def _let_go(self, uid: str) -> None:
         known = self._objects.get(uid)
         if known is not None and known.held:
-            await self.server.release(known)
+            with self._heard(uid, WriteObject("release", known.name)):
+                await self.server.release(known)
             self._objects.pop(uid, None)
-        self._devices = {device: owner for device, owner in self._devices.items() if owner != uid}
+        self._sightings.forget(uid)
+        self._troubled.discard(uid)
 
     async def _announce(self, of: SubFunction, event: Event) -> None:
         try:
-            await self.server.announce(of, event, _now())
+            with self._heard(of.uid, WriteObject("event", of.name)):
+                await self.server.announce(of, event, _now())
         except SubFunctionError as error:
             # The condition has said it already; an Event is the second place.
             _LOG.warning("%s: %s: %s (no Event: %s)", of.name, event.reason, event.message, error)
@@ -227,17 +273,10 @@ class Agent:
 
     # --- what it keeps ---
 
-    def _remember(self, uid: str, outcome: Outcome) -> None:
-        seen = outcome.seen
-        if seen is not None and seen.port is not None:
-            self._devices[f"{seen.port.handle}/{seen.port.index}"] = uid
-        if seen is not None and seen.auxiliary is not None:
-            self._devices[str(seen.auxiliary.handle)] = uid
-
     async def _keep_names(self) -> None:
         """Keep the node's resource names where the plugin finds them after a reboot."""
         async with self._naming:
-            names = {found.spec.resource for found in self._objects.values() if found.spec.flavour in KINDS}
+            names = {found.spec.resource for found in self._objects.values()}
             if not self._listed:
                 # Not all objects are known yet: none that stands there from before is dropped on that.
                 kept = await asyncio.to_thread(self.resources.read, "resources")
@@ -246,7 +285,8 @@ class Agent:
             if wanted == self._names:
                 return
             try:
-                await asyncio.to_thread(self.resources.write, "resources", Resources(names=wanted))
+                with self._heard("resources", WriteObject("names", "resources")):
+                    await asyncio.to_thread(self.resources.write, "resources", Resources(names=wanted))
             except FolderError as error:
                 # The devices themselves do not depend on it; it is tried again with the next object.
                 _LOG.warning("the resource names are not kept for the next boot: %s", error)
@@ -272,6 +312,13 @@ class Agent:
         _LOG.warning("%s", message)
         if of is not None:
             await self._announce(of, Event(Reason.RECORD_UNREADABLE, message, warning=True))
+
+    @contextlib.contextmanager
+    def _heard(self, uid: str, write: WriteObject) -> Iterator[None]:
+        """Let the seam hear of a write; one that failed had no effect that we know of."""
+        self.seam.about_to(uid, write)
+        yield
+        self.seam.done(uid, write)
 
     def _name(self, uid: str) -> str:
         known = self._objects.get(uid)

@@ -36,7 +36,7 @@ class ApiServer:
     async def get(self, name: str) -> SubFunction | None:
         """Read one object (`kubectl get sf NAME`); None only where the server answered that there is none."""
         try:
-            return _understood(await self._request("GET", f"{_COLLECTION}/{name}"))
+            return _understood(await self.request("GET", f"{_COLLECTION}/{name}"))
         except ApiRefused as error:
             if error.status == 404:
                 return None
@@ -51,7 +51,7 @@ class ApiServer:
         strange: set[str] = set()
         parameters = {"fieldSelector": f"spec.nodeName={self.node}", "limit": str(_CHUNK)}
         while True:
-            answer = await self._request("GET", _COLLECTION, parameters=parameters)
+            answer = await self.request("GET", _COLLECTION, parameters=parameters)
             for item in answer.get("items") or ():
                 try:
                     found.append(SubFunction.of(item))
@@ -77,9 +77,7 @@ class ApiServer:
 
     async def _finalize(self, held: SubFunction, finalizers: Sequence[str]) -> SubFunction:
         metadata = {"resourceVersion": held.metadata.resource_version, "uid": held.uid, "finalizers": list(finalizers)}
-        return SubFunction.of(
-            await self._request("PATCH", f"{_COLLECTION}/{held.name}", {"metadata": metadata}, _MERGE)
-        )
+        return SubFunction.of(await self.request("PATCH", f"{_COLLECTION}/{held.name}", {"metadata": metadata}, _MERGE))
 
     async def write_status(self, of: SubFunction, status: Status) -> SubFunction:
         """Replace the status; we are its only writer, so the object need not be the newest, but must be the same."""
@@ -87,7 +85,7 @@ class ApiServer:
             {"op": "test", "path": "/metadata/uid", "value": of.uid},
             {"op": "add", "path": "/status", "value": plain(status)},
         ]
-        return _understood(await self._request("PATCH", f"{_COLLECTION}/{of.name}/status", patch, _JSON))
+        return _understood(await self.request("PATCH", f"{_COLLECTION}/{of.name}/status", patch, _JSON))
 
     async def announce(self, of: SubFunction, event: Event, now: str) -> None:
         """Post an Event; those of cluster-scoped objects live in the namespace `default`."""
@@ -106,9 +104,9 @@ class ApiServer:
             "lastTimestamp": now,
             "count": 1,
         }
-        await self._request("POST", "/api/v1/namespaces/default/events", body)
+        await self.request("POST", "/api/v1/namespaces/default/events", body)
 
-    async def _request(
+    async def request(
         self,
         method: str,
         path: str,
@@ -116,6 +114,12 @@ class ApiServer:
         kind: str = "application/json",
         parameters: dict[str, str] | None = None,
     ) -> Any:
+        """Make one request and give the JSON of its answer; `kind` is the content type of `body`.
+
+        Raises:
+            ApiRefused, ApiConflict: the server said no.
+            ApiUnavailable: it cannot be reached, is out of order, or asks for patience.
+        """
         data = None if body is None else msgspec.json.encode(body)
         headers = {"Accept": "application/json", **({"Content-Type": kind} if data else {})}
         try:

@@ -2,12 +2,12 @@
 
 import msgspec
 
-from subfunction.api import SubFunction
+from subfunction.api import Flavour, SubFunction
 from subfunction.errors import Foreign, NumberOwned, NumbersExhausted, ParentNotFound, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.port import Port
-from subfunction.reasons import Reason
-from subfunction.records import Claim, Health, Record, State
+from subfunction.records import PortClaim, Record, State
+from subfunction_operator.interruption import lapsed
 from subfunction_operator.observation import Desired, Observation, Parent, Policy
 from subfunction_operator.step import CreatePort, Decision, Step, Steps, StoreRecord
 
@@ -19,39 +19,56 @@ def claimed(desired: Desired, wanted: SubFunction, seen: Observation, parent: Pa
         Foreign: somebody else's sub-function has the number that must be ours.
         NumbersExhausted, ParentNotFound: there is no number to be had.
     """
-    port = seen.port
+    port, old = seen.port, seen.claim
     sticky = wanted.spec.number if wanted.spec.number is not None else desired.published
-    if seen.record is not None:
-        claim = msgspec.structs.replace(seen.record.claim, port_index=None, mac_address=str(desired.mac))
+    if old is not None:
+        claim = msgspec.structs.replace(old, port_index=None, mac_address=_mac(desired, wanted, old))
     else:
         claim = _chosen(desired, wanted, parent, sticky if sticky is not None else _lowest(parent, policy))
     if port is None:
         return Steps((*stored(desired, wanted, seen, claim), _create(claim)))
     # /run may be lost while sub-functions live: then status and MAC say that it is ours.
-    if published(port, desired, parent) or (seen.record is not None and claimable(port, desired, parent)):
+    if published(port, desired, parent) or (old is not None and claimable(port, desired, parent, old)):
         claim = msgspec.structs.replace(claim, port_index=port.index)
         return Steps(stored(desired, wanted, seen, claim))
+    if wanted.spec.adopt and port.number not in parent.recorded:
+        return Steps(stored(desired, wanted, seen, _adopted(claim, port, desired, wanted)))
     if sticky is not None:
         raise _taken(port, parent)
     # Ours was never made, and somebody else has taken the number meanwhile: nobody was told of it, so it is given up.
     return Steps(stored(desired, wanted, seen, _chosen(desired, wanted, parent, _lowest(parent, policy))))
 
 
-def recreated(record: Record) -> Decision:
+def recreated(record: Record, claim: PortClaim) -> Decision:
     """Make the port again that somebody deleted, or that a reset of the parent took along: with the same number."""
-    return Steps((*lapsed(record), _create(record.claim)))
+    return Steps((*lapsed(record), _create(claim)))
 
 
-def claimable(port: Port, desired: Desired, parent: Parent | None) -> bool:
+def claimable(port: Port, desired: Desired, parent: Parent | None, claim: PortClaim) -> bool:
     """Say whether a port may be the one our record announced: untouched or touched by us alone, and no other's."""
-    return _untouched(port, desired) and (parent is None or port.number not in parent.recorded)
+    return _untouched(port, desired, claim) and (parent is None or port.number not in parent.recorded)
 
 
-def _untouched(port: Port, desired: Desired) -> bool:
+def _untouched(port: Port, desired: Desired, claim: PortClaim) -> bool:
     function = port.function
     if function is None or function.active or function.attached:
         return False
-    return function.mac is None or function.mac.unset or function.mac == desired.mac
+    mac = function.mac
+    # ice gives a new function a random address of its own; a person or a tool gives a real one.
+    fresh = mac is None or mac.unset or (claim.flavour == Flavour.ICE and mac.local)
+    return fresh or mac == desired.mac
+
+
+def _mac(desired: Desired, wanted: SubFunction, claim: PortClaim) -> str:
+    return claim.mac_address if claim.adopted and not wanted.spec.mac_address else str(desired.mac)
+
+
+def _adopted(claim: PortClaim, port: Port, desired: Desired, wanted: SubFunction) -> PortClaim:
+    """Take over what somebody else made; its address stays as it is, unless the spec names one."""
+    mac = port.function.mac if port.function else None
+    kept = wanted.spec.mac_address is None and mac is not None and not mac.unset
+    address = str(mac) if kept else str(desired.mac)
+    return msgspec.structs.replace(claim, port_index=port.index, adopted=True, mac_address=address)
 
 
 def published(port: Port, desired: Desired, parent: Parent | None) -> bool:
@@ -65,7 +82,7 @@ def published(port: Port, desired: Desired, parent: Parent | None) -> bool:
 
 
 def stored(
-    desired: Desired, wanted: SubFunction, seen: Observation, claim: Claim, state: State = State.PREPARING
+    desired: Desired, wanted: SubFunction, seen: Observation, claim: PortClaim, state: State = State.PREPARING
 ) -> tuple[Step, ...]:
     """Give the step that writes the claim down, none where the record says so already."""
     old = seen.record
@@ -79,38 +96,11 @@ def stored(
         generation=old.generation + 1 if old else 1,
         claim=claim,
         resource=wanted.spec.resource,
+        deletion=wanted.spec.deletion,
         # A device that is there may have been promised to a pod before the record was lost: who has it is asked by id.
         device_id=seen.auxiliary.name if seen.auxiliary else "",
     )
     return (StoreRecord(record),)
-
-
-def unready(record: Record) -> tuple[Step, ...]:
-    """Give the step that takes it out of the offer, before anything happens to it; none where it is not offered."""
-    if record.state is not State.READY:
-        return ()
-    health = Health(reason=Reason.NOT_READY, message="the agent is working on it")
-    return (StoreRecord(record.moved(State.PREPARING, health)),)
-
-
-def lapsed(record: Record) -> tuple[Step, ...]:
-    """Give the step that takes back what was offered, since the device itself is no more; none where nothing is."""
-    if record.state is State.PREPARING and not record.device_id:
-        return ()
-    return (
-        StoreRecord(
-            Record(
-                uid=record.uid,
-                name=record.name,
-                boot_id=record.boot_id,
-                state=State.PREPARING,
-                generation=record.generation + (record.state is not State.PREPARING),
-                claim=record.claim,
-                resource=record.resource,
-                health=Health(reason=Reason.NOT_READY, message="its device went away and is being made again"),
-            )
-        ),
-    )
 
 
 def _lowest(parent: Parent, policy: Policy) -> int:
@@ -124,13 +114,13 @@ def _lowest(parent: Parent, policy: Policy) -> int:
     return number
 
 
-def _chosen(desired: Desired, wanted: SubFunction, parent: Parent, number: int) -> Claim:
+def _chosen(desired: Desired, wanted: SubFunction, parent: Parent, number: int) -> PortClaim:
     if parent.pf is None:
         raise ParentNotFound(
             f"devlink shows no physical port of {parent.function.handle}, so its pfnum is not known",
             hint="See `devlink port show`; the PF's driver must be bound.",
         )
-    return Claim(
+    return PortClaim(
         flavour=wanted.spec.flavour,
         parent=str(parent.function.handle),
         pf=parent.pf,
@@ -139,7 +129,7 @@ def _chosen(desired: Desired, wanted: SubFunction, parent: Parent, number: int) 
     )
 
 
-def _create(claim: Claim) -> Step:
+def _create(claim: PortClaim) -> Step:
     return CreatePort(Handle.parse(claim.parent), claim.pf, claim.number, claim.controller)
 
 
@@ -151,5 +141,6 @@ def _taken(port: Port, parent: Parent) -> SubFunctionError:
         )
     return Foreign(
         f"sub-function {port.number} of {port.handle} (port {port.index}) was made by somebody else",
-        hint=f"Delete it with `devlink port del {port.handle}/{port.index}`, or take another number.",
+        hint=f"Take it over with spec.adopt, delete it with `devlink port del {port.handle}/{port.index}`, or take"
+        " another number.",
     )

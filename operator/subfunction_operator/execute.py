@@ -5,36 +5,53 @@ The seam is where logs and metrics listen, and where tests hold a process to kil
 
 import dataclasses
 import logging
-from typing import Protocol, assert_never
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, assert_never
 
 from subfunction.errors import Gone
 from subfunction.folder import Folder
+from subfunction.kernel import binding, mdev
+from subfunction.kernel.detached import Detached
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.records import Record
 from subfunction_operator import step as steps
-from subfunction_operator.step import Step
+from subfunction_operator.doors import Doors
+from subfunction_operator.step import Effect, Step
 
 _LOG = logging.getLogger("subfunction.step")
 
+_Written: TypeAlias = (
+    steps.OverrideDriver | steps.UnbindDriver | steps.ProbeDriver | steps.CreateMediated | steps.RemoveMediated
+)
+_Function: TypeAlias = (
+    steps.SetFunction
+    | steps.Activate
+    | steps.Deactivate
+    | steps.SetParameter
+    | steps.Reload
+    | steps.SetRate
+    | steps.DeletePort
+)
+
 
 class Seam(Protocol):
-    """Who hears of each step, in the parent's thread."""
+    """Who hears of each step, in the parent's thread; of what is written to the API server, in the event loop."""
 
-    def about_to(self, uid: str, step: Step) -> None:
+    def about_to(self, uid: str, step: Effect) -> None:
         """Hear that a step is next."""
 
-    def done(self, uid: str, step: Step) -> None:
+    def done(self, uid: str, step: Effect) -> None:
         """Hear that a step has had its effect."""
 
 
 class LoggedSteps:
     """The seam of every day: a line a step, at debug level."""
 
-    def about_to(self, uid: str, step: Step) -> None:
+    def about_to(self, uid: str, step: Effect) -> None:
         """Log nothing: what failed is logged by who catches it."""
 
-    def done(self, uid: str, step: Step) -> None:
+    def done(self, uid: str, step: Effect) -> None:
         """Log what was done."""
         _LOG.debug("%s: %s", uid, step)
 
@@ -46,47 +63,92 @@ class Executor:
     sysfs: Sysfs
     records: Folder[Record]
     seam: Seam = dataclasses.field(default_factory=LoggedSteps)
+    detached: Detached = dataclasses.field(default_factory=Detached)
 
-    def take(self, devlink: Devlink, uid: str, step: Step) -> int | None:
+    def take(self, doors: Doors, uid: str, step: Step) -> int | None:
         """Take one step; the index of a port that was made is given back.
 
         Raises:
+            HeldOpen: the kernel waits for whoever has the device open; the step goes on without us.
             SubFunctionError: the kernel or the disk refused; the step may be taken again.
         """
         self.seam.about_to(uid, step)
-        index = self._take(devlink, step)
+        index = self._take(doors, step)
         self.seam.done(uid, step)
         return index
 
-    def _take(self, devlink: Devlink, step: Step) -> int | None:
+    def _take(self, doors: Doors, step: Step) -> int | None:
         match step:
             case steps.StoreRecord(record):
                 self.records.write(record.uid, record)
             case steps.RemoveRecord(uid):
                 self.records.remove(uid)
             case steps.CreatePort(parent, pf, number, controller):
-                return devlink.new_port(parent, pf=pf, number=number, controller=controller).index
-            case steps.SetFunction(parent, index, settings):
-                devlink.set_function(parent, index, settings)
-            case steps.Activate(parent, index):
-                devlink.set_active(parent, index, active=True)
-            case steps.Deactivate(parent, index):
-                devlink.set_active(parent, index, active=False)
-            case steps.SetParameter(instance, name, value):
-                devlink.set_parameter(instance, name, value=value)
-            case steps.Reload(instance):
-                devlink.reload(instance)
-            case steps.SetLink(netdev, up):
-                netdev.set_up(self.sysfs, up=up)
-            case steps.DeletePort(parent, index):
-                _delete(devlink, step)
+                return doors.devlink.new_port(parent, pf=pf, number=number, controller=controller).index
+            case steps.SetLink(netdev, settings):
+                doors.links.set(netdev.ifindex, settings)
+            case steps.AddVdpa(name, management, settings):
+                doors.vdpa.add(name, management, settings)
+            case steps.DeleteVdpa(name):
+                _unless_gone(lambda: doors.vdpa.delete(name))
+            case (
+                steps.OverrideDriver()
+                | steps.UnbindDriver()
+                | steps.ProbeDriver()
+                | steps.CreateMediated()
+                | steps.RemoveMediated()
+            ):
+                self._write(step)
             case _:
-                assert_never(step)
+                _function(doors.devlink, step)
         return None
 
+    def _write(self, step: _Written) -> None:
+        """Write to a device's attribute, in a thread of its own: the kernel may keep the writer."""
+        sysfs = self.sysfs
+        match step:
+            case steps.OverrideDriver(bus, device, driver):
+                what, job = "driver_override", lambda: binding.override(sysfs, bus, device, driver)
+            case steps.UnbindDriver(bus, device, driver):
+                what, job = (
+                    f"unbinding {driver}",
+                    lambda: _unless_gone(lambda: binding.unbind(sysfs, bus, device, driver)),
+                )
+            case steps.ProbeDriver(bus, device):
+                what, job = "probing", lambda: binding.probe(sysfs, bus, device)
+            case steps.CreateMediated(parent, kind, uuid):
+                device = uuid
+                what, job = "creating", lambda: mdev.create(sysfs, parent, kind, uuid)
+            case steps.RemoveMediated(uuid):
+                device = uuid
+                what, job = "removing", lambda: _unless_gone(lambda: mdev.remove(sysfs, uuid))
+            case _:
+                assert_never(step)
+        self.detached.run(device, f"{what} of {device}", job)
 
-def _delete(devlink: Devlink, step: steps.DeletePort) -> None:
+
+def _function(devlink: Devlink, step: _Function) -> None:
+    match step:
+        case steps.SetFunction(parent, index, settings):
+            devlink.set_function(parent, index, settings)
+        case steps.Activate(parent, index):
+            devlink.set_active(parent, index, active=True)
+        case steps.Deactivate(parent, index):
+            devlink.set_active(parent, index, active=False)
+        case steps.SetParameter(instance, name, value):
+            devlink.set_parameter(instance, name, value=value)
+        case steps.Reload(instance):
+            devlink.reload(instance)
+        case steps.SetRate(parent, index, share, maximum):
+            devlink.set_rate(parent, index, share=share, maximum=maximum)
+        case steps.DeletePort(parent, index):
+            _unless_gone(lambda: devlink.delete_port(parent, index))
+        case _:
+            assert_never(step)
+
+
+def _unless_gone(job: Callable[[], None]) -> None:
     try:
-        devlink.delete_port(step.parent, step.index)
+        job()
     except Gone:
         return  # somebody was faster, and that is what was wanted

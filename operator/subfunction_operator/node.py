@@ -12,12 +12,12 @@ from typing import Final
 from subfunction.api import SubFunction
 from subfunction.errors import ProbeFailed, SubFunctionError
 from subfunction.kernel.address import Handle
-from subfunction.kernel.devlink import Devlink
-from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.transport import Transport
 from subfunction.kernel.worker import Workers
 from subfunction.reasons import Reason
-from subfunction_operator.observation import Desired
+from subfunction_operator.doors import Doors
+from subfunction_operator.observation import Desired, Memory
+from subfunction_operator.observe import Look
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.parents import find, named
 from subfunction_operator.reconcile import Reconciler
@@ -31,12 +31,13 @@ Reserved = Callable[[Handle], frozenset[int]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Waiting:
-    """What one sub-function waits for, since when, and whether it was reloaded already."""
+    """What one sub-function waits for, since when, and what was tried already."""
 
     reason: Reason
     generation: int
-    began: float
-    reloaded: bool
+    began: float | None
+    """By the loop's clock; None until the next run, which begins another wait."""
+    memory: Memory
 
 
 @dataclasses.dataclass(slots=True)
@@ -51,7 +52,7 @@ class Node:
     """Seconds of waiting at a stretch: most functions attach sooner, and one that does not keeps nobody waiting."""
 
     _workers: Workers = dataclasses.field(default_factory=Workers)
-    _netlinks: dict[str, Netlink] = dataclasses.field(default_factory=dict)
+    _doors: dict[str, Doors] = dataclasses.field(default_factory=dict)
     _waiting: dict[str, _Waiting] = dataclasses.field(default_factory=dict)
 
     async def settle(self, desired: Desired, reserved: Reserved) -> Outcome:
@@ -67,17 +68,23 @@ class Node:
             return Outcome(None, Rest())
         pause = _FIRST_PAUSE
         while True:
-            waiting = self._waiting.get(desired.uid)
-            outcome = await self._run(desired, parent, reserved(parent), reloaded=bool(waiting and waiting.reloaded))
+            outcome = await self._run(desired, parent, reserved(parent), self._memory(desired))
             waited = self._waited(desired, outcome)
             if waited is None:
                 return outcome
             if waited > self.attach_deadline:
-                return _overdue(outcome, self.attach_deadline)
+                return self._overdue(desired, outcome)
             if waited > self.patience:
                 return outcome
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _memory(self, desired: Desired) -> Memory:
+        waiting = self._waiting.get(desired.uid)
+        if waiting is None:
+            return Memory()
+        now = asyncio.get_running_loop().time()
+        return dataclasses.replace(waiting.memory, waited=0.0 if waiting.began is None else now - waiting.began)
 
     def _waited(self, desired: Desired, outcome: Outcome) -> float | None:
         """Give the seconds that it has waited for the same thing; None where it does not wait for the kernel."""
@@ -88,9 +95,24 @@ class Node:
         generation = desired.object.metadata.generation if desired.object else 0
         old = self._waiting.get(desired.uid)
         same = old is not None and (old.reason, old.generation) == (outcome.decision.reason, generation)
-        began = old.began if old is not None and same else now
-        self._waiting[desired.uid] = _Waiting(outcome.decision.reason, generation, began, outcome.reloaded)
+        began = old.began if old is not None and same and old.began is not None else now
+        self._waiting[desired.uid] = _Waiting(outcome.decision.reason, generation, began, outcome.memory)
         return now - began
+
+    def _overdue(self, desired: Desired, outcome: Outcome) -> Outcome:
+        """Say that it waited in vain; the next run begins another wait, by taking the function down and up again."""
+        waiting = outcome.decision
+        if not isinstance(waiting, Wait) or waiting.reason is not Reason.ATTACHING:
+            return outcome
+        old = self._waiting[desired.uid]
+        memory = dataclasses.replace(old.memory, probed=False, overdue=True)
+        self._waiting[desired.uid] = dataclasses.replace(old, began=None, memory=memory)
+        device = outcome.seen.auxiliary.name if outcome.seen and outcome.seen.auxiliary else "mlx5_core.sf"
+        error = ProbeFailed(
+            f"after {self.attach_deadline:g} s {waiting.message}",
+            hint=f"See `dmesg | grep {device}`, and load its driver: `modprobe mlx5_core; modprobe mlx5_ib`.",
+        )
+        return Outcome(outcome.seen, error=error)
 
     async def _parent(self, desired: Desired) -> Handle | None:
         """Find the parent; None where there is nothing to do on any."""
@@ -104,46 +126,33 @@ class Node:
             return None  # nothing was ever made, whatever became of the parent it asked for
         if (handle := named(wanted)) is not None:
             return handle
-        devlink = self._devlink("node")
+        devlink = self._to_kernel("node").devlink
         sysfs = self.reconciler.observer.sysfs
         return await self._workers.of("node").run(
             f"find the parent of {desired.name}", lambda: find(wanted, devlink, sysfs), self.kernel_deadline
         )
 
-    async def _run(self, desired: Desired, parent: Handle, reserved: frozenset[int], *, reloaded: bool) -> Outcome:
-        devlink = self._devlink(str(parent))
+    async def _run(self, desired: Desired, parent: Handle, reserved: frozenset[int], memory: Memory) -> Outcome:
+        doors = self._to_kernel(str(parent))
+        look = Look(desired, parent, reserved)
         try:
             return await self._workers.of(str(parent)).run(
                 f"reconcile {desired.name}",
-                lambda: self.reconciler.run(devlink, desired, parent, reserved, reloaded=reloaded),
+                lambda: self.reconciler.run(doors, look, memory),
                 self.kernel_deadline,
             )
         except SubFunctionError as error:
             return Outcome(None, error=error)
 
-    def _devlink(self, thread: str) -> Devlink:
-        """Give the thread's own devlink: sockets and family ids are not shared."""
-        if thread not in self._netlinks:
-            self._netlinks[thread] = Netlink(self.transport)
-        return Devlink(self._netlinks[thread])
+    def _to_kernel(self, thread: str) -> Doors:
+        if thread not in self._doors:
+            self._doors[thread] = Doors.to(self.transport)
+        return self._doors[thread]
 
     def stop(self) -> None:
-        """Let the threads end after what they have in hand, each with its socket."""
-        for thread, netlink in self._netlinks.items():
-            self._workers.of(thread).stop(netlink.close)
-
-
-def _overdue(outcome: Outcome, deadline: float) -> Outcome:
-    waiting = outcome.decision
-    message = waiting.message if isinstance(waiting, Wait) else ""
-    if isinstance(waiting, Wait) and waiting.reason is not Reason.ATTACHING:
-        return outcome
-    device = outcome.seen.auxiliary.name if outcome.seen and outcome.seen.auxiliary else "mlx5_core.sf"
-    error = ProbeFailed(
-        f"after {deadline:g} s {message}",
-        hint=f"See `dmesg | grep {device}`, and load its driver: `modprobe mlx5_core; modprobe mlx5_ib`.",
-    )
-    return Outcome(outcome.seen, error=error)
+        """Let the threads end after what they have in hand, each with its sockets."""
+        for thread, doors in self._doors.items():
+            self._workers.of(thread).stop(doors.close)
 
 
 def numbers_of(objects: list[SubFunction], parent: Handle, but: str) -> frozenset[int]:

@@ -7,11 +7,15 @@ from subfunction.errors import UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
 from subfunction.kernel.chardev import CharacterDevice
+from subfunction.kernel.devlink import RateLeaf
+from subfunction.kernel.mdev import MediatedDevice, MediatedType
 from subfunction.kernel.netdev import Netdev
-from subfunction.kernel.pci import PciFunction
+from subfunction.kernel.pci import PciFunction, VirtualFunction
 from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import RdmaDevice
-from subfunction.records import Record
+from subfunction.kernel.vdpa import VdpaDevice
+from subfunction.kernel.vfio import GroupMember, VfioNodes
+from subfunction.records import PortClaim, Record
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,11 +31,15 @@ class Policy:
 class Memory:
     """What is remembered from look to look.
 
-    `reloaded`: the function was reloaded, and waits for what that brings; `ask`: the kubelet is asked who has it.
+    `reloaded`: the function was reloaded, and waits for what that brings; `probed`: its driver was asked to bind;
+    `waited`: seconds that it has waited for the kernel by now; `overdue`: an earlier wait was in vain, and it was not
+    taken down and up again since.
     """
 
     reloaded: bool = False
-    ask: bool = False
+    probed: bool = False
+    waited: float = 0.0
+    overdue: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +67,8 @@ class Desired:
     @classmethod
     def orphan(cls, record: Record) -> "Desired":
         """Let a record go whose object does not exist any more."""
-        return cls(record.uid, record.name, Mac.parse(record.claim.mac_address), None, deleting=True)
+        mac = record.claim.mac_address if isinstance(record.claim, PortClaim) else ""
+        return cls(record.uid, record.name, Mac.parse(mac) if mac else Mac.derived(record.uid), None, deleting=True)
 
     @property
     def published(self) -> int | None:
@@ -68,7 +77,8 @@ class Desired:
 
 
 def _mac(wanted: SubFunction) -> Mac:
-    address = wanted.spec.mac_address
+    # An adopted one that is told no address keeps its own, also when it has to be made again.
+    address = wanted.spec.mac_address or (wanted.status.mac_address if wanted.spec.adopt else None)
     if not address:
         return Mac.derived(wanted.uid)
     try:
@@ -110,8 +120,10 @@ class Usage:
 class Observation:
     """One look at a sub-function; None is what is not there.
 
+    `netdev` is what a pod would use, `native` the function's own; with flavour virtio these are two.
     `handle` is the parent that was looked for; `away` is true while the function's netdev is in another network
-    namespace.
+    namespace. `children` are the auxiliary devices below the function's own, each with its driver; `drivers` those
+    registered on the bus of its use; `group` its whole IOMMU group; `owner` names the record that has it already.
     """
 
     boot_id: str
@@ -122,11 +134,49 @@ class Observation:
     auxiliary: AuxiliaryDevice | None = None
     parameters: tuple[tuple[str, bool | None], ...] = ()
     netdev: Netdev | None = None
+    native: Netdev | None = None
     away: bool = False
     rdma: RdmaDevice | None = None
     connection_manager: CharacterDevice | None = None
     representor: Netdev | None = None
+    bridge: Netdev | None = None
+    rate: RateLeaf | None = None
+    children: tuple[tuple[str, str | None], ...] = ()
+    vdpas: tuple[VdpaDevice, ...] = ()
+    virtual_function: VirtualFunction | None = None
+    group: tuple[GroupMember, ...] = ()
+    vfio: VfioNodes | None = None
+    types: tuple[MediatedType, ...] = ()
+    mediated: MediatedDevice | None = None
+    drivers: frozenset[str] = frozenset()
+    owner: str = ""
     usage: Usage = Usage()
+
+    @property
+    def claim(self) -> PortClaim | None:
+        """What the record claims, where that is a port."""
+        claim = self.record.claim if self.record else None
+        return claim if isinstance(claim, PortClaim) else None
+
+    @property
+    def rdma_nodes(self) -> tuple[CharacterDevice, ...]:
+        """What user space opens for RDMA: the verbs device, and the connection manager that all share."""
+        verbs = self.rdma.verbs if self.rdma else None
+        return tuple(device for device in (verbs, self.connection_manager) if device is not None) if verbs else ()
+
+    @property
+    def held(self) -> bool:
+        """Whether a pod has it, as far as can be told."""
+        return self.usage.held or self.away
+
+    @property
+    def why_held(self) -> str:
+        """Who has it, in words."""
+        return self.usage.why or "its netdev is in the namespace of a pod"
+
+    def vdpa(self, name: str) -> VdpaDevice | None:
+        """Give the vDPA device of that name."""
+        return next((device for device in self.vdpas if device.name == name), None)
 
     @property
     def this_boot(self) -> bool:

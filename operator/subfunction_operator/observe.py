@@ -1,14 +1,16 @@
 """One look at a sub-function: its record, its port, what hangs under its device, who holds it.
 
-Reads only. Runs in the parent's own thread, since netlink blocks.
+Reads only, by devlink and sysfs; vDPA netlink is never asked, as one held device can stop it for the whole node. Runs
+in the parent's own thread, since netlink blocks.
 """
 
 import dataclasses
 from typing import Protocol
 
-from subfunction.api import Spec
+from subfunction.api import Flavour, Spec, VirtioDriver
 from subfunction.folder import Folder
-from subfunction.kernel.address import Handle
+from subfunction.kernel import binding
+from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.netdev import Netdev
@@ -17,10 +19,12 @@ from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import RdmaDevice, connection_manager
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import PortFlavour
-from subfunction.records import Record
+from subfunction.kernel.vdpa import VdpaDevice, virtio_netdevs
+from subfunction.records import PortClaim, Record
 from subfunction_operator.census import Census, Count
-from subfunction_operator.flavours import KINDS, Kind
+from subfunction_operator.flavours import KINDS
 from subfunction_operator.observation import Desired, Observation, Parent, Usage
+from subfunction_operator.observe_vfio import look_at_mediated_device, look_at_virtual_function, of_vfio
 
 
 class Holders(Protocol):
@@ -28,6 +32,26 @@ class Holders(Protocol):
 
     def usage(self, record: Record | None, *, ask: bool) -> Usage:
         """Say who holds a record's device; with `ask`, whatever that costs."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """What is looked for, and what the run knows of it already.
+
+    `reserved` are numbers that other objects have; `index` is the port that was made a moment ago, and that the record
+    may not name yet; `ask` has the kubelet asked who holds the device.
+    """
+
+    desired: Desired
+    parent: Handle
+    reserved: frozenset[int] = frozenset()
+    index: int | None = None
+    ask: bool = False
+
+    @property
+    def spec(self) -> Spec | None:
+        """What is asked for, where anything is."""
+        return self.desired.object.spec if self.desired.object else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,73 +64,102 @@ class Observer:
     boot_id: str
     census: Census = dataclasses.field(default_factory=Census)
 
-    def look(  # noqa: PLR0913  # what is looked for, and what the run knows of it already
-        self,
-        devlink: Devlink,
-        desired: Desired,
-        handle: Handle,
-        reserved: frozenset[int] = frozenset(),
-        index: int | None = None,
-        *,
-        ask: bool = False,
-    ) -> Observation:
-        """Look once.
-
-        `reserved` are numbers that other objects have; `index` is the port that was made a moment ago, and that the
-        record may not name yet; `ask` has the kubelet asked who holds the device.
-        """
-        record = self.records.read(desired.uid)
-        if index is None and record is not None and record.boot_id == self.boot_id:
-            index = record.claim.port_index
-        parent, port = self._parent(devlink, desired, record, handle, reserved, index)
-        auxiliary = self._auxiliary(port)
+    def look(self, devlink: Devlink, look: Look) -> Observation:
+        """Look once."""
+        record = self.records.read(look.desired.uid)
         seen = Observation(
             boot_id=self.boot_id,
-            handle=str(handle),
-            parent=parent,
+            handle=str(look.parent),
             record=record,
-            port=port,
-            auxiliary=auxiliary,
-            representor=Netdev.named(self.sysfs, port.netdev) if port and port.netdev else None,
-            usage=self.holders.usage(record, ask=ask),
+            usage=self.holders.usage(record, ask=look.ask),
         )
-        if auxiliary is None or auxiliary.driver is None:
-            return seen
-        netdev = next(iter(Netdev.under(self.sysfs, auxiliary.path)), None)
-        function = None if netdev else _function_port(devlink, auxiliary)
-        if function is not None and function.netdev is not None:
-            netdev = Netdev.named(self.sysfs, function.netdev)  # ice: its netdev hangs under the PF
+        wanted = of_vfio(look.spec, record)
+        if wanted is None:
+            return self._sub_function(devlink, look, seen)
+        function = PciFunction.at(self.sysfs, look.parent)
+        seen = dataclasses.replace(seen, parent=Parent(function) if function else None)
+        if wanted.mediated_device is not None:
+            return look_at_mediated_device(self.sysfs, look.parent, look.desired.uid, seen)
+        return look_at_virtual_function(
+            self.sysfs, devlink, look.parent, wanted.virtual_function or 0, self.records, seen
+        )
+
+    def _sub_function(self, devlink: Devlink, look: Look, seen: Observation) -> Observation:
+        parent, port = self._parent(devlink, look, seen)
+        auxiliary = self._auxiliary(port)
+        spec = look.spec
+        bridge = spec.representor.bridge if spec else None
         seen = dataclasses.replace(
             seen,
-            netdev=netdev,
-            away=netdev is None and function is not None and function.ethernet,
+            parent=parent,
+            port=port,
+            auxiliary=auxiliary,
+            vdpas=VdpaDevice.under(self.sysfs, auxiliary.path) if auxiliary else (),
+            representor=Netdev.named(self.sysfs, port.netdev) if port and port.netdev else None,
+            bridge=self._bridge(bridge) if bridge else None,
+        )
+        if auxiliary is None or auxiliary.driver is None or port is None:
+            return seen
+        native, away = self._netdev(devlink, auxiliary)
+        seen = dataclasses.replace(
+            seen,
+            netdev=native,
+            native=native,
+            away=away,
             rdma=RdmaDevice.under(self.sysfs, auxiliary.path),
             connection_manager=connection_manager(self.sysfs),
         )
-        kind, spec = _kind(desired)
-        if kind is None or spec is None or kind.as_asked(spec, seen):
+        if spec is None or (kind := KINDS.get(spec.flavour)) is None:
+            return seen
+        if spec.rate != type(spec.rate)() or (seen.claim is not None and seen.claim.rated):
+            seen = dataclasses.replace(seen, rate=devlink.rate(port.handle, port.index))
+        if spec.flavour is Flavour.VIRTIO:
+            seen = self._virtio(spec, auxiliary, seen)
+        if kind.as_asked(spec, seen):
             return seen  # the class devices say all that the parameters would
         parameters = tuple((name, devlink.parameter(auxiliary.handle, name)) for name in kind.parameters(spec))
         return dataclasses.replace(seen, parameters=parameters)
 
-    def _parent(  # noqa: PLR0913, PLR0917  # what identifies a port, and no more
-        self,
-        devlink: Devlink,
-        desired: Desired,
-        record: Record | None,
-        handle: Handle,
-        reserved: frozenset[int],
-        index: int | None,
-    ) -> tuple[Parent | None, Port | None]:
+    def _netdev(self, devlink: Devlink, auxiliary: AuxiliaryDevice) -> tuple[Netdev | None, bool]:
+        """Find the function's own netdev, and say whether it is in another network namespace."""
+        netdev = next(iter(Netdev.under(self.sysfs, auxiliary.path)), None)
+        if netdev is not None:
+            return netdev, False
+        function = _function_port(devlink, auxiliary)
+        if function is not None and function.netdev is not None:
+            netdev = Netdev.named(self.sysfs, function.netdev)  # ice: its netdev hangs under the PF
+        return netdev, netdev is None and function is not None and function.ethernet
+
+    def _virtio(self, spec: Spec, auxiliary: AuxiliaryDevice, seen: Observation) -> Observation:
+        drivers = binding.drivers(self.sysfs, "vdpa")
+        seen = dataclasses.replace(seen, children=_children(self.sysfs, auxiliary), drivers=drivers, netdev=None)
+        claim = seen.claim.vdpa if seen.claim else None
+        device = seen.vdpa(claim.name) if claim else None
+        if spec.virtio.driver is not VirtioDriver.VIRTIO or claim is None or device is None or seen.parent is None:
+            return seen
+        # Nothing but the address says which of the PF's virtio netdevs is this vDPA device's.
+        mac = Mac.parse(claim.mac_address)
+        found = virtio_netdevs(self.sysfs, seen.parent.function.path)
+        netdev = next((netdev for netdev in found if netdev.mac == mac), None)
+        lent = seen.record is not None and seen.record.link is not None
+        return dataclasses.replace(seen, netdev=netdev, away=netdev is None and lent and device.driver == "virtio_vdpa")
+
+    def _bridge(self, name: str) -> Netdev | None:
+        return Netdev.named(self.sysfs, name) if self.sysfs.names(f"class/net/{name}/bridge") else None
+
+    def _parent(self, devlink: Devlink, look: Look, seen: Observation) -> tuple[Parent | None, Port | None]:
+        handle, record = look.parent, seen.record
         function = PciFunction.at(self.sysfs, handle)
         if function is None:
             return None, None
-        number = _number(desired, record)
+        number, index = _number(look.desired, seen), look.index
+        if index is None and seen.this_boot and seen.claim is not None:
+            index = seen.claim.port_index
         if index is not None:
             port = devlink.port(handle, index)
             if port is not None and port.is_sub_function and number in {None, port.number}:
                 return Parent(function), port
-            if desired.deleting and port is None:
+            if look.desired.deleting and port is None:
                 return Parent(function), None  # it is gone, and what else has its number is not ours
         count = self.census.last(handle)
         port = None
@@ -114,8 +167,8 @@ class Observer:
         if count is None or number is not None or record is not None:
             count, ports = self._counted(devlink, handle)
             port = next((port for port in ports if port.number == number), None)
-        others = count.of_others(desired.uid)
-        return Parent(function, count.pf, count.taken | others | reserved, others), port
+        others = count.of_others(look.desired.uid)
+        return Parent(function, count.pf, count.taken | others | look.reserved, others), port
 
     def _counted(self, devlink: Devlink, handle: Handle) -> tuple[Count, list[Port]]:
         ports = devlink.ports(handle)
@@ -123,7 +176,12 @@ class Observer:
         mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
         taken = frozenset(port.number for port in mine if port.number is not None)
         claims = {uid: record.claim for uid, record in self.records.read_all().items.items()}
-        count = Count(pf, taken, {uid: claim.number for uid, claim in claims.items() if claim.parent == str(handle)})
+        recorded = {
+            uid: claim.number
+            for uid, claim in claims.items()
+            if isinstance(claim, PortClaim) and claim.parent == str(handle)
+        }
+        count = Count(pf, taken, recorded)
         self.census.counted(handle, count)
         return count, mine
 
@@ -137,9 +195,9 @@ class Observer:
         return None
 
 
-def _number(desired: Desired, record: Record | None) -> int | None:
-    if record is not None:
-        return record.claim.number
+def _number(desired: Desired, seen: Observation) -> int | None:
+    if seen.claim is not None:
+        return seen.claim.number
     wanted = desired.object
     return desired.published if wanted is None or wanted.spec.number is None else wanted.spec.number
 
@@ -149,6 +207,8 @@ def _function_port(devlink: Devlink, auxiliary: AuxiliaryDevice) -> Port | None:
     return next((port for port in devlink.ports(auxiliary.handle) if port.flavour is PortFlavour.VIRTUAL), None)
 
 
-def _kind(desired: Desired) -> tuple[Kind | None, Spec | None]:
-    spec = desired.object.spec if desired.object else None
-    return (KINDS.get(spec.flavour) if spec else None), spec
+def _children(sysfs: Sysfs, auxiliary: AuxiliaryDevice) -> tuple[tuple[str, str | None], ...]:
+    """List the auxiliary devices below a function's (`mlx5_core.vnet.4`) by their middle name, with their drivers."""
+    names = [name for name in sysfs.names(auxiliary.path) if name.startswith("mlx5_core.")]
+    links = ((name.split(".")[1], sysfs.target(f"{auxiliary.path}/{name}/driver")) for name in names)
+    return tuple((name, link.rpartition("/")[2] if link else None) for name, link in links)

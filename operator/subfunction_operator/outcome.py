@@ -3,7 +3,7 @@
 import dataclasses
 
 from subfunction.errors import SubFunctionError
-from subfunction_operator.observation import Observation
+from subfunction_operator.observation import Memory, Observation
 from subfunction_operator.step import Rest, Wait
 
 
@@ -14,8 +14,8 @@ class Outcome:
     seen: Observation | None
     decision: Rest | Wait | None = None
     error: SubFunctionError | None = None
-    reloaded: bool = False
-    """Whether the function was reloaded on the way, so that the next run does not do it again."""
+    memory: Memory = dataclasses.field(default_factory=Memory)
+    """What was tried on the way, so that the next run does not do it again."""
 
     @property
     def gone(self) -> bool:

@@ -8,7 +8,7 @@ from subfunction.kernel.netdev import parent_of
 from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
-from subfunction_operator.flavours import KINDS
+from subfunction_operator.flavours import makers
 
 
 def find(wanted: SubFunction, devlink: Devlink, sysfs: Sysfs) -> Handle:
@@ -51,11 +51,11 @@ def _parsed(text: str) -> Handle:
 
 def _selected(wanted: SubFunction, selector: ParentSelector, devlink: Devlink, sysfs: Sysfs) -> Handle:
     functions = [PciFunction.at(sysfs, handle) for handle in devlink.instances() if handle.bus == "pci"]
-    kind = KINDS.get(wanted.spec.flavour)
+    able = makers(wanted.spec.flavour)
     fitting = [
         function.handle
         for function in functions
-        if function and _fits(selector, function) and (kind is None or function.driver in kind.drivers)
+        if function and _fits(selector, function) and (not able or function.driver in able)
     ]
     if not fitting:
         known = ", ".join(str(function.handle) for function in functions if function) or "none"

@@ -10,18 +10,39 @@ from typing import Final
 
 import msgspec
 
-from subfunction.errors import FolderError, KernelError, SubFunctionError
-from subfunction.kernel.address import Handle
-from subfunction.kernel.devlink import Devlink
-from subfunction.records import Health, State
+from subfunction.errors import (
+    FolderError,
+    Invalid,
+    KernelError,
+    ResourceNameConflict,
+    SubFunctionError,
+    Unsupported,
+    UnsupportedField,
+)
+from subfunction.records import Health, PortClaim, State
+from subfunction_operator.doors import Doors
 from subfunction_operator.execute import Executor
 from subfunction_operator.observation import Desired, Memory, Observation, Policy
-from subfunction_operator.observe import Observer
+from subfunction_operator.observe import Look, Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.plan import plan
-from subfunction_operator.step import Ask, CreatePort, Reload, RemoveRecord, Rest, Step, Steps, StoreRecord
+from subfunction_operator.step import (
+    Ask,
+    CreatePort,
+    Deactivate,
+    ProbeDriver,
+    Reload,
+    RemoveRecord,
+    Rest,
+    Step,
+    Steps,
+    StoreRecord,
+)
 
 _LOG = logging.getLogger("subfunction.reconcile")
+
+_FRESH: Final = Memory()
+_OF_THE_SPEC: Final = (UnsupportedField, Unsupported, Invalid, ResourceNameConflict)
 
 _ROUNDS: Final = 32
 """More looks than any way through the plan takes; a plan that needs more goes in a circle."""
@@ -35,24 +56,16 @@ class Reconciler:
     executor: Executor
     policy: Policy
 
-    def run(
-        self,
-        devlink: Devlink,
-        desired: Desired,
-        parent: Handle,
-        reserved: frozenset[int],
-        *,
-        reloaded: bool = False,
-    ) -> Outcome:
+    def run(self, doors: Doors, look: Look, memory: Memory = _FRESH) -> Outcome:
         """Go as far as goes without waiting; what stands in the way is in the outcome, never raised.
 
-        `reloaded` says that an earlier run, which ended waiting for the kernel, has reloaded the function.
+        `memory` is that of an earlier run that ended waiting for the kernel.
         """
-        run = _Run(self, devlink, desired, parent, reserved, memory=Memory(reloaded=reloaded))
+        run = _Run(self, doors, look, memory)
         try:
             return run.until_it_rests()
         except SubFunctionError as error:
-            self.observer.census.forget(parent)
+            self.observer.census.forget(look.parent)
             return Outcome(self._taken_back(run, error) or self._disgraced(run, error), error=error)
 
     def _taken_back(self, run: "_Run", error: SubFunctionError) -> Observation | None:
@@ -65,7 +78,7 @@ class Reconciler:
         if announced is None or run.seen is None or not isinstance(error, KernelError):
             return None
         try:
-            self.executor.take(run.devlink, run.desired.uid, RemoveRecord(run.desired.uid))
+            self.executor.take(run.doors, run.desired.uid, RemoveRecord(run.desired.uid))
         except FolderError as unwritten:
             _LOG.warning("%s: %s", run.desired.name, unwritten)
         return dataclasses.replace(run.seen, record=None)
@@ -75,12 +88,14 @@ class Reconciler:
         record = run.seen.record if run.seen else None
         if run.seen is None or record is None or record.state is not State.READY:
             return run.seen
+        if isinstance(error, _OF_THE_SPEC):
+            return run.seen  # what is asked for cannot be had; what was offered is as good as before
         sick = Health(reason=error.reason, message=str(error))
         if record.health == sick:
             return run.seen
         sicker = msgspec.structs.replace(record, health=sick)
         try:
-            self.executor.take(run.devlink, record.uid, StoreRecord(sicker))
+            self.executor.take(run.doors, record.uid, StoreRecord(sicker))
         except FolderError as unwritten:
             # The object says what the first fault was; that the record could not be written stands in the log.
             _LOG.warning("%s: %s", record.name, unwritten)
@@ -91,30 +106,29 @@ class Reconciler:
 @dataclasses.dataclass(slots=True)
 class _Run:
     node: Reconciler
-    devlink: Devlink
-    desired: Desired
-    parent: Handle
-    reserved: frozenset[int]
+    doors: Doors
+    look: Look
+    memory: Memory
     seen: Observation | None = None
-    index: int | None = None
     announced: CreatePort | None = None
-    memory: Memory = dataclasses.field(default_factory=Memory)
+
+    @property
+    def desired(self) -> Desired:
+        return self.look.desired
 
     def until_it_rests(self) -> Outcome:
         for _ in range(_ROUNDS):
-            self.seen = self.node.observer.look(
-                self.devlink, self.desired, self.parent, self.reserved, self.index, ask=self.memory.ask
-            )
+            self.seen = self.node.observer.look(self.doors.devlink, self.look)
             decision = plan(self.desired, self.seen, self.node.policy, self.memory)
             if isinstance(decision, Ask):
-                self.memory = dataclasses.replace(self.memory, ask=True)
+                self.look = dataclasses.replace(self.look, ask=True)
                 continue
             if not isinstance(decision, Steps):
-                return Outcome(self.seen, decision, reloaded=self.memory.reloaded)
+                return Outcome(self.seen, decision, memory=self.memory)
             for step in decision.steps:
                 self._take(step)
             if decision.last:
-                return Outcome(_after(self.seen, decision), Rest(), reloaded=self.memory.reloaded)
+                return Outcome(_after(self.seen, decision), Rest(), memory=self.memory)
         raise SubFunctionError(
             f"the plan for {self.desired.name} did not come to rest in {_ROUNDS} rounds",
             hint="This is a fault of the agent: report it with the agent's debug log.",
@@ -124,13 +138,18 @@ class _Run:
     def _take(self, step: Step) -> None:
         if isinstance(step, CreatePort):
             self.announced = step
-        index = self.node.executor.take(self.devlink, self.desired.uid, step)
-        if isinstance(step, CreatePort):
-            self.index, self.announced = index, None
-        elif isinstance(step, StoreRecord):
-            self.node.observer.census.chosen(self.parent, step.record.uid, step.record.claim.number)
-        elif isinstance(step, Reload):
-            self.memory = dataclasses.replace(self.memory, reloaded=True)
+        index = self.node.executor.take(self.doors, self.desired.uid, step)
+        match step:
+            case CreatePort():
+                self.look, self.announced = dataclasses.replace(self.look, index=index), None
+            case StoreRecord(record) if isinstance(record.claim, PortClaim):
+                self.node.observer.census.chosen(self.look.parent, record.uid, record.claim.number)
+            case Reload():
+                self.memory = dataclasses.replace(self.memory, reloaded=True)
+            case ProbeDriver():
+                self.memory = dataclasses.replace(self.memory, probed=True)
+            case Deactivate():
+                self.memory = Memory()
 
 
 def _after(seen: Observation, last: Steps) -> Observation:
@@ -140,5 +159,5 @@ def _after(seen: Observation, last: Steps) -> Observation:
             case StoreRecord(record):
                 seen = dataclasses.replace(seen, record=record)
             case RemoveRecord():
-                seen = dataclasses.replace(seen, record=None, port=None, auxiliary=None)
+                seen = dataclasses.replace(seen, record=None, port=None, auxiliary=None, mediated=None)
     return seen

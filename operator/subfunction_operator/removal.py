@@ -1,36 +1,50 @@
-"""How a sub-function goes: out of the offer, free of its pod, off its bus, out of the kernel, forgotten. Pure."""
+"""The way out: off its bus, out of the kernel, forgotten. Pure."""
 
 from subfunction.api import DeletionPolicy
 from subfunction.reasons import Reason
-from subfunction.records import Claim, Health, State
+from subfunction.records import Health, MediatedDeviceClaim, PortClaim, Record, State, VirtualFunctionClaim
+from subfunction_operator import mediated, virtualfunction
 from subfunction_operator.claim import claimable, published, stored
+from subfunction_operator.interruption import vacated
 from subfunction_operator.observation import Desired, Observation
 from subfunction_operator.step import Deactivate, Decision, DeletePort, RemoveRecord, Rest, Steps, StoreRecord, Wait
 
 
 def away(desired: Desired, seen: Observation) -> Decision:
     """Take the next steps towards nothing; `Rest` when nothing is left."""
-    record, port = seen.record, seen.port
-    policy = desired.object.spec.deletion if desired.object else DeletionPolicy.DRAIN
+    record = seen.record
     if record is None:
+        policy = desired.object.spec.deletion if desired.object else DeletionPolicy.DRAIN
         return Rest() if policy is DeletionPolicy.RETAIN else _unrecorded(desired, seen)
+    policy = desired.object.spec.deletion if desired.object else record.deletion
     if record.state is not State.DRAINING:
         # Written before the ledger is read: an Allocate that comes later reads it and refuses.
         health = Health(reason=Reason.DRAINING, message="it is being deleted")
         return Steps((StoreRecord(record.moved(State.DRAINING, health)),))
-    if (seen.usage.held or seen.away) and policy is not DeletionPolicy.FORCE:
-        return Wait(Reason.IN_USE, seen.usage.why or "its netdev is in the namespace of a pod", kernel=False)
+    if seen.held and policy is not DeletionPolicy.FORCE:
+        return Wait(Reason.IN_USE, seen.why_held, kernel=False)
     if policy is DeletionPolicy.RETAIN:
         return Steps((RemoveRecord(record.uid),), last=True)
+    match record.claim:
+        case PortClaim() as claim:
+            return _port(desired, seen, record, claim)
+        case VirtualFunctionClaim() as claim:
+            return virtualfunction.given_back(seen, record, claim)
+        case MediatedDeviceClaim():
+            return mediated.removed(seen, record)
+
+
+def _port(desired: Desired, seen: Observation, record: Record, claim: PortClaim) -> Decision:
+    port = seen.port
     ours = (
         port is not None
         and seen.this_boot
-        and (port.index == record.claim.port_index or claimable(port, desired, seen.parent))
+        and (port.index == claim.port_index or claimable(port, desired, seen.parent, claim))
     )
     if port is None or port.function is None or not ours:
         return Steps((RemoveRecord(record.uid),), last=True)
     if port.function.active:
-        return Steps((Deactivate(port.handle, port.index),))
+        return Steps((*vacated(seen), Deactivate(port.handle, port.index)))
     if port.function.attached:
         return Wait(Reason.STILL_ATTACHED, "its driver has not let go yet", kernel=True)
     return Steps((DeletePort(port.handle, port.index),))
@@ -38,16 +52,22 @@ def away(desired: Desired, seen: Observation) -> Decision:
 
 def _unrecorded(desired: Desired, seen: Observation) -> Decision:
     """Take up again what lives in the kernel while its record is lost; the rest is not ours to touch."""
-    port, wanted = seen.port, desired.object
-    if (
-        port is None
-        or wanted is None
-        or port.pf is None
-        or port.number is None
-        or not published(port, desired, seen.parent)
-    ):
+    wanted = desired.object
+    if wanted is None:
         return Rest()
-    claim = Claim(
+    if (lost := virtualfunction.published(seen, desired)) is not None:
+        return Steps((StoreRecord(_record(desired, seen, wanted.spec.resource, lost, lost.address)),))
+    if seen.mediated is not None:
+        claim = MediatedDeviceClaim(
+            parent=seen.handle,
+            type=seen.mediated.type_id or wanted.spec.vfio.mediated_device or "",
+            uuid=seen.mediated.uuid,
+        )
+        return Steps((StoreRecord(_record(desired, seen, wanted.spec.resource, claim, claim.uuid)),))
+    port = seen.port
+    if port is None or port.pf is None or port.number is None or not published(port, desired, seen.parent):
+        return Rest()
+    claim_of_port = PortClaim(
         flavour=wanted.spec.flavour,
         parent=str(port.handle),
         controller=port.controller,
@@ -56,4 +76,18 @@ def _unrecorded(desired: Desired, seen: Observation) -> Decision:
         port_index=port.index,
         mac_address=str(desired.mac),
     )
-    return Steps(stored(desired, wanted, seen, claim, State.DRAINING))
+    return Steps(stored(desired, wanted, seen, claim_of_port, State.DRAINING))
+
+
+def _record(
+    desired: Desired, seen: Observation, resource: str, claim: VirtualFunctionClaim | MediatedDeviceClaim, device: str
+) -> Record:
+    return Record(
+        uid=desired.uid,
+        name=desired.name,
+        boot_id=seen.boot_id,
+        state=State.DRAINING,
+        claim=claim,
+        resource=resource,
+        device_id=device,
+    )

@@ -69,5 +69,8 @@ class Settings:
     usage_interval: float = 10.0
     """Seconds between two looks at who holds what, while anything is handed out: the kubelet announces no end."""
 
+    survey_interval: float = 5.0
+    """Seconds between two looks at what the node can do, at least: its SubFunctionNode is not written more often."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged."""

@@ -1,50 +1,36 @@
 """How a sub-function is: a port of ours becomes what its spec asks for. Pure; nothing is touched that a pod has."""
 
-import dataclasses
+from typing import Final
 
 import msgspec
 
-from subfunction.api import SubFunction
 from subfunction.errors import UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State
-from subfunction_operator.claim import lapsed, unready
-from subfunction_operator.flavours import Kind
-from subfunction_operator.observation import Desired, Memory, Observation, Policy
+from subfunction_operator.interruption import interrupted, lapsed, vacated
+from subfunction_operator.kind import Case
+from subfunction_operator.observation import Observation, Policy
+from subfunction_operator.returning import returning
 from subfunction_operator.step import (
     Activate,
     Ask,
     Deactivate,
     Decision,
+    ProbeDriver,
     Reload,
     Rest,
     SetFunction,
-    SetLink,
     SetParameter,
     Step,
     Steps,
     StoreRecord,
     Wait,
 )
+from subfunction_operator.tuning import limited, tuned
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Case:
-    """One sub-function whose port is known to be its own."""
-
-    desired: Desired
-    wanted: SubFunction
-    seen: Observation
-    kind: Kind
-    record: Record
-    port: Port
-    memory: Memory
-
-    @property
-    def held(self) -> bool:
-        """Whether a pod has it, as far as can be told."""
-        return self.seen.usage.held or self.seen.away
+_UNBOUND: Final = 2.0
+"""Seconds after which a function that no driver took is offered to the drivers once more."""
 
 
 def shaped(case: Case, policy: Policy) -> Decision:
@@ -58,12 +44,12 @@ def shaped(case: Case, policy: Policy) -> Decision:
         if function.attached:
             return Wait(Reason.STILL_ATTACHED, "its driver has not let go since it was deactivated", kernel=True)
         return Steps((*lapsed(record), *_set(port, settings), Activate(port.handle, port.index)))
+    deactivate = Deactivate(port.handle, port.index)
     if not settings.empty:
-        return _interrupted(case, "MAC and capabilities", Deactivate(port.handle, port.index))
+        return interrupted(seen, record, "MAC and capabilities", *vacated(seen), deactivate)
     auxiliary = seen.auxiliary
     if not function.attached or auxiliary is None or auxiliary.driver is None:
-        leave = lapsed(record)
-        return Steps(leave) if leave else Wait(Reason.ATTACHING, _attaching(seen), kernel=True)
+        return _unattached(case)
     wrong = {
         name: value for name, value in case.kind.parameters(case.wanted.spec).items() if _differs(seen, name, value)
     }
@@ -72,10 +58,27 @@ def shaped(case: Case, policy: Policy) -> Decision:
     unapplied = bool(missing) or (_known(seen) and not case.kind.as_asked(case.wanted.spec, seen))
     if wrong or (unapplied and not case.memory.reloaded):
         changes = [SetParameter(auxiliary.handle, name, value) for name, value in wrong.items()]
-        return _interrupted(case, "its class devices", *changes, Reload(auxiliary.handle))
+        return interrupted(seen, record, "its class devices", *changes, *vacated(seen), Reload(auxiliary.handle))
     if missing:
-        return Wait(Reason.ATTACHING, f"{auxiliary.name} has no {missing} yet", kernel=True)
-    return _offered(case, policy)
+        leave = lapsed(record)
+        return Steps(leave) if leave else Wait(Reason.ATTACHING, f"{auxiliary.name} has no {missing} yet", kernel=True)
+    return case.kind.placed(case) or limited(case) or returning(case) or _offered(case, policy)
+
+
+def _unattached(case: Case) -> Decision:
+    """Wait for the driver of an active function, after having offered it to the drivers where none has taken it."""
+    seen, record, port = case.seen, case.record, case.port
+    auxiliary = seen.auxiliary
+    unbound = auxiliary is not None and auxiliary.driver is None
+    probe = (ProbeDriver("auxiliary", auxiliary.name),) if auxiliary is not None and unbound else ()
+    if leave := lapsed(record):
+        return Steps((*leave, *probe))
+    if probe and not case.memory.probed and case.memory.waited >= _UNBOUND:
+        return Steps(probe)
+    if case.memory.overdue:
+        # A probe that failed is tried again only once the function was taken down: inactive, detached, active.
+        return Steps((*vacated(seen), Deactivate(port.handle, port.index)))
+    return Wait(Reason.ATTACHING, _attaching(seen), kernel=True)
 
 
 def _settings(case: Case, function: Function) -> FunctionSettings:
@@ -92,7 +95,7 @@ def _settings(case: Case, function: Function) -> FunctionSettings:
         where = f"{case.port.handle}/{case.port.index}"
         raise UnsupportedField(f"the driver of {where} offers no {' and '.join(unoffered)}", hint="Leave it out.")
     return FunctionSettings(
-        mac=case.desired.mac if function.mac != case.desired.mac else None,
+        mac=case.mac if function.mac != case.mac else None,
         roce=roce if roce is not None and roce != function.roce else None,
         max_io_eqs=queues if queues is not None and queues != function.max_io_eqs else None,
     )
@@ -119,39 +122,31 @@ def _attaching(seen: Observation) -> str:
     return f"{seen.auxiliary.name} is probing"
 
 
-def _interrupted(case: Case, what: str, *change: Step) -> Decision:
-    """First leave the offer, then look whether a pod was faster, and only then touch it."""
-    if case.held:
-        if case.record.state is State.PREPARING and case.record.device_id and not case.seen.away:
-            # It was: it keeps what it was promised, and the change waits.
-            return Steps((StoreRecord(case.record.moved(State.READY, Health(healthy=True))),))
-        why = case.seen.usage.why or "its netdev is in the namespace of a pod"
-        return Rest(pending=f"{what} can change when no pod has the device; {why}")
-    if not case.seen.usage.asked:
-        return Ask()
-    return Steps(unready(case.record) or change)
-
-
 def _offered(case: Case, policy: Policy) -> Decision:
-    old, seen = case.record, case.seen
-    offered_already = old.state is State.READY and bool(old.witness.inodes)
+    old, seen, spec = case.record, case.seen, case.wanted.spec
+    offered_already = old.state is not State.PREPARING and bool(old.witness.inodes)
+    changes, pending = tuned(case)
     if seen.away and offered_already:
         # While a pod has the netdev, what it was promised stands as it was.
-        return Rest()
-    claim = msgspec.structs.replace(old.claim, mac_address=str(case.desired.mac))
-    record = msgspec.structs.replace(old, claim=claim, name=case.desired.name)
-    offered = case.kind.offered(case.wanted.spec, seen, record, policy.devices)
+        lent = () if old.lent else (StoreRecord(msgspec.structs.replace(old, lent=True)),)
+        return Steps((*changes, *lent)) if changes or lent else Rest(pending=pending)
+    claim = msgspec.structs.replace(
+        case.claim, mac_address=str(case.mac), rated=case.claim.rated and spec.rate != type(spec.rate)()
+    )
+    record = msgspec.structs.replace(old, claim=claim, name=case.desired.name, deletion=spec.deletion, lent=seen.away)
+    offered = case.kind.offered(spec, seen, record, policy.devices)
     if offered_already and (offered.nodes, offered.witness) != (old.nodes, old.witness):
         # What a pod was handed is another device now: its record must not be made to fit.
         if not seen.usage.asked:
             return Ask()
-        if case.held:
+        if seen.held:
             # More than was handed out (rdma_cm was loaded meanwhile) is for the next pod.
             return Rest() if _still(old, offered) else _unfit(case)
     store = StoreRecord(offered.moved(State.READY, Health(healthy=True)))
     unsaid = old.state is not State.READY or offered != old
-    taken = (*_linked(case), *([store] if unsaid else []))
-    return Steps(taken, last=True) if taken else Rest()
+    taken = (*changes, *([store] if unsaid else []))
+    # What a change of the kernel's brought about is seen by the next look; a record alone changes nothing.
+    return Steps(taken, last=not changes) if taken else Rest(pending=pending)
 
 
 def _still(old: Record, offered: Record) -> bool:
@@ -171,8 +166,3 @@ def _unfit(case: Case) -> Decision:
     if case.record.health != sick:
         return Steps((StoreRecord(msgspec.structs.replace(case.record, health=sick)),))
     return Rest(pending=f"{why}; {case.seen.usage.why}")
-
-
-def _linked(case: Case) -> tuple[Step, ...]:
-    representor, up = case.seen.representor, case.wanted.spec.representor.admin_state == "up"
-    return () if representor is None or representor.up == up else (SetLink(representor, up),)

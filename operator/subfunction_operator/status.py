@@ -11,10 +11,10 @@ import msgspec
 from subfunction.api import Condition, ConditionType, Device, Phase, Status, SubFunction
 from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
-from subfunction.records import Record, State
-from subfunction_operator.flavours import KINDS
+from subfunction.records import PortClaim, State
 from subfunction_operator.observation import Observation
 from subfunction_operator.outcome import Outcome
+from subfunction_operator.standing import Standing, standing
 from subfunction_operator.step import Rest, Wait
 
 TRUE, FALSE = "True", "False"
@@ -44,25 +44,23 @@ class _Finding:
 def status(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
     """Say what is known; `now` is RFC 3339 in UTC."""
     seen = outcome.seen or _EMPTY
-    record = seen.record
-    old = wanted.status
-    # A port that stands where ours should may be somebody else's, and is not shown as ours.
-    ours = seen.port is not None and record is not None and record.claim.port_index == seen.port.index
-    port = seen.port if ours else None
-    shown = port is not None or old.number is not None
     if outcome.seen is None:
         return _unseen(wanted, outcome, now)
+    record, old = seen.record, wanted.status
+    claim, stands = record.claim if record else None, standing(wanted, seen)
+    # Chosen once and kept, but told only once it is true: what was never made may still be given up.
+    shown = claim is not None and (stands.created or old.parent is not None)
+    number = claim.number if isinstance(claim, PortClaim) else None
     return Status(
         observed_generation=wanted.metadata.generation,
         phase=_phase(wanted, outcome),
-        conditions=tuple(_dated(finding, wanted, now) for finding in _findings(wanted, outcome, seen, port)),
-        # Chosen once and kept, but told only once it is true: what was never made may still be given up.
-        parent=record.claim.parent if record and shown else old.parent,
-        number=record.claim.number if record and shown else old.number,
-        port=port.index if port else None,
-        mac_address=_mac(port),
-        device=_device(wanted, seen, record),
-        representor=seen.representor.name if port and seen.representor else None,
+        conditions=tuple(_dated(finding, wanted, now) for finding in _findings(wanted, outcome, seen, stands)),
+        parent=claim.parent if claim and shown else old.parent,
+        number=number if shown else old.number,
+        port=stands.port.index if stands.port else None,
+        mac_address=_mac(stands.port),
+        device=_device(stands, seen),
+        representor=seen.representor.name if stands.port and seen.representor else None,
         numa_node=seen.parent.function.numa_node if seen.parent else old.numa_node,
         allocated_to=seen.usage.by,
     )
@@ -70,7 +68,7 @@ def status(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
 
 def _unseen(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
     """Say why nothing could be seen; all else stays as it was last seen."""
-    findings = _findings(wanted, outcome, _EMPTY, None)
+    findings = _findings(wanted, outcome, _EMPTY, standing(wanted, _EMPTY))
     told = {ConditionType.PLACED, ConditionType.READY}
     return msgspec.structs.replace(
         wanted.status,
@@ -94,48 +92,48 @@ def _phase(wanted: SubFunction, outcome: Outcome) -> Phase:
         return Phase.FAILED
     if wanted.deleting:
         return Phase.DRAINING
+    record = outcome.seen.record if outcome.seen else None
+    if record is not None and record.state is State.RETURNING:
+        return Phase.RETURNING
     return Phase.READY if isinstance(outcome.decision, Rest) else Phase.PREPARING
 
 
-def _device(wanted: SubFunction, seen: Observation, record: Record | None) -> Device | None:
-    kind = KINDS.get(wanted.spec.flavour)
-    if record is None or not record.device_id or kind is None or seen.auxiliary is None:
+def _device(stands: Standing, seen: Observation) -> Device | None:
+    record = seen.record
+    if record is None or not record.device_id or not stands.bound:
         return None
     return Device(
         id=record.device_id,
-        bus=kind.bus,
+        bus=stands.bus,
         netdev=seen.netdev.name if seen.netdev else None,
         rdma=seen.rdma.name if seen.rdma else None,
         nodes=tuple(node.container_path for node in record.nodes),
     )
 
 
-def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation, port: Port | None) -> list[_Finding]:
-    function = port.function if port else None
-    active = function is not None and function.active and function.attached
-    bound = active and seen.auxiliary is not None and seen.auxiliary.driver is not None
+def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation, stands: Standing) -> list[_Finding]:
     record = seen.record
     offered = record is not None and record.state is State.READY and record.health.healthy
     ready = _ready(wanted, outcome)
     # What is not so is not so for the reason that holds up the whole.
     why = (ready.reason, ready.message) if ready.status == FALSE else (Reason.PENDING, "")
-
-    def finding(kind: ConditionType, *, true: bool, reason: Reason) -> _Finding:
-        return _Finding(kind, TRUE, reason) if true else _Finding(kind, FALSE, *why)
-
-    held = seen.usage.held or seen.away
+    facts = (
+        (ConditionType.CREATED, stands.created, Reason.CREATED),
+        (ConditionType.ACTIVE, stands.active, Reason.ATTACHED),
+        (ConditionType.BOUND, stands.bound, Reason.BOUND),
+        (ConditionType.CONNECTED, stands.connected, Reason.CONNECTED),
+        (ConditionType.ALLOCATABLE, offered, Reason.OFFERED),
+    )
     return [
         _Finding(ConditionType.PLACED, TRUE, Reason.PLACED, f"on node {wanted.spec.node_name}"),
-        finding(ConditionType.CREATED, true=port is not None, reason=Reason.CREATED),
-        finding(ConditionType.ACTIVE, true=active, reason=Reason.ATTACHED),
-        finding(ConditionType.BOUND, true=bound, reason=Reason.BOUND),
-        finding(
-            ConditionType.CONNECTED, true=port is not None and seen.representor is not None, reason=Reason.CONNECTED
+        *(
+            _Finding(kind, TRUE, reason) if true else _Finding(kind, FALSE, *why)
+            for kind, true, reason in facts
+            if true is not None
         ),
-        finding(ConditionType.ALLOCATABLE, true=offered, reason=Reason.OFFERED),
         ready,
-        _Finding(ConditionType.IN_USE, TRUE, Reason.IN_USE, seen.usage.why)
-        if held
+        _Finding(ConditionType.IN_USE, TRUE, Reason.IN_USE, seen.why_held)
+        if seen.held
         else _Finding(ConditionType.IN_USE, FALSE, Reason.FREE),
     ]
 
@@ -175,5 +173,6 @@ def announcement(before: SubFunction, after: Status) -> Event | None:
         return None
     ready = new.status == TRUE
     device = f" as {after.device.id}" if ready and after.device else ""
-    message = f"sub-function {after.number} of {after.parent} is ready{device}" if ready else new.message
+    which = f"sub-function {after.number}" if after.number is not None else "the device"
+    message = f"{which} of {after.parent} is ready{device}" if ready else new.message
     return Event(new.reason, message or new.reason, warning=after.phase == Phase.FAILED)

@@ -8,8 +8,10 @@ import dataclasses
 from typing import TypeAlias
 
 from subfunction.kernel.address import Handle
+from subfunction.kernel.link import LinkSettings
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.port import FunctionSettings
+from subfunction.kernel.vdpa import VdpaSettings
 from subfunction.reasons import Reason
 from subfunction.records import Record
 
@@ -80,11 +82,82 @@ class Reload:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SetRate:
+    """`devlink port function rate set HANDLE/INDEX tx_share SHARE tx_max MAXIMUM`, in bytes/s; 0 is no limit."""
+
+    parent: Handle
+    index: int
+    share: int | None
+    maximum: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SetLink:
-    """`ip link set NETDEV up`, or down."""
+    """`ip link set NETDEV ...`: name, MAC, MTU, up or down, the bridge it is in."""
 
     netdev: Netdev
-    up: bool
+    settings: LinkSettings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AddVdpa:
+    """`vdpa dev add name NAME mgmtdev MANAGEMENT ...`."""
+
+    name: str
+    management: Handle
+    settings: VdpaSettings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeleteVdpa:
+    """`vdpa dev del NAME`; only after its driver has let go, since it would stop vdpa netlink for the whole node."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OverrideDriver:
+    """`echo DRIVER > /sys/bus/BUS/devices/DEVICE/driver_override`; None clears it.
+
+    The write takes the device's lock: once it has returned, no unbinding of that device is under way.
+    """
+
+    bus: str
+    device: str
+    driver: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnbindDriver:
+    """`echo DEVICE > /sys/bus/BUS/drivers/DRIVER/unbind`; waits for whoever has it open."""
+
+    bus: str
+    device: str
+    driver: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProbeDriver:
+    """`echo DEVICE > /sys/bus/BUS/drivers_probe`."""
+
+    bus: str
+    device: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CreateMediated:
+    """`echo UUID > /sys/class/mdev_bus/PARENT/mdev_supported_types/TYPE/create`."""
+
+    parent: Handle
+    type: str
+    uuid: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoveMediated:
+    """`echo 1 > /sys/bus/mdev/devices/UUID/remove`; waits for whoever has it open."""
+
+    uuid: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,9 +177,29 @@ Step: TypeAlias = (
     | Deactivate
     | SetParameter
     | Reload
+    | SetRate
     | SetLink
+    | AddVdpa
+    | DeleteVdpa
+    | OverrideDriver
+    | UnbindDriver
+    | ProbeDriver
+    | CreateMediated
+    | RemoveMediated
     | DeletePort
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WriteObject:
+    """A write to the API server, or to the node's own state: `finalizer`, `status`, `release`, `event`, `names`."""
+
+    what: str
+    of: str
+
+
+Effect: TypeAlias = Step | WriteObject
+"""Whatever the agent does to the world: what a crash may come before or after."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,7 +1,10 @@
-"""One kernel, three ways to stand behind the two ports: simulated in this process, simulated behind a socket, or real.
+"""One kernel, three ways to stand behind the ports: simulated in this process, simulated behind a socket, or real.
 
 `SUBFUNCTION_TEST_KERNEL=real` runs the same tests on the running kernel, which must have sub-function capable NICs (the
 VM with sfsim). There iproute2's `devlink` is the judge; of a simulated kernel it is the kernel's own state.
+
+A test says what it `needs` of its machine, and runs on each machine that has that. Of real machines there is one at a
+time; `SUBFUNCTION_TEST_MACHINE` says which (mlx5, ice or vf), and what it lacks is another machine's to show.
 """
 
 import asyncio
@@ -18,19 +21,129 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from subfunction.errors import Invalid, KernelError, Unsupported
 from subfunction.kernel.address import Handle
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.link import Links
+from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.sysfs import Sysfs, SysfsTree
 from subfunction.kernel.transport import KernelTransport, Transport, UnixTransport
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
+from subfunction.kernel.vdpa import Vdpa
 from subfunction_simulator.kernel import Parent, SimulatedKernel, Timing, Topology
 from subfunction_simulator.kernel.server import running
 
-KERNELS = ("real",) if os.environ.get("SUBFUNCTION_TEST_KERNEL") == "real" else ("in-process", "served")
-
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Personality:
+    """What differs between two drivers' sub-functions."""
+
+    driver: str
+    function_driver: str
+    tells_number: bool
+    """Whether the auxiliary device has an attribute `sfnum`."""
+    caps: tuple[bool | None, int | None]
+    """RoCE and event queues of a new function."""
+    settings: FunctionSettings
+    """What can be set beside the MAC."""
+    address_unset: bool
+    """Whether a new function has no address, or one at random."""
+    taken: str
+    legacy: str
+    wrong_pf: tuple[type[KernelError], str]
+    controller: str
+    not_unicast: str
+
+
+MLX5 = Personality(
+    driver="mlx5_core",
+    function_driver="mlx5_core.sf",
+    tells_number=True,
+    caps=(True, 8),
+    settings=FunctionSettings(roce=False, max_io_eqs=4),
+    address_unset=True,
+    taken="SF already exist",
+    legacy="SF ports are only supported in eswitch switchdev mode",
+    wrong_pf=(Unsupported, "Invalid pfnum supplied"),
+    controller="External controller is unsupported",
+    not_unicast="Non-unicast hardware address unsupported",
+)
+ICE = Personality(
+    driver="ice",
+    function_driver="ice.sf",
+    tells_number=False,
+    caps=(None, None),
+    settings=FunctionSettings(),
+    address_unset=False,
+    taken="Subfunction with given sfnum already exists",
+    legacy="SF ports are only supported in eswitch switchdev mode",
+    wrong_pf=(Invalid, "Incorrect pfnum supplied"),
+    controller="Setting controller is not supported",
+    not_unicast="Non-unicast hardware address unsupported",
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel to run tests on, and what it has."""
+
+    way: str
+    personality: Personality
+    has: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"{self.way}-{self.personality.driver}"
+
+
+_MLX5_HAS = frozenset({"ports", "mlx5", "vdpa", "mediated"})
+_ICE_HAS = frozenset({"ports", "ice"})
+_VF_HAS = frozenset({"virtual-functions"})
+_REAL = {
+    "mlx5": Kernel("real", MLX5, _MLX5_HAS),
+    "ice": Kernel("real", ICE, _ICE_HAS),
+    "vf": Kernel("real", MLX5, _VF_HAS),
+}
+KERNELS = (
+    (_REAL[os.environ.get("SUBFUNCTION_TEST_MACHINE", "mlx5")],)
+    if os.environ.get("SUBFUNCTION_TEST_KERNEL") == "real"
+    else (
+        Kernel("in-process", MLX5, _MLX5_HAS | _VF_HAS),
+        Kernel("served", MLX5, _MLX5_HAS | _VF_HAS),
+        Kernel("in-process", ICE, _ICE_HAS),
+        Kernel("served", ICE, _ICE_HAS),
+    )
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*what): runs on each kernel that has it; ports, where nothing is said")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "node" in metafunc.fixturenames:
+        fitting = [kernel for kernel in KERNELS if _needs(metafunc.definition) <= kernel.has]
+        metafunc.parametrize("node", fitting or [None], indirect=True, ids=str)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another real machine will run."""
+    elsewhere = [item for item in items if isinstance(item, pytest.Function) and _kernel_of(item, KERNELS[0]) is None]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
+
+
+def _needs(definition: pytest.Item) -> frozenset[str]:
+    marks = list(definition.iter_markers("needs"))
+    return frozenset(what for mark in marks for what in mark.args) or frozenset({"ports"})
+
+
+def _kernel_of(item: pytest.Function, default: Kernel) -> object:
+    return item.callspec.params.get("node", default) if hasattr(item, "callspec") else default
 
 
 def until(look: Callable[[], T], good: Callable[[T], object], *, seconds: float = 20) -> T:
@@ -76,6 +189,12 @@ class Console(Protocol):
     def return_netdev(self, name: str) -> None:
         """Move it back."""
 
+    def bridge(self, name: str) -> None:
+        """Make a bridge (`ip link add NAME type bridge`)."""
+
+    def open(self, node: str) -> contextlib.AbstractContextManager[None]:
+        """Hold a device node below `/dev` open."""
+
 
 @dataclasses.dataclass(slots=True)
 class Node:
@@ -85,6 +204,17 @@ class Node:
     sysfs: Sysfs
     console: Console
     parents: tuple[Handle, ...]
+    personality: Personality
+
+    @property
+    def vdpa(self) -> Vdpa:
+        """vDPA, by the socket of this test."""
+        return Vdpa(self.netlink)
+
+    @property
+    def links(self) -> Links:
+        """The network links, by a socket of this test."""
+        return Links(self.netlink)
 
     @property
     def devlink(self) -> Devlink:
@@ -142,11 +272,29 @@ class Node:
         self.devlink.set_active(port.handle, port.index, active=False)
         until(lambda: self.seen(port).function, lambda function: function and not function.attached)
 
-    def load(self, instance: Handle) -> None:
-        """Bring up netdev and RDMA device of a function that came up light."""
-        for name in ("enable_eth", "enable_rdma"):
+    def load(self, instance: Handle, *names: str) -> None:
+        """Bring up what a function that came up light is to have: its netdev and RDMA device, where nothing is said."""
+        for name in names or ("enable_eth", "enable_rdma"):
             self.devlink.set_parameter(instance, name, value=True)
         self.devlink.reload(instance)
+
+    def path(self, handle: Handle) -> str:
+        """Give the directory of an instance's device in sysfs, resolved."""
+        path = self.sysfs.resolve(handle.path)
+        assert path is not None
+        return path
+
+    def representor(self, port: Port) -> Netdev:
+        """Look at the representor of a port."""
+        netdev = Netdev.named(self.sysfs, str(port.netdev))
+        assert netdev is not None
+        return netdev
+
+    def ifindex(self, name: str) -> int:
+        """Give the number of a link."""
+        netdev = Netdev.named(self.sysfs, name)
+        assert netdev is not None
+        return netdev.ifindex
 
     def auxiliary(self) -> tuple[str, ...]:
         """List the sub-functions' devices, after a request: a simulated kernel's time may be counted in those."""
@@ -196,11 +344,25 @@ class SimulatedConsole:
     def return_netdev(self, name: str) -> None:
         assert self._kernel.namespace_ends() == [name]
 
+    def bridge(self, name: str) -> None:
+        self._kernel.bridge(name)
+
+    @contextlib.contextmanager
+    def open(self, node: str) -> Iterator[None]:
+        self._kernel.hold_open(node)
+        try:
+            yield
+        finally:
+            self._kernel.close(node)
+
 
 class RealConsole:
     """The node's own shell."""
 
     _namespace = "contract"
+
+    def __init__(self) -> None:
+        self._bridges: list[str] = []
 
     def ports(self) -> set[Shown]:
         shown = json.loads(_run("devlink", "-j", "port", "show"))["port"]
@@ -239,36 +401,58 @@ class RealConsole:
         _run("ip", "-n", self._namespace, "link", "set", name, "netns", "1")
         _run("ip", "netns", "del", self._namespace)
 
+    def bridge(self, name: str) -> None:
+        _run("ip", "link", "add", name, "type", "bridge")
+        self._bridges.append(name)
+
+    def clean(self) -> None:
+        while self._bridges:
+            _run("ip", "link", "del", self._bridges.pop())
+
+    @contextlib.contextmanager
+    def open(self, node: str) -> Iterator[None]:
+        with Path("/dev", node).open("r+b", buffering=0):
+            yield
+
 
 def _run(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-@pytest.fixture(params=KERNELS)
+@pytest.fixture
 def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    with _KERNELS[request.param](tmp_path) as node:
+    kernel: Kernel = request.param
+    with _WAYS[kernel.way](tmp_path, kernel) as node:
         yield node
 
 
-THREE_FUNCTIONS = Topology(
-    parents=(
+def topology(kernel: Kernel) -> Topology:
+    """Three functions on two cards; the first has what else the kernel has."""
+    virtual_functions = 2 if "virtual-functions" in kernel.has else 0
+    types = (MediatedType("mlx5_core-local", available=2),) if "mediated" in kernel.has else ()
+    first, second, spare = (
         Parent(bdf="0000:03:00.0", netdev="enp3s0f0np0", numa_node=0),
         Parent(bdf="0000:03:00.1", netdev="enp3s0f1np1", numa_node=0),
         Parent(bdf="0000:82:00.0", netdev="enp130s0np0", numa_node=1, switch_id="b8599f0300b7e9f0"),
     )
-)
+    first = dataclasses.replace(first, virtual_functions=virtual_functions, mediated_types=types)
+    return Topology(
+        parents=tuple(
+            dataclasses.replace(parent, driver=kernel.personality.driver) for parent in (first, second, spare)
+        )
+    )
 
 
 @contextlib.contextmanager
-def _in_process(root: Path) -> Iterator[Node]:
-    kernel = SimulatedKernel(root, THREE_FUNCTIONS)
-    with _simulated(kernel, kernel.transport(), kernel.sysfs()) as node:
+def _in_process(root: Path, wanted: Kernel) -> Iterator[Node]:
+    kernel = SimulatedKernel(root, topology(wanted))
+    with _simulated(wanted, kernel, kernel.transport(), kernel.sysfs()) as node:
         yield node
 
 
 @contextlib.contextmanager
-def _served(root: Path) -> Iterator[Node]:
-    kernel = SimulatedKernel(root, THREE_FUNCTIONS, Timing(attach=0.01, detach=0.01, in_seconds=True))
+def _served(root: Path, wanted: Kernel) -> Iterator[Node]:
+    kernel = SimulatedKernel(root, topology(wanted), Timing(attach=0.01, detach=0.01, in_seconds=True))
     started, ended = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -282,7 +466,7 @@ def _served(root: Path) -> Iterator[Node]:
     thread.start()
     try:
         assert started.wait(10)
-        with _simulated(kernel, UnixTransport(root / "netlink.sock"), SysfsTree(root / "sys")) as node:
+        with _simulated(wanted, kernel, UnixTransport(root / "netlink.sock"), SysfsTree(root / "sys")) as node:
             yield node
     finally:
         loops[0].call_soon_threadsafe(ended.set)
@@ -290,28 +474,29 @@ def _served(root: Path) -> Iterator[Node]:
 
 
 @contextlib.contextmanager
-def _simulated(kernel: SimulatedKernel, transport: Transport, sysfs: Sysfs) -> Iterator[Node]:
+def _simulated(wanted: Kernel, kernel: SimulatedKernel, transport: Transport, sysfs: Sysfs) -> Iterator[Node]:
     parents = tuple(parent.handle for parent in kernel.topology.parents)
     with contextlib.closing(Netlink(transport)) as netlink:
-        yield Node(netlink, sysfs, SimulatedConsole(kernel), parents)
+        yield Node(netlink, sysfs, SimulatedConsole(kernel), parents, wanted.personality)
 
 
 @contextlib.contextmanager
-def _real(_: Path) -> Iterator[Node]:
+def _real(_: Path, wanted: Kernel) -> Iterator[Node]:
     console = RealConsole()
     with contextlib.closing(Netlink(KernelTransport())) as netlink:
         parents = tuple(handle for handle in Devlink(netlink).instances() if handle.bus == "pci")
         assert len(parents) >= 2, "the contract needs two PCI functions that can have sub-functions; is sfsim loaded?"
-        node = Node(netlink, SysfsTree(), console, parents)
+        node = Node(netlink, SysfsTree(), console, parents, wanted.personality)
         node.empty()
         for handle in parents:
             console.set_mode(handle, EswitchMode.SWITCHDEV)
             console.pace_detach(handle, milliseconds=0)
         yield node
         node.empty()
+        console.clean()
 
 
-_KERNELS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Node]]] = {
+_WAYS: dict[str, Callable[[Path, Kernel], contextlib.AbstractContextManager[Node]]] = {
     "in-process": _in_process,
     "served": _served,
     "real": _real,

@@ -5,6 +5,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable
 
+import pytest
 from tests.contract.conftest import Node
 
 from subfunction.kernel.address import Handle, Mac
@@ -13,6 +14,7 @@ from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 
+pytestmark = pytest.mark.needs("mlx5")
 MAC = Mac.parse("02:00:00:00:88:88")
 
 

@@ -53,6 +53,7 @@ def test_the_mode_of_an_e_switch_is_what_was_set(node: Node) -> None:
     assert node.devlink.eswitch_mode(node.parent) is EswitchMode.SWITCHDEV
 
 
+@pytest.mark.needs("mlx5")
 def test_a_parent_tells_how_many_sub_functions_it_has_room_for(node: Node) -> None:
     capacity = node.devlink.capacity(node.parent)
     assert capacity is not None
@@ -63,7 +64,8 @@ def test_a_parent_has_a_driver_a_vendor_and_a_numa_node(node: Node) -> None:
     for handle in node.parents:
         function = PciFunction.at(node.sysfs, handle)
         assert function is not None
-        assert function.driver == "mlx5_core"
+        assert function.driver == node.personality.driver
+        assert node.devlink.driver_name(handle) == node.personality.driver
         assert function.vendor is not None
         assert function.vendor.startswith("0x")
         assert function.numa_node in {0, 1}
@@ -78,6 +80,7 @@ def test_an_instance_that_is_not_there_has_no_ports_no_capacity_and_no_directory
     assert node.devlink.ports(NOBODY) == []
     assert node.devlink.port(NOBODY, 1) is None
     assert node.devlink.capacity(NOBODY) is None
+    assert node.devlink.driver_name(NOBODY) is None
     assert PciFunction.at(node.sysfs, NOBODY) is None
 
 

@@ -12,6 +12,7 @@ from subfunction.kernel.port import FunctionSettings
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.kernel.uapi import PortFlavour
 
+pytestmark = pytest.mark.needs("mlx5")
 MAC = Mac.parse("02:00:00:00:88:88")
 
 

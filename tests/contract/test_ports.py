@@ -1,5 +1,6 @@
 """The life of a sub-function's port, from `devlink port add` to `devlink port del`."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -37,16 +38,17 @@ def sysfs_of(node: Node, handle: Handle) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def test_a_new_port_is_inactive_detached_and_without_an_address(node: Node, judge: Judge) -> None:
+def test_a_new_port_is_inactive_detached_and_has_the_drivers_defaults(node: Node, judge: Judge) -> None:
     port = node.new(88)
     assert port == node.seen(port)
     assert (port.handle, port.flavour, port.controller) == (node.parent, PortFlavour.PCI_SF, 0)
     assert (port.pf, port.number) == (node.pf(node.parent), 88)
     assert port.function is not None
     assert port.function.mac is not None
-    assert port.function.mac.unset
+    assert port.function.mac.unset is node.personality.address_unset
     assert (port.function.active, port.function.attached, port.function.instance) == (False, False, None)
-    assert (port.function.roce, port.function.max_io_eqs) == (True, 8)
+    assert (port.function.roce, port.function.max_io_eqs) == node.personality.caps
+    assert (port.function.migratable, port.function.ipsec_crypto, port.function.ipsec_packet, port.vf) == (None,) * 4
     judge()
 
 
@@ -62,15 +64,6 @@ def test_a_new_port_has_a_representor_that_names_parent_and_number(node: Node) -
         assert parent_of(node.sysfs, port.netdev) == parent
 
 
-def test_a_representor_can_be_set_up_and_down(node: Node) -> None:
-    port = node.new(88)
-    for up in (True, False):
-        representor = Netdev.named(node.sysfs, str(port.netdev))
-        assert representor is not None
-        representor.set_up(node.sysfs, up=up)
-        until(lambda: Netdev.named(node.sysfs, str(port.netdev)), lambda netdev: netdev and netdev.up is up)  # noqa: B023
-
-
 def test_numbers_are_a_parents_own_and_indices_are_never_shared_on_one(node: Node, judge: Judge) -> None:
     ports = [node.new(number, parent=parent) for parent in node.parents for number in (1, 2, 3)]
     assert len({(port.handle, port.index) for port in ports}) == len(ports)
@@ -78,13 +71,14 @@ def test_numbers_are_a_parents_own_and_indices_are_never_shared_on_one(node: Nod
 
 
 def test_a_function_keeps_what_it_is_set_to(node: Node, judge: Judge) -> None:
-    port = node.new(88, settings=FunctionSettings(mac=MAC, roce=False, max_io_eqs=4))
-    function = node.seen(port).function
+    wanted = dataclasses.replace(node.personality.settings, mac=MAC)
+    function = node.seen(node.new(88, settings=wanted)).function
     assert function is not None
-    assert (function.mac, function.roce, function.max_io_eqs) == (MAC, False, 4)
+    assert (function.mac, function.roce, function.max_io_eqs) == (MAC, wanted.roce, wanted.max_io_eqs)
     judge()
 
 
+@pytest.mark.needs("mlx5")
 def test_setting_one_thing_leaves_the_others(node: Node) -> None:
     port = node.new(88, settings=FunctionSettings(mac=MAC, max_io_eqs=4))
     node.devlink.set_function(port.handle, port.index, FunctionSettings(roce=False))
@@ -100,9 +94,10 @@ def test_an_active_function_attaches_and_names_its_device(node: Node, judge: Jud
     assert instance in node.devlink.instances()
     device = AuxiliaryDevice.named(node.sysfs, instance.device)
     assert device is not None
-    assert (device.number, device.driver) == (88, "mlx5_core.sf")
+    tells = node.personality.tells_number
+    assert (device.number, device.driver) == (88 if tells else None, node.personality.function_driver)
     assert device.path.startswith(f"{node.sysfs.resolve(node.parent.path)}/")
-    assert AuxiliaryDevice.of_sub_function(node.sysfs, node.parent, 88) == device
+    assert AuxiliaryDevice.of_sub_function(node.sysfs, node.parent, 88) == (device if tells else None)
     assert AuxiliaryDevice.of_sub_function(node.sysfs, node.parent, 89) is None
 
 
@@ -128,6 +123,7 @@ def test_an_inactive_function_loses_its_device(node: Node, judge: Judge) -> None
     assert (function.active, function.instance) == (False, None)
 
 
+@pytest.mark.needs("mlx5")
 def test_a_function_that_lets_go_cannot_be_activated_yet(node: Node) -> None:
     node.console.slow_detach(node.parent)
     port = node.new(88)
@@ -141,6 +137,7 @@ def test_a_function_that_lets_go_cannot_be_activated_yet(node: Node) -> None:
     assert refused.value.retry_after == 1
 
 
+@pytest.mark.needs("mlx5")
 def test_the_number_of_a_port_deleted_while_active_is_free_only_later(node: Node) -> None:
     node.console.slow_detach(node.parent)
     port = node.new(88)
@@ -162,7 +159,9 @@ def test_the_number_of_a_port_deleted_while_active_is_free_only_later(node: Node
 def test_a_deleted_port_leaves_sysfs_as_it_was(node: Node, judge: Judge) -> None:
     before = sysfs_of(node, node.parent)
     port = node.new(88, settings=FunctionSettings(mac=MAC))
-    node.load(node.attach(port))
+    instance = node.attach(port)
+    if node.personality.tells_number:
+        node.load(instance)
     assert sysfs_of(node, node.parent) != before
     node.detach(port)
     until(node.auxiliary, lambda names: not names)
@@ -186,7 +185,7 @@ def test_an_index_that_is_not_there_is_no_port_and_cannot_be_changed(node: Node)
 
 def test_a_number_is_given_once(node: Node, judge: Judge) -> None:
     node.new(88)
-    with pytest.raises(NumberTaken, match="SF already exist") as refused:
+    with pytest.raises(NumberTaken, match=node.personality.taken) as refused:
         node.new(88)
     assert "devlink port add" in refused.value.message
     assert "devlink port show" in refused.value.hint
@@ -196,7 +195,7 @@ def test_a_number_is_given_once(node: Node, judge: Judge) -> None:
 def test_a_parent_in_legacy_mode_refuses_and_the_error_says_what_to_type(node: Node) -> None:
     pf = node.pf(node.spare)
     node.console.set_mode(node.spare, EswitchMode.LEGACY)
-    with pytest.raises(NotSwitchdev, match="SF ports are only supported in eswitch switchdev mode") as refused:
+    with pytest.raises(NotSwitchdev, match=node.personality.legacy) as refused:
         node.devlink.new_port(node.spare, pf=pf, number=88)
     assert f"devlink dev eswitch set {node.spare} mode switchdev" in refused.value.hint
 
@@ -212,19 +211,20 @@ def test_legacy_mode_ends_every_sub_function_of_the_parent_and_of_no_other(node:
 
 
 def test_a_pf_number_of_somebody_else_is_refused(node: Node, judge: Judge) -> None:
-    with pytest.raises(Unsupported, match="Invalid pfnum supplied"):
+    kind, text = node.personality.wrong_pf
+    with pytest.raises(kind, match=text):
         node.devlink.new_port(node.parent, pf=7, number=88)
     judge()
 
 
 def test_a_controller_is_refused_by_a_card_that_has_none(node: Node) -> None:
-    with pytest.raises(Unsupported, match="External controller is unsupported"):
+    with pytest.raises(Unsupported, match=node.personality.controller):
         node.devlink.new_port(node.parent, pf=node.pf(node.parent), number=88, controller=1)
 
 
 def test_a_multicast_address_is_refused(node: Node) -> None:
     port = node.new(88)
-    with pytest.raises(Invalid, match="Non-unicast hardware address unsupported"):
+    with pytest.raises(Invalid, match=node.personality.not_unicast):
         node.devlink.set_function(port.handle, port.index, FunctionSettings(mac=MULTICAST))
     assert node.seen(port) == port
 
@@ -237,3 +237,60 @@ def test_a_physical_port_has_no_function_to_set_and_cannot_be_deleted(node: Node
         node.devlink.set_active(physical.handle, physical.index, active=True)
     with pytest.raises(Unsupported):
         node.devlink.delete_port(physical.handle, physical.index)
+
+
+@pytest.mark.needs("ice")
+def test_an_ice_function_attaches_before_the_request_returns_and_needs_no_reload(node: Node) -> None:
+    port = node.new(88)
+    node.devlink.set_active(port.handle, port.index, active=True)
+    function = node.seen(port).function
+    assert function is not None
+    assert (function.active, function.attached) == (True, True)
+    assert function.instance is not None
+    (virtual,) = node.devlink.ports(function.instance)
+    netdev = Netdev.named(node.sysfs, str(virtual.netdev))
+    assert netdev is not None
+    assert (netdev.ifindex, netdev.mac) == (virtual.ifindex, function.mac)
+    # It hangs under the parent, not under the function: only the virtual port leads to it.
+    assert parent_of(node.sysfs, netdev.name) == node.parent
+    assert Netdev.under(node.sysfs, node.path(function.instance)) == ()
+
+
+@pytest.mark.needs("ice")
+def test_an_ice_function_has_detached_before_the_request_returns(node: Node) -> None:
+    port = node.new(88)
+    node.attach(port)
+    node.devlink.set_active(port.handle, port.index, active=False)
+    function = node.seen(port).function
+    assert function is not None
+    assert (function.active, function.attached, function.instance) == (False, False, None)
+
+
+@pytest.mark.needs("ice")
+def test_an_ice_function_keeps_its_address_while_it_is_attached(node: Node) -> None:
+    port = node.new(88)
+    node.attach(port)
+    with pytest.raises(StillAttached, match="detached state"):
+        node.devlink.set_function(port.handle, port.index, FunctionSettings(mac=MAC))
+    node.detach(port)
+    node.devlink.set_function(port.handle, port.index, FunctionSettings(mac=MAC))
+    function = node.seen(port).function
+    assert function is not None
+    assert function.mac == MAC
+
+
+@pytest.mark.needs("ice")
+@pytest.mark.parametrize("settings", [FunctionSettings(roce=False), FunctionSettings(max_io_eqs=4)])
+def test_an_ice_function_has_no_roce_and_no_event_queues_to_set(node: Node, settings: FunctionSettings) -> None:
+    port = node.new(88)
+    with pytest.raises(Unsupported):
+        node.devlink.set_function(port.handle, port.index, settings)
+    assert node.seen(port) == port
+
+
+def test_what_only_virtual_functions_have_is_refused(node: Node) -> None:
+    port = node.new(88)
+    for settings in (FunctionSettings(migratable=True), FunctionSettings(ipsec_crypto=True)):
+        with pytest.raises(Unsupported):
+            node.devlink.set_function(port.handle, port.index, settings)
+    assert node.seen(port) == port

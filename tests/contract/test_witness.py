@@ -1,11 +1,14 @@
 """What tells a device from another one of the same name: the inodes of its directories."""
 
+import pytest
 from tests.contract.conftest import Node, until
 
 from subfunction.kernel.address import Handle
 from subfunction.kernel.auxiliary import AuxiliaryDevice
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.rdma import RdmaDevice
+
+pytestmark = pytest.mark.needs("mlx5")
 
 
 def inodes(node: Node, instance: Handle) -> tuple[int, int, int]:

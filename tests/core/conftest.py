@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from subfunction.errors import KernelBusy
-from subfunction.kernel.transport import Socket
+from subfunction.kernel.transport import NetlinkProtocol, Socket
 
 Answer = Callable[[bytes], Sequence[bytes | OSError]]
 """What comes back for a request: datagrams, or errors of the receiving."""
@@ -48,9 +48,10 @@ class ScriptedTransport:
     answer: Answer
     sockets: list[ScriptedSocket] = dataclasses.field(default_factory=list)
 
-    def connect(self) -> Socket:
+    def connect(self, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
+        assert protocol in {NetlinkProtocol.GENERIC, NetlinkProtocol.ROUTE}
         self.sockets.append(ScriptedSocket(self.answer))
         return self.sockets[-1]
 
-    def subscribe(self, group: int) -> Socket:
-        raise AssertionError(f"nobody joins group {group} here")
+    def subscribe(self, group: int, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
+        raise AssertionError(f"nobody joins group {group} of {protocol.name} here")

@@ -7,19 +7,24 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.core.conftest import ScriptedTransport
 
 from subfunction.errors import MalformedReply
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.devlink import DEVLINK
+from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.link import Links, LinkSettings
 from subfunction.kernel.netlink import Bits, Envelope, Message, Value
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.uapi import NLM_F_ACK, NLM_F_REQUEST, Attribute, Command, FunctionAttribute, PortFlavour
+from subfunction.kernel.uapi.link import LinkAttribute, RouteMessage
 from subfunction_simulator.kernel import wire
 
 ENVELOPE = Envelope(kind=26, flags=NLM_F_REQUEST | NLM_F_ACK, sequence=7)
 U8, U16, U32 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32))
 TEXT = st.text("pciauxlry0123.:_ é日", max_size=40)
 
+LINK = struct.Struct("=BxHiII")
 NUMBERS = {
     Attribute.PORT_INDEX: (U32, "=I"),
     Attribute.PORT_TYPE: (U16, "=H"),
@@ -33,6 +38,9 @@ FUNCTIONS = st.builds(
     mac=st.none() | st.builds(Mac, st.binary(min_size=6, max_size=6)),
     roce=st.none() | st.booleans(),
     max_io_eqs=st.none() | U32,
+    migratable=st.none() | st.booleans(),
+    ipsec_crypto=st.none() | st.booleans(),
+    ipsec_packet=st.none() | st.booleans(),
 )
 
 
@@ -59,8 +67,10 @@ def test_a_functions_settings_arrive_in_a_flagged_nest(settings: FunctionSetting
     nest = request.attributes.nest(Attribute.PORT_FUNCTION)
     assert nest is not None
     assert nest.octets(FunctionAttribute.HW_ADDR) == (settings.mac.octets if settings.mac else None)
-    caps = None if settings.roce is None else struct.pack("=II", settings.roce, 1)
-    assert nest.octets(FunctionAttribute.CAPS) == caps
+    wanted = (settings.roce, settings.migratable, settings.ipsec_crypto, settings.ipsec_packet)
+    value = sum(1 << bit for bit, on in enumerate(wanted) if on)
+    selector = sum(1 << bit for bit, on in enumerate(wanted) if on is not None)
+    assert nest.octets(FunctionAttribute.CAPS) == (struct.pack("=II", value, selector) if selector else None)
     assert nest.number(FunctionAttribute.MAX_IO_EQS, "=I") == settings.max_io_eqs
 
 
@@ -105,10 +115,86 @@ def test_what_a_driver_does_not_offer_is_none_and_not_false() -> None:
     function = Port.of(message_of(*HANDLE, INDEX, wire.nest(Attribute.PORT_FUNCTION))).function
     assert function is not None
     assert (function.mac, function.roce, function.max_io_eqs, function.instance) == (None, None, None, None)
-    other_caps = wire.nest(Attribute.PORT_FUNCTION, wire.bits(FunctionAttribute.CAPS, 2, 2))
+    other_caps = wire.nest(Attribute.PORT_FUNCTION, wire.bits(FunctionAttribute.CAPS, 2, 6))
     function = Port.of(message_of(*HANDLE, INDEX, other_caps)).function
     assert function is not None
-    assert function.roce is None
+    assert (function.roce, function.migratable, function.ipsec_crypto) == (None, True, False)
+    assert function.ipsec_packet is None
+
+
+def test_a_virtual_functions_port_tells_its_index() -> None:
+    vf = (wire.u16(Attribute.PORT_FLAVOUR, PortFlavour.PCI_VF), wire.u16(Attribute.PORT_PCI_VF_NUMBER, 3))
+    port = Port.of(message_of(*HANDLE, INDEX, *vf))
+    assert (port.flavour, port.vf, port.number) == (PortFlavour.PCI_VF, 3, None)
+
+
+@pytest.mark.parametrize("attribute", [FunctionAttribute.STATE, FunctionAttribute.OPSTATE])
+def test_a_state_that_nobody_knows_is_malformed_and_not_inactive(attribute: FunctionAttribute) -> None:
+    nest = wire.nest(Attribute.PORT_FUNCTION, wire.u8(attribute, 2))
+    with pytest.raises(MalformedReply, match=f"{attribute.name} is 2"):
+        Port.of(message_of(*HANDLE, INDEX, nest))
+
+
+def wrong_forms() -> Iterator[tuple[bytes, ...]]:
+    """Attributes that a careless reader takes for something: it reads on into what follows, or stops short of it."""
+    after = wire.text(Attribute.PORT_NETDEV_NAME, "eth0")
+    for octets in (b"", b"\1", b"\1\2", b"\1\2\3\4\5", bytes(8)):
+        yield (wire.attribute(Attribute.PORT_INDEX, octets), after)
+    yield (INDEX, wire.attribute(Attribute.PORT_FLAVOUR, bytes(4)), after)
+    yield (INDEX, wire.attribute(Attribute.PORT_FLAVOUR, b"\7"), after)
+    for octets in (b"", b"eth0", b"et\0h0\0", b"eth0\0\0", b"\xff\xfe\0"):
+        yield (INDEX, wire.attribute(Attribute.PORT_NETDEV_NAME, octets))
+    yield (INDEX, INDEX)
+    yield (INDEX, b"\1\0")
+    yield (INDEX, struct.pack("=HH", 0, Attribute.PORT_NETDEV_NAME))
+    yield (INDEX, struct.pack("=HH", 40, Attribute.PORT_NETDEV_NAME) + b"eth0\0\0\0\0")
+    yield (INDEX, wire.attribute(Attribute.PORT_FUNCTION, b"\1\2\3\4\5"))
+    yield (INDEX, wire.nest(Attribute.PORT_FUNCTION, wire.attribute(FunctionAttribute.STATE, bytes(4))))
+    yield (INDEX, wire.nest(Attribute.PORT_FUNCTION, wire.attribute(FunctionAttribute.CAPS, bytes(4))))
+
+
+@pytest.mark.parametrize("attributes", list(wrong_forms()))
+def test_an_attribute_of_a_wrong_form_is_malformed_and_never_another_value(attributes: tuple[bytes, ...]) -> None:
+    with pytest.raises(MalformedReply):
+        Port.of(message_of(*HANDLE, *attributes))
+
+
+def test_a_parameter_of_another_type_is_no_reason_to_stop_reading() -> None:
+    number = wire.nest(
+        Attribute.PARAM_VALUE, wire.u32(Attribute.PARAM_VALUE_DATA, 8), wire.u8(Attribute.PARAM_VALUE_CMODE, 1)
+    )
+    parameter = wire.nest(Attribute.PARAM, wire.nest(Attribute.PARAM_VALUES_LIST, number, number))
+    assert message_of(*HANDLE, parameter).nest(Attribute.PARAM) is not None
+
+
+LINKS = st.builds(
+    LinkSettings,
+    name=st.none() | st.text("sfrep0123456789", min_size=1, max_size=15),
+    mac=st.none() | st.builds(Mac, st.binary(min_size=6, max_size=6)),
+    mtu=st.none() | U32,
+    up=st.none() | st.booleans(),
+    master=st.none() | U32,
+)
+
+
+@given(ifindex=st.integers(1, 1 << 30), wanted=LINKS)
+def test_a_links_settings_arrive_as_one_request_behind_its_index_and_flags(ifindex: int, wanted: LinkSettings) -> None:
+    sent: list[bytes] = []
+
+    def answer(datagram: bytes) -> list[bytes]:
+        sent.append(datagram)
+        (request,) = wire.requests(datagram, LINK.size)
+        return [wire.acknowledgement(request)]
+
+    Links(Netlink(ScriptedTransport(answer))).set(ifindex, wanted)
+    (request,) = wire.requests(sent[0], LINK.size)
+    _, _, index, flags, change = LINK.unpack_from(sent[0], 16)
+    assert (request.kind, index) == (RouteMessage.SETLINK, ifindex)
+    assert (bool(flags & 1), bool(change & 1)) == (bool(wanted.up), wanted.up is not None)
+    assert request.attributes.text(LinkAttribute.IFNAME) == wanted.name
+    assert request.attributes.octets(LinkAttribute.ADDRESS) == (wanted.mac.octets if wanted.mac else None)
+    assert request.attributes.number(LinkAttribute.MTU, "=I") == wanted.mtu
+    assert request.attributes.number(LinkAttribute.MASTER, "=I") == wanted.master
 
 
 def test_an_infiniband_address_of_twenty_bytes_is_no_mac() -> None:

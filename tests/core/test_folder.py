@@ -15,13 +15,13 @@ import pytest
 
 from subfunction.errors import FolderError
 from subfunction.folder import Folder, Unreadable
-from subfunction.records import Claim, Record, State, boot_id, records
+from subfunction.records import PortClaim, Record, State, boot_id, records
 
 UID = "7f9c0a52-8d3e-4c1b-9c55-0a6f1d2e3b4c"
 
 
 def record(uid: str = UID, *, name: str = "a", state: State = State.PREPARING) -> Record:
-    claim = Claim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=88, mac_address="02:00:00:00:88:88")
+    claim = PortClaim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=88, mac_address="02:00:00:00:88:88")
     return Record(uid=uid, name=name, boot_id="b", state=state, claim=claim, resource="subfunction.dev/mlx5")
 
 

@@ -15,8 +15,9 @@ from tests.core.conftest import ScriptedTransport
 from subfunction.errors import FamilyMissing, KernelBusy, KernelError, MalformedReply
 from subfunction.kernel import uapi
 from subfunction.kernel.address import Handle
+from subfunction.kernel.datagram import messages
 from subfunction.kernel.devlink import DEVLINK, Devlink
-from subfunction.kernel.genetlink import Family, Netlink, messages
+from subfunction.kernel.genetlink import Family, Netlink
 from subfunction.kernel.transport import UnixTransport, transport
 from subfunction.kernel.uapi import Attribute, Command
 from subfunction_simulator.kernel import SimulatedKernel, wire

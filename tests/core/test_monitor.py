@@ -14,7 +14,7 @@ import pytest
 from subfunction.errors import FamilyMissing
 from subfunction.kernel.events import Lost, PortChanged, monitor
 from subfunction.kernel.genetlink import Netlink
-from subfunction.kernel.transport import Socket, Transport
+from subfunction.kernel.transport import NetlinkProtocol, Socket, Transport
 from subfunction_simulator.kernel import SimulatedKernel
 from subfunction_simulator.kernel.topology import TWO_CARDS
 
@@ -58,13 +58,13 @@ class Reluctant:
     """Set once both sockets, that of the look-up and that of the group, are closed."""
     sockets: list[Watched] = dataclasses.field(default_factory=list)
 
-    def connect(self) -> Socket:
-        return self._opened("connect", self.way.connect)
+    def connect(self, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
+        return self._opened("connect", lambda: self.way.connect(protocol))
 
-    def subscribe(self, group: int) -> Socket:
+    def subscribe(self, group: int, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
         if self.refusals:
             raise self.refusals.pop(0)
-        return self._opened("subscribe", lambda: self.way.subscribe(group))
+        return self._opened("subscribe", lambda: self.way.subscribe(group, protocol))
 
     def _opened(self, verb: str, opened: Callable[[], Socket]) -> Socket:
         if verb == self.slow_to:

@@ -22,7 +22,11 @@ from subfunction.errors import (
 from subfunction.kernel.address import Handle
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Family, Netlink
+from subfunction.kernel.link import Links, LinkSettings
 from subfunction.kernel.uapi import Command
+from subfunction.kernel.uapi.link import RouteMessage
+from subfunction.kernel.uapi.vdpa import VdpaCommand
+from subfunction.kernel.vdpa import Vdpa, VdpaSettings
 from subfunction_simulator.kernel import wire
 from subfunction_simulator.kernel.wire import Refusal
 
@@ -68,7 +72,7 @@ REFUSALS = [
     (Command.PORT_SET, OPNOTSUPP, "Function does not support max_io_eqs setting", Unsupported),
     (Command.PORT_SET, OPNOTSUPP, "mlx5_core: Device doesn't support VHCA management", Unsupported),
     (Command.PORT_SET, errno.EBUSY, "mlx5_core: SF is inactivated but it is still attached", StillAttached),
-    (Command.PORT_SET, errno.EBUSY, "ice: Ethernet address can be change only in detached state", KernelError),
+    (Command.PORT_SET, errno.EBUSY, "ice: Ethernet address can be change only in detached state", StillAttached),
     (Command.PORT_SET, errno.EADDRNOTAVAIL, "ice: Invalid ethernet address", Invalid),
     (Command.PORT_DEL, errno.ENODEV, "", Gone),
     (Command.PORT_NEW, errno.ENODEV, "", Gone),
@@ -79,14 +83,40 @@ REFUSALS = [
     (Command.RELOAD, errno.EBUSY, "mlx5_core: Can't reload during firmware reset", KernelError),
     (Command.PARAM_SET, OPNOTSUPP, "", Unsupported),
     (Command.PARAM_SET, errno.EINVAL, "", Invalid),
+    (Command.RATE_SET, errno.EINVAL, "mlx5_core: TX rate value not in link speed units of 1Mbps", Invalid),
+    (Command.RATE_SET, errno.EINVAL, "mlx5_core: TX rate value exceed link maximum speed", Invalid),
+    (Command.RATE_SET, OPNOTSUPP, "TX share set isn't supported for the leafs", Unsupported),
+    (Command.RATE_SET, errno.ENODEV, "", Gone),
+    (VdpaCommand.DEV_NEW, errno.ENODEV, "Fail to find the specified management device", Gone),
+    (VdpaCommand.DEV_NEW, errno.ENOSPC, "", Full),
+    (VdpaCommand.DEV_NEW, errno.EEXIST, "", KernelError),
+    (VdpaCommand.DEV_NEW, OPNOTSUPP, "Some provided attributes are not supported: 0x800", Unsupported),
+    (VdpaCommand.DEV_NEW, errno.EINVAL, "At least one pair of VQs is required", Invalid),
+    (VdpaCommand.DEV_NEW, errno.EPERM, "", NotPermitted),
+    (VdpaCommand.DEV_DEL, errno.ENODEV, "device not found", Gone),
+    (VdpaCommand.DEV_DEL, errno.EINVAL, "Only user created device can be deleted by user", Invalid),
+    # Its number is that of devlink's PORT_NEW, where ENOSPC is another matter.
+    (VdpaCommand.DEV_DEL, errno.ENOSPC, "", KernelError),
+    (RouteMessage.SETLINK, errno.ENODEV, "", Gone),
+    (RouteMessage.SETLINK, errno.EEXIST, "", KernelError),
+    (RouteMessage.SETLINK, errno.EINVAL, "mtu less than device minimum", Invalid),
+    (RouteMessage.SETLINK, errno.EADDRNOTAVAIL, "", Invalid),
+    (RouteMessage.SETLINK, OPNOTSUPP, "", Unsupported),
+    (RouteMessage.SETLINK, errno.EPERM, "", NotPermitted),
 ]
 
-VERBS: dict[Command, Callable[[Devlink], object]] = {
-    Command.PORT_NEW: lambda devlink: devlink.new_port(PARENT, pf=0, number=88),
-    Command.PORT_SET: lambda devlink: devlink.set_active(PARENT, 32768, active=True),
-    Command.PORT_DEL: lambda devlink: devlink.delete_port(PARENT, 32768),
-    Command.RELOAD: lambda devlink: devlink.reload(PARENT),
-    Command.PARAM_SET: lambda devlink: devlink.set_parameter(PARENT, "enable_rdma", value=True),
+Asked = Command | VdpaCommand | RouteMessage
+# By name: the numbers of two families' commands are equal, and so are then the commands.
+VERBS: dict[str, tuple[str, Callable[[Netlink], object]]] = {
+    "PORT_NEW": ("devlink", lambda netlink: Devlink(netlink).new_port(PARENT, pf=0, number=88)),
+    "PORT_SET": ("devlink", lambda netlink: Devlink(netlink).set_active(PARENT, 32768, active=True)),
+    "PORT_DEL": ("devlink", lambda netlink: Devlink(netlink).delete_port(PARENT, 32768)),
+    "RELOAD": ("devlink", lambda netlink: Devlink(netlink).reload(PARENT)),
+    "PARAM_SET": ("devlink", lambda netlink: Devlink(netlink).set_parameter(PARENT, "enable_rdma", value=True)),
+    "RATE_SET": ("devlink", lambda netlink: Devlink(netlink).set_rate(PARENT, 32768, share=1)),
+    "DEV_NEW": ("vdpa", lambda netlink: Vdpa(netlink).add("sf1", PARENT, VdpaSettings())),
+    "DEV_DEL": ("vdpa", lambda netlink: Vdpa(netlink).delete("sf1")),
+    "SETLINK": ("ip", lambda netlink: Links(netlink).set(7, LinkSettings(up=True))),
 }
 
 FINAL = {Unsupported, Invalid}
@@ -100,24 +130,21 @@ class Prepared(Netlink):
         return Family(name, 26, {})
 
 
-def refused(command: Command, number: int, text: str) -> KernelError:
+def refused(command: Asked, number: int, text: str) -> KernelError:
     """Run a verb that sends the command, against a kernel that refuses it so."""
 
     def answer(datagram: bytes) -> list[bytes]:
         (request,) = wire.requests(datagram)
-        assert request.command == command
+        assert command in {request.command, request.kind}
         return [wire.acknowledgement(request, Refusal(number, text))]
 
-    devlink = Devlink(Prepared(ScriptedTransport(answer)))
     with pytest.raises(KernelError) as error:
-        VERBS[command](devlink)
+        VERBS[command.name][1](Prepared(ScriptedTransport(answer)))
     return error.value
 
 
 @pytest.mark.parametrize(("command", "number", "text", "kind"), REFUSALS)
-def test_a_refusal_becomes_the_error_it_means(
-    command: Command, number: int, text: str, kind: type[KernelError]
-) -> None:
+def test_a_refusal_becomes_the_error_it_means(command: Asked, number: int, text: str, kind: type[KernelError]) -> None:
     error = refused(command, number, text)
     assert type(error) is kind
     assert (error.errno, error.text) == (number, text)
@@ -125,14 +152,19 @@ def test_a_refusal_becomes_the_error_it_means(
 
 
 @pytest.mark.parametrize(("command", "number", "text"), [refusal[:3] for refusal in REFUSALS])
-def test_the_message_has_the_command_to_type_and_the_kernels_own_words(
-    command: Command, number: int, text: str
-) -> None:
+def test_the_message_has_the_command_to_type_and_the_kernels_own_words(command: Asked, number: int, text: str) -> None:
     error = refused(command, number, text)
-    assert error.message.startswith("devlink ")
-    assert str(PARENT) in error.message
+    tool = VERBS[command.name][0]
+    assert error.message.startswith(f"{tool} ")
+    assert tool != "devlink" or str(PARENT) in error.message
     assert text.rstrip(".") in error.message
     assert os.strerror(number) in error.message
+
+
+def test_a_vdpa_refusal_is_never_taken_for_the_devlink_one_of_that_number() -> None:
+    assert "vdpa dev show" in refused(VdpaCommand.DEV_NEW, errno.ENOSPC, "").hint
+    assert "enable_vnet" in refused(VdpaCommand.DEV_NEW, errno.ENODEV, "").hint
+    assert refused(VdpaCommand.DEV_DEL, errno.ENODEV, "").hint == ""
 
 
 def test_a_hint_names_the_parent_it_speaks_of() -> None:

@@ -4,7 +4,10 @@ import contextlib
 import errno
 import os
 import resource
-from collections.abc import Iterator
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,17 @@ import pytest
 from subfunction.errors import KernelBusy
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
-from subfunction.kernel.transport import KernelTransport, Transport, UnixTransport, lacking
+from subfunction.kernel.transport import (
+    KernelTransport,
+    NetlinkProtocol,
+    Socket,
+    Transport,
+    UnixTransport,
+    _FromTheKernel,
+    lacking,
+)
+
+NETLINK_USERSOCK = 2
 
 
 def descriptors() -> int:
@@ -50,6 +63,47 @@ def test_a_kernel_without_netlink_says_that_it_has_none(number: int) -> None:
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM])
 def test_a_shortage_says_nothing_of_the_kernel(number: int) -> None:
     assert lacking(OSError(number, os.strerror(number))) is None
+
+
+def test_what_a_process_sends_to_a_netlink_socket_is_not_heard() -> None:
+    # The protocol for conversations between processes: any of them may send there.
+    ears, mouth = (socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK) for _ in range(2))
+    with ears, mouth:
+        ears.bind((0, 0))
+        mouth.sendto(b"add@/devices/forged", ears.getsockname())
+        with pytest.raises(KernelBusy):
+            _FromTheKernel(ears).receive(0.05)
+
+
+def prelude(path: Path, ask: Callable[[UnixTransport], Socket]) -> bytes:
+    """Listen as a simulated kernel does, and give the first packet of a connection; it is sent back."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with ThreadPoolExecutor(1) as thread:
+            opened = thread.submit(ask, UnixTransport(path))
+            connection, _ = listener.accept()
+            with connection:
+                first = connection.recv(64)
+                connection.send(first)
+                opened.result(10).close()
+    return first
+
+
+@pytest.mark.parametrize(
+    ("ask", "expected"),
+    [
+        (lambda way: way.subscribe(5), (16, 5)),
+        (lambda way: way.subscribe(1, NetlinkProtocol.UEVENT), (15, 1)),
+        (lambda way: way.subscribe(1, NetlinkProtocol.ROUTE), (0, 1)),
+        (lambda way: way.connect(NetlinkProtocol.ROUTE), (0, 0)),
+    ],
+    ids=["devlink's group", "uevents", "links", "requests about links"],
+)
+def test_a_simulated_kernel_is_told_protocol_and_group_first(
+    tmp_path: Path, ask: Callable[[UnixTransport], Socket], expected: tuple[int, int]
+) -> None:
+    assert struct.unpack("=II", prelude(tmp_path / "netlink.sock", ask)) == expected
 
 
 def test_a_group_that_cannot_be_joined_leaves_no_socket() -> None:

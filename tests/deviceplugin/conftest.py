@@ -18,7 +18,7 @@ import pytest
 from subfunction.kubelet.podresources_pb2 import ListPodResourcesRequest
 from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
 from subfunction.ledger import Entry, ledger
-from subfunction.records import Claim, DeviceNode, Health, Record, State, Witness, records
+from subfunction.records import DeviceNode, Health, PortClaim, Record, State, Witness, records
 from subfunction.resources import Resources, resources
 from subfunction_deviceplugin import plugin
 from subfunction_deviceplugin.settings import Settings
@@ -79,7 +79,9 @@ class Agent:
             name=name,
             boot_id=boot_id,
             state=state,
-            claim=Claim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=minor, mac_address="02:00:00:00:00:01"),
+            claim=PortClaim(
+                flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=minor, mac_address="02:00:00:00:00:01"
+            ),
             resource=resource,
             device_id=device_id,
             health=health or Health(healthy=True),

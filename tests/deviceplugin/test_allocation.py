@@ -7,11 +7,11 @@ import pytest
 
 from subfunction.errors import AllocationRefused
 from subfunction.kubelet import deviceplugin_pb2 as api
-from subfunction.records import Claim, DeviceNode, Mount, Record, State
+from subfunction.records import DeviceNode, Mount, PortClaim, Record, State
 from subfunction_deviceplugin.allocation import answer, environment, preferred
 
 RESOURCE = "subfunction.dev/mlx5"
-CLAIM = Claim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01")
+CLAIM = PortClaim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01")
 CM = DeviceNode(container_path="/dev/infiniband/rdma_cm", host_path="/dev/infiniband/rdma_cm")
 
 

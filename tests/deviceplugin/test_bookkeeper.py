@@ -12,7 +12,7 @@ from subfunction.kubelet.checkpoint import Holding
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
 from subfunction.ledger import NEVER_SEEN_SECONDS, Entry, ledger
 from subfunction.reasons import Reason
-from subfunction.records import Claim, Health, Record, State, Witness, records
+from subfunction.records import Health, PortClaim, Record, State, Witness, records
 from subfunction.resources import resources
 from subfunction_deviceplugin.bookkeeper import RETRY_SECONDS, Bookkeeper, Fate, fate
 from subfunction_deviceplugin.sources import Sources
@@ -28,7 +28,7 @@ RECORD = Record(
     name="a",
     boot_id=BOOT,
     state=State.READY,
-    claim=Claim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01"),
+    claim=PortClaim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01"),
     resource=RESOURCE,
     device_id=ID,
     health=Health(healthy=True),
@@ -139,7 +139,6 @@ MEANWHILE: dict[str, tuple[Callable[[Desk], None], Reason]] = {
     "drained": (rewrite(state=State.DRAINING), Reason.DRAINING),
     "coming back": (rewrite(state=State.RETURNING), Reason.RETURNING),
     "being prepared": (rewrite(state=State.PREPARING), Reason.PENDING),
-    "failed": (rewrite(state=State.FAILED), Reason.NOT_READY),
     "unhealthy": (rewrite(health=Health(healthy=False)), Reason.NOT_READY),
     "of another boot": (rewrite(boot_id="another"), Reason.NOT_READY),
     "without a witness": (rewrite(witness=Witness()), Reason.NOT_READY),

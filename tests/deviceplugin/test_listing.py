@@ -10,12 +10,12 @@ import pytest
 from subfunction.kubelet.checkpoint import Holding
 from subfunction.ledger import Entry
 from subfunction.reasons import Reason
-from subfunction.records import Claim, DeviceNode, Health, Record, State, Witness
+from subfunction.records import DeviceNode, Health, PortClaim, Record, State, Witness
 from subfunction_deviceplugin.listing import Device, Promises, devices, displaced, stale
 
 BOOT = "this-boot"
 RESOURCE = "subfunction.dev/mlx5"
-CLAIM = Claim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01")
+CLAIM = PortClaim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01")
 
 
 def record(name: str = "a", device_id: str = "sf.4", **changes: Any) -> Record:
@@ -89,7 +89,6 @@ def test_devices_are_sorted_by_id_whatever_order_they_were_read_in() -> None:
         ({"state": State.PREPARING}, Reason.PENDING),
         ({"state": State.DRAINING}, Reason.DRAINING),
         ({"state": State.RETURNING}, Reason.RETURNING),
-        ({"state": State.FAILED}, Reason.NOT_READY),
         ({"health": Health(healthy=False, message="link is down")}, Reason.NOT_READY),
         ({"boot_id": "another"}, Reason.NOT_READY),
         ({"witness": Witness()}, Reason.NOT_READY),

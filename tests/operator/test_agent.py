@@ -13,7 +13,7 @@ from subfunction.api import FINALIZER, ConditionType, Phase, SubFunction
 from subfunction.kernel.address import Handle
 from subfunction.records import State
 from subfunction.resources import Resources
-from subfunction_operator.step import Activate, CreatePort, Step
+from subfunction_operator.step import Activate, CreatePort, Effect
 from subfunction_simulator.kernel import Kind, Parent, Topology
 from subfunction_simulator.kubelet.pods import Container, Pod
 
@@ -25,12 +25,12 @@ class Steps:
     """A seam that keeps the steps by uid and may be told to act at one of them."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[str, Step]] = []
+        self.taken: list[tuple[str, Effect]] = []
 
-    def about_to(self, uid: str, step: Step) -> None:
+    def about_to(self, uid: str, step: Effect) -> None:
         self.taken.append((uid, step))
 
-    def done(self, uid: str, step: Step) -> None:
+    def done(self, uid: str, step: Effect) -> None:
         assert (uid, step) in self.taken
 
 
@@ -480,7 +480,7 @@ async def test_functions_that_never_attach_hold_up_no_other_and_say_so_once(node
 
 async def test_killed_in_the_middle_another_agent_goes_on(node: Cluster) -> None:
     class Mortal(Steps):
-        def done(self, uid: str, step: Step) -> None:
+        def done(self, uid: str, step: Effect) -> None:
             super().done(uid, step)
             if isinstance(step, CreatePort):
                 raise Killed
@@ -501,7 +501,7 @@ async def test_killed_in_the_middle_another_agent_goes_on(node: Cluster) -> None
 
 async def test_what_one_object_breaks_in_the_agent_is_said_there_and_the_others_go_on(node: Cluster) -> None:
     class Broken(Steps):
-        def about_to(self, uid: str, step: Step) -> None:
+        def about_to(self, uid: str, step: Effect) -> None:
             super().about_to(uid, step)
             if isinstance(step, Activate) and self.taken[0][0] == uid:
                 raise ZeroDivisionError

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rig.claims import port_claim
 from rig.world import PARENT, Killed, World, derived
 from subfunction.records import State
 from subfunction_operator.step import CreatePort, Rest
@@ -93,7 +94,11 @@ def check(world: World, mac: str | None) -> None:
     assert (function.active, function.attached) == (True, True)
     assert function.roce is (wanted.capabilities.roce is not False)
     assert (record.state, record.health.healthy) == (State.READY, True)
-    assert (record.claim.number, record.claim.port_index, record.claim.mac_address) == (1, function.port.index, mac)
+    assert (port_claim(record).number, port_claim(record).port_index, port_claim(record).mac_address) == (
+        1,
+        function.port.index,
+        mac,
+    )
     assert record.device_id == function.device.name
     assert bool(record.nodes) is wanted.mlx5.rdma
 
@@ -148,7 +153,7 @@ def test_killed_when_its_number_was_taken_meanwhile_it_takes_another_and_leaves_
     world.restart(kill_at=1)
     with pytest.raises(Killed):
         world.settle()
-    assert world.record().claim.port_index is None
+    assert port_claim(world.record()).port_index is None
     world.foreign(1)
     before = world.as_text(1)
     world.restart()

@@ -8,7 +8,7 @@ import pytest
 
 from rig.cluster import Cluster
 from subfunction.ledger import ledger
-from subfunction.records import Claim, Record, State
+from subfunction.records import PortClaim, Record, State
 from subfunction_operator.holders import Holders, Kubelet
 from subfunction_operator.observation import Usage
 from subfunction_simulator.kubelet.pods import Container, Pod
@@ -18,7 +18,7 @@ RECORD = Record(
     name="blue",
     boot_id="boot",
     state=State.READY,
-    claim=Claim(flavour="mlx5", parent="pci/0000:03:00.0", pf=0, number=1, mac_address="02:00:00:00:00:01"),
+    claim=PortClaim(flavour="mlx5", parent="pci/0000:03:00.0", pf=0, number=1, mac_address="02:00:00:00:00:01"),
     resource="subfunction.dev/mlx5",
     device_id="mlx5_core.sf.2",
 )

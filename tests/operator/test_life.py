@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from rig.claims import port_claim
 from rig.world import OTHER_PARENT, PARENT, WithoutRdma, World, derived
 from subfunction.api import ConditionType
 from subfunction.errors import (
@@ -41,9 +42,9 @@ def assert_ready(world: World, outcome: Outcome, number: int, mac: str, name: st
     assert (function.active, function.attached, str(function.mac)) == (True, True, mac)
     record = world.record(name)
     assert (record.state, record.health.healthy) == (State.READY, True)
-    assert (record.claim.number, record.claim.mac_address) == (number, mac)
+    assert (port_claim(record).number, port_claim(record).mac_address) == (number, mac)
     assert function.port is not None
-    assert record.claim.port_index == function.port.index
+    assert port_claim(record).port_index == function.port.index
     assert function.device is not None
     assert record.device_id == function.device.name
 
@@ -70,7 +71,7 @@ def test_the_record_is_stored_before_the_port_is_made(world: World) -> None:
     made = next(step for step in world.seam.steps if isinstance(step, CreatePort))
     before = world.seam.steps[: world.seam.steps.index(made)]
     stored = [step.record for step in before if isinstance(step, StoreRecord)]
-    assert (stored[-1].claim.parent, stored[-1].claim.number) == (str(made.parent), made.number)
+    assert (stored[-1].claim.parent, port_claim(stored[-1]).number) == (str(made.parent), made.number)
 
 
 def test_a_second_look_at_what_is_ready_takes_no_step(world: World) -> None:
@@ -95,7 +96,7 @@ def test_the_lowest_free_number_is_taken_and_each_object_has_its_own(world: Worl
         world.apply(name)
         world.settle(name)
     assert world.port_numbers() == [1, 2, 3, 4]
-    assert [world.record(name).claim.number for name in ("a", "b", "c")] == [2, 3, 4]
+    assert [port_claim(world.record(name)).number for name in ("a", "b", "c")] == [2, 3, 4]
 
 
 def test_a_number_that_another_object_asks_for_is_not_chosen(world: World) -> None:
@@ -103,7 +104,7 @@ def test_a_number_that_another_object_asks_for_is_not_chosen(world: World) -> No
     world.apply("any")
     world.settle("any")
     world.settle("asks")
-    assert (world.record("any").claim.number, world.record("asks").claim.number) == (2, 1)
+    assert (port_claim(world.record("any")).number, port_claim(world.record("asks")).number) == (2, 1)
 
 
 def test_a_number_that_another_record_announces_is_not_chosen(world: World) -> None:
@@ -115,7 +116,7 @@ def test_a_number_that_another_record_announces_is_not_chosen(world: World) -> N
     world.records.write("uid-a", msgspec.structs.replace(world.record("a"), claim=announced))
     world.apply("b")
     world.settle("b")
-    assert world.record("b").claim.number == 2
+    assert port_claim(world.record("b")).number == 2
     assert_ready(world, world.settle("a"), 1, derived("a"), "a")
 
 
@@ -562,7 +563,7 @@ def test_a_parent_that_was_full_is_used_as_soon_as_there_is_room(root: Path) -> 
     world.delete("a")
     world.settle("a")
     world.settle("b")
-    assert world.port_numbers() == [world.record("b").claim.number]
+    assert world.port_numbers() == [port_claim(world.record("b")).number]
 
 
 def test_a_parent_put_into_switchdev_mode_is_used(root: Path) -> None:

@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rig.claims import port_claim
 from subfunction.api import Flavour, Metadata, Status, SubFunction
 from subfunction.errors import SubFunctionError
 from subfunction.kernel.address import Handle, Mac
@@ -16,7 +17,7 @@ from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import Function, Port
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.kernel.uapi import PortFlavour
-from subfunction.records import Claim, Health, Record, State
+from subfunction.records import Health, PortClaim, Record, State
 from subfunction_operator.flavours import KINDS
 from subfunction_operator.observation import Desired, Memory, Observation, Parent, Policy, Usage
 from subfunction_operator.plan import plan
@@ -73,7 +74,7 @@ records = st.none() | st.builds(
     boot_id=st.sampled_from(["now", "before"]),
     state=st.sampled_from(State),
     claim=st.builds(
-        Claim,
+        PortClaim,
         flavour=st.just("mlx5"),
         parent=st.just(str(HANDLE)),
         pf=st.just(0),
@@ -123,7 +124,7 @@ statuses = st.builds(
     number=st.just(1),
     mac_address=st.none() | st.just(str(OURS)),
 ) | st.just(Status())
-memories = st.builds(Memory, reloaded=st.booleans(), ask=st.booleans())
+memories = st.builds(Memory, reloaded=st.booleans(), probed=st.booleans(), waited=st.floats(0, 60), overdue=st.booleans())
 POLICY = Policy(range(1, 5))
 
 
@@ -188,10 +189,10 @@ def settings_go_to_inactive_functions_alone(desired: Desired, seen: Observation,
 
 
 def no_port_is_made_that_no_record_announces(desired: Desired, seen: Observation, memory: Memory) -> None:
-    announced = seen.record.claim if seen.record is not None and seen.record.boot_id == seen.boot_id else None
+    announced = seen.claim if seen.this_boot else None
     for each in steps(decided(desired, seen, memory)):
         if isinstance(each, StoreRecord):
-            announced = each.record.claim
+            announced = port_claim(each.record)
         elif isinstance(each, CreatePort):
             assert announced is not None
             assert (each.parent, each.pf, each.number, each.controller) == (
@@ -208,13 +209,15 @@ def a_port_of_somebody_else_is_left_alone(desired: Desired, seen: Observation, m
     port, record = seen.port, seen.record
     if port is None or port.function is None or port.function.mac != THEIRS:
         return
-    named = record is not None and record.boot_id == seen.boot_id and record.claim.port_index == port.index
+    named = record is not None and record.boot_id == seen.boot_id and port_claim(record).port_index == port.index
     if named:
         return
     touches = Activate | Deactivate | DeletePort | SetFunction | SetParameter | Reload | SetLink
     taken = steps(decided(desired, seen, memory))
     assert not [each for each in taken if isinstance(each, touches)]
-    assert not [each for each in taken if isinstance(each, StoreRecord) and each.record.claim.port_index == port.index]
+    assert not [
+        each for each in taken if isinstance(each, StoreRecord) and port_claim(each.record).port_index == port.index
+    ]
 
 
 def a_published_number_is_never_another_one(desired: Desired, seen: Observation, memory: Memory) -> None:
@@ -222,7 +225,7 @@ def a_published_number_is_never_another_one(desired: Desired, seen: Observation,
         return
     for each in steps(decided(desired, seen, memory)):
         if isinstance(each, StoreRecord) and (desired.object is None or desired.object.spec.number in {None, 1}):
-            assert each.record.claim.number == 1
+            assert port_claim(each.record).number == 1
 
 
 def a_record_goes_only_when_nothing_of_ours_is_left_or_all_of_it_is_to_stay(
@@ -234,7 +237,7 @@ def a_record_goes_only_when_nothing_of_ours_is_left_or_all_of_it_is_to_stay(
         retained = desired.object is not None and desired.object.spec.deletion_policy == "Retain"
         record = seen.record
         assert record is not None
-        ours = seen.port is not None and record.boot_id == "now" and record.claim.port_index == seen.port.index
+        ours = seen.port is not None and record.boot_id == "now" and port_claim(record).port_index == seen.port.index
         assert retained or not ours or (seen.port is not None and seen.port.function is None)
 
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from rig.claims import port_claim
 from rig.world import PARENT, Killed, World, derived
 from subfunction.errors import Foreign, SubFunctionError
 from subfunction.records import State
@@ -103,7 +104,7 @@ class Node(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), in_ledger=st.booleans())
     def allocate(self, name: str, *, in_ledger: bool) -> None:
         if self.world.offered(name):
-            number = self.world.record(name).claim.number
+            number = port_claim(self.world.record(name)).number
             self.promised[f"uid-{name}"] = self.world.as_text(number)
             self.world.pods.holding.add(f"uid-{name}")
             if in_ledger:
@@ -171,7 +172,7 @@ class Node(RuleBasedStateMachine):
         if self.world.offered(name):
             record = self.world.record(name)
             self.world.kernel.unbind_function(record.device_id)
-            self.broken(record.claim.number)
+            self.broken(port_claim(record).number)
 
     # --- what always holds ---
 
@@ -247,12 +248,12 @@ class Node(RuleBasedStateMachine):
                 continue
             assert outcome.decision == Rest(), f"{name}: {outcome.error or outcome.decision}"
             record = self.world.record(name)
-            function = self.world.kernel.sub_function(PARENT, record.claim.number)
+            function = self.world.kernel.sub_function(PARENT, port_claim(record).number)
             assert (record.state, function.active, function.attached) == (State.READY, True, True)
             assert str(function.mac) == (known.spec.mac_address or derived(name))
-            assert known.spec.number in {None, record.claim.number}
-            assert known.status.number == record.claim.number
-            ours.append(record.claim.number)
+            assert known.spec.number in {None, port_claim(record).number}
+            assert known.status.number == port_claim(record).number
+            ours.append(port_claim(record).number)
         assert self.world.port_numbers() == sorted([*ours, *self.theirs])
         self.nobody_elses_is_touched()
 

@@ -124,6 +124,21 @@ async def test_describe_shows_an_object_with_its_events(run: Kubectl, api: Clien
     assert "subfunction/blue" in events
 
 
+async def test_both_kinds_are_reached_by_every_name_and_together_by_their_category(
+    run: Kubectl, api: Client, make: Make
+) -> None:
+    await make("blue")
+    await api("POST", "/apis/subfunction.dev/v1alpha1/subfunctionnodes", {"metadata": {"name": "n1"}})
+    for word in ("subfunction", "subfunctions", "sf", "SubFunction"):
+        assert await run("get", word, "blue", "-o", "name") == (0, "subfunction.subfunction.dev/blue\n")
+    for word in ("subfunctionnode", "subfunctionnodes", "sfnode"):
+        assert await run("get", word, "n1", "-o", "name") == (0, "subfunctionnode.subfunction.dev/n1\n")
+    both = "subfunctionnode.subfunction.dev/n1\nsubfunction.subfunction.dev/blue\n"
+    assert await run("get", "sf-all", "-o", "name") == (0, both)
+    code, said = await run("explain", "sfnode.status.parents.capacity")
+    assert (code, "max_local_SFs" in said) == (0, True), said
+
+
 async def test_explain_tells_unit_and_example(run: Kubectl) -> None:
     code, said = await run("explain", "sf.spec.mtu")
     assert (code, "link MTU" in said, "in bytes" in said, "9000" in said) == (0, True, True, True), said

@@ -76,6 +76,11 @@ class Mac:
         return not any(self.octets)
 
     @property
+    def local(self) -> bool:
+        """Whether it is of nobody's range but this machine's own, as random ones are."""
+        return bool(self.octets[0] & _LOCAL)
+
+    @property
     def unicast(self) -> bool:
         """Whether one interface may own it."""
         return not self.octets[0] & _MULTICAST and not self.unset

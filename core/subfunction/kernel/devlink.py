@@ -4,6 +4,7 @@ A `Devlink` belongs to one thread, like the `Netlink` it stands on. Nothing here
 request, and what the kernel answers is either an object or a typed error with the kernel's own text.
 """
 
+import dataclasses
 from typing import Final
 
 from subfunction.errors import Gone, Invalid, KernelError, MalformedReply, Unsupported
@@ -22,6 +23,7 @@ from subfunction.kernel.uapi import (
     ParameterMode,
     ParameterType,
     PortFlavour,
+    RateType,
     ReloadAction,
 )
 
@@ -52,14 +54,27 @@ DEVLINK: Final = Schema(
         Attribute.PARAM_TYPE: Kind.U8,
         Attribute.PARAM_VALUE_DATA: Kind.FLAG,
         Attribute.PARAM_VALUE_CMODE: Kind.U8,
+        Attribute.INFO_DRIVER_NAME: Kind.TEXT,
         Attribute.PORT_PCI_PF_NUMBER: Kind.U16,
+        Attribute.PORT_PCI_VF_NUMBER: Kind.U16,
         Attribute.PORT_FUNCTION: FUNCTION,
         Attribute.PORT_CONTROLLER_NUMBER: Kind.U32,
         Attribute.RELOAD_ACTION: Kind.U8,
         Attribute.PORT_PCI_SF_NUMBER: Kind.U32,
+        Attribute.RATE_TYPE: Kind.U16,
+        Attribute.RATE_TX_SHARE: Kind.U64,
+        Attribute.RATE_TX_MAX: Kind.U64,
     }
 )
 """The attributes we send or look at, of the 180 that the header names."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RateLeaf:
+    """What a port may send, in bytes a second: the share it is given in a crowd, and the most; 0 is no limit."""
+
+    share: int
+    maximum: int
 
 
 class Devlink:
@@ -88,7 +103,7 @@ class Devlink:
             replies = self._request("port show", Command.PORT_GET, _port(handle, index))
         except Gone:
             return None
-        return Port.of(_only(replies))
+        return _expected(Port.of(_only(replies, handle)), index=index)
 
     def new_port(self, handle: Handle, *, pf: int, number: int, controller: int = 0) -> Port:
         """Create the port of a sub-function (`devlink port add pci/0000:05:00.0 flavour pcisf pfnum 0 sfnum 88`).
@@ -107,10 +122,11 @@ class Devlink:
             # ice refuses the attribute's mere presence, so zero is said by silence.
             attributes.append((Attribute.PORT_CONTROLLER_NUMBER, controller))
         operation = f"devlink port add {handle} flavour pcisf pfnum {pf} sfnum {number}"
-        return Port.of(_only(self._request(operation, Command.PORT_NEW, attributes)))
+        port = Port.of(_only(self._request(operation, Command.PORT_NEW, attributes), handle))
+        return _expected(port, pf=pf, number=number, controller=controller)
 
     def set_function(self, handle: Handle, index: int, settings: FunctionSettings) -> None:
-        """Set a function's MAC, RoCE or event queues (`devlink port function set ... hw_addr ...`).
+        """Set a function's MAC, capabilities or event queues (`devlink port function set ... hw_addr ...`).
 
         Raises:
             Unsupported: the driver does not offer one of the settings.
@@ -141,10 +157,46 @@ class Devlink:
         """
         self._request(f"devlink port del {handle}/{index}", Command.PORT_DEL, _port(handle, index))
 
+    def rate(self, handle: Handle, index: int) -> RateLeaf | None:
+        """Read a port's rate (`devlink port function rate show ...`); None where the driver limits none."""
+        try:
+            reply = _only(self._request("port function rate show", Command.RATE_GET, _port(handle, index)), handle)
+        except (Unsupported, Gone):
+            return None
+        if (reply.number(Attribute.RATE_TYPE), reply.number(Attribute.PORT_INDEX)) != (RateType.LEAF, index):
+            raise MalformedReply(f"the rate of {handle}/{index} is not that of this port")
+        # A driver that limits only one of the two leaves the other out.
+        share, maximum = reply.number(Attribute.RATE_TX_SHARE), reply.number(Attribute.RATE_TX_MAX)
+        return RateLeaf(share or 0, maximum or 0)
+
+    def set_rate(self, handle: Handle, index: int, *, share: int | None = None, maximum: int | None = None) -> None:
+        """Limit what a port may send (`devlink port function rate set ... tx_share 125000bps`), in bytes a second.
+
+        None leaves a limit as it is, 0 lifts it. The kernel applies the share first, and not atomically.
+
+        Raises:
+            Invalid: no multiple of what the driver counts in (mlx5: 125000), or more than the link's speed.
+            Unsupported: the driver does not offer the limit.
+            Gone: there is no such port, or the driver limits none.
+        """
+        limits = (("tx_share", Attribute.RATE_TX_SHARE, share), ("tx_max", Attribute.RATE_TX_MAX, maximum))
+        asked = [(word, attribute, limit) for word, attribute, limit in limits if limit is not None]
+        words = " ".join(f"{word} {limit}bps" for word, _, limit in asked)
+        attributes = [*_port(handle, index), *((attribute, limit) for _, attribute, limit in asked)]
+        self._request(f"devlink port function rate set {handle}/{index} {words}", Command.RATE_SET, attributes)
+
+    def driver_name(self, handle: Handle) -> str | None:
+        """Read an instance's driver (`devlink dev info pci/0000:05:00.0`); None where it does not tell."""
+        try:
+            reply = _only(self._request("dev info", Command.INFO_GET, _handle(handle)), handle)
+        except (Unsupported, Gone):
+            return None
+        return reply.text(Attribute.INFO_DRIVER_NAME)
+
     def eswitch_mode(self, handle: Handle) -> EswitchMode | None:
         """Read the e-switch mode (`devlink dev eswitch show pci/0000:05:00.0`); None where there is no e-switch."""
         try:
-            reply = _only(self._request("dev eswitch show", Command.ESWITCH_GET, _handle(handle)))
+            reply = _only(self._request("dev eswitch show", Command.ESWITCH_GET, _handle(handle)), handle)
         except Unsupported:
             return None
         mode = reply.number(Attribute.ESWITCH_MODE)
@@ -158,7 +210,7 @@ class Devlink:
             )
         except (Invalid, Gone):
             return None
-        parameter = _only(replies).nest(Attribute.PARAM)
+        parameter = _only(replies, handle).nest(Attribute.PARAM)
         values = parameter.nest(Attribute.PARAM_VALUES_LIST) if parameter else None
         for value in values.nests(Attribute.PARAM_VALUE) if values else ():
             if value.number(Attribute.PARAM_VALUE_CMODE) == ParameterMode.DRIVERINIT:
@@ -221,7 +273,16 @@ def _port(handle: Handle, index: int) -> list[tuple[Attribute, int | str]]:
     return [*_handle(handle), (Attribute.PORT_INDEX, index)]
 
 
-def _only(replies: list[Message]) -> Message:
+def _only(replies: list[Message], handle: Handle) -> Message:
     if len(replies) != 1:
         raise MalformedReply(f"{len(replies)} answers to a question that has one")
+    if (answering := handle_of(replies[0])) != handle:
+        raise MalformedReply(f"{answering} answers for {handle}")
     return replies[0]
+
+
+def _expected(port: Port, **asked: int) -> Port:
+    for name, value in asked.items():
+        if getattr(port, name) != value:
+            raise MalformedReply(f"{port.handle}/{port.index} answers for a port of {name} {value}")
+    return port

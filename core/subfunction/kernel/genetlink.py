@@ -1,28 +1,23 @@
-"""Generic netlink: one request and its replies, and what the kernel says when it refuses.
+"""Generic netlink: families by name, one request and its replies, and what the kernel says when it refuses.
 
-The sockets are our own (`transport.py`): the kernel runs a request inside the caller's sendmsg(2) whatever a socket
-class says, so a `Netlink` belongs to one worker thread, and a simulated kernel must be able to stand at the other end.
+A `Netlink` belongs to one worker thread, like the conversations it stands on.
 """
 
 import dataclasses
 import enum
 import errno
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from subfunction.errors import FamilyMissing, KernelBusy, KernelError, MalformedReply
+from subfunction.errors import FamilyMissing, KernelError, MalformedReply
 from subfunction.kernel import uapi
-from subfunction.kernel.netlink import Envelope, Kind, Message, Pairs, Schema
-from subfunction.kernel.transport import Socket, Transport
+from subfunction.kernel.conversation import Conversation
+from subfunction.kernel.datagram import HEADER
+from subfunction.kernel.netlink import Envelope, Interface, Kind, Message, Pairs, Schema
+from subfunction.kernel.transport import NetlinkProtocol, Transport
+from subfunction.kernel.uapi.link import RouteMessage
 
-HEADER: Final = struct.Struct("=IHHII")
-"""Length, type, flags, sequence number and port of a message, in the byte order of this machine."""
-
-_ERROR = struct.Struct("=i")
-_TLV = struct.Struct("=HH")
 _TIMEOUT: Final = 10.0
-_DUMP_TRIES: Final = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,13 +44,12 @@ _NLCTRL = Family("nlctrl", uapi.GENL_ID_CTRL, {}, version=2)
 
 
 class Netlink:
-    """Requests to one kernel from one thread; a socket that fell out of step is replaced by a fresh one."""
+    """Requests to one kernel from one thread: generic netlink's, and those about links."""
 
     def __init__(self, transport: Transport, *, timeout: float = _TIMEOUT) -> None:
         self.transport = transport
-        self._timeout = timeout
-        self._socket: Socket | None = None
-        self._sequence = 0
+        self._generic = Conversation(transport, NetlinkProtocol.GENERIC, timeout)
+        self._route = Conversation(transport, NetlinkProtocol.ROUTE, timeout)
         self._families: dict[str, Family] = {}
 
     def family(self, name: str) -> Family:
@@ -90,101 +84,38 @@ class Netlink:
     def request(
         self, family: Family, schema: Schema, command: enum.IntEnum, attributes: Pairs = (), *, dump: bool = False
     ) -> list[Message]:
-        """Send one command and gather its replies; a dump that the kernel calls torn is asked for again.
+        """Send one command and gather its replies; see Conversation.ask.
 
         Raises:
             KernelError: the kernel refused; `.errno` and `.text` are its words.
             KernelBusy: no answer in time, or the dump never came whole.
             MalformedReply: the answer makes no sense.
         """
-        flags = uapi.NLM_F_REQUEST | (uapi.NLM_F_DUMP if dump else uapi.NLM_F_ACK)
-        for _ in range(_DUMP_TRIES):
-            self._sequence += 1
-            envelope = Envelope(family.number, flags, self._sequence, family.version)
-            try:
-                replies = self._converse(schema.encode(envelope, command, attributes), command.name)
-            except (KernelBusy, MalformedReply):
-                self.close()
-                raise
-            except OSError as error:
-                self.close()
-                raise KernelBusy(f"{command.name}: {error}") from error
-            if replies is not None:
-                return [schema.decode(reply) for reply in replies]
-        raise KernelBusy(f"{command.name}: the kernel's tables changed during each of {_DUMP_TRIES} dumps")
 
-    def _converse(self, request: bytes, operation: str) -> list[bytes] | None:
-        """Send, and receive until the end; None when the dump was torn (NLM_F_DUMP_INTR)."""
-        # By its own name: whoever gave this thread up may close the socket meanwhile.
-        socket = self._socket
-        if socket is None:
-            socket = self._socket = self.transport.connect()
-        socket.send(request)
-        replies: list[bytes] = []
-        torn = False
-        while True:
-            for message in messages(socket.receive(self._timeout)):
-                _, kind, flags, sequence, _ = HEADER.unpack_from(message)
-                if sequence != self._sequence:
-                    continue  # the late answer to a request that was given up
-                torn |= bool(flags & uapi.NLM_F_DUMP_INTR)
-                if kind == uapi.NLMSG_ERROR or (kind == uapi.NLMSG_DONE and len(message) > HEADER.size):
-                    _raise_refusal(message, kind, flags, operation)
-                if kind in {uapi.NLMSG_ERROR, uapi.NLMSG_DONE}:
-                    return None if torn else replies
-                if kind > uapi.NLMSG_OVERRUN:
-                    replies.append(message)
+        def encode(flags: int, sequence: int) -> bytes:
+            return schema.encode(Envelope(family.number, flags, sequence, family.version), command, attributes)
+
+        replies = self._generic.ask(command.name, encode, dump=dump)
+        if any(HEADER.unpack_from(reply)[1] != family.number for reply in replies):
+            raise MalformedReply(f"{command.name}: another family answers for {family.name!r}")
+        return [schema.decode(reply) for reply in replies]
+
+    def change_link(self, schema: Schema, interface: Interface, attributes: Pairs) -> None:
+        """Send one RTM_SETLINK and wait for its acknowledgement.
+
+        Raises:
+            KernelError: the kernel refused; `.errno` and `.text` are its words.
+            KernelBusy: no answer in time.
+            MalformedReply: the answer makes no sense.
+        """
+        message = RouteMessage.SETLINK
+
+        def encode(flags: int, sequence: int) -> bytes:
+            return schema.encode_link(Envelope(message, flags, sequence), interface, attributes)
+
+        self._route.ask(message.name, encode)
 
     def close(self) -> None:
-        """Give the socket back; the next request opens another."""
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            socket.close()
-
-
-def messages(datagram: bytes) -> Iterator[bytes]:
-    """Split a datagram into its messages.
-
-    Raises:
-        MalformedReply: a length points outside the datagram.
-    """
-    offset = 0
-    while offset < len(datagram):
-        if len(datagram) - offset < HEADER.size:
-            raise MalformedReply(f"{len(datagram) - offset} stray bytes after a netlink message")
-        length = HEADER.unpack_from(datagram, offset)[0]
-        if not HEADER.size <= length <= len(datagram) - offset:
-            raise MalformedReply(f"a netlink message claims {length} bytes of {len(datagram) - offset}")
-        yield datagram[offset : offset + length]
-        offset += length + 3 & ~3
-
-
-def _raise_refusal(message: bytes, kind: int, flags: int, operation: str) -> None:
-    """Raise what an ERROR or DONE message says, unless it says that all is well."""
-    body = message[HEADER.size :]
-    if len(body) < _ERROR.size:
-        raise MalformedReply(f"{operation}: a netlink error of {len(body)} bytes")
-    number = -_ERROR.unpack_from(body)[0]
-    if number == 0:
-        return
-    offset = _ERROR.size
-    if kind == uapi.NLMSG_ERROR:
-        # The refused request follows: its header alone when capped, else all of it.
-        if len(body) < offset + HEADER.size:
-            raise MalformedReply(f"{operation}: a netlink error without its request")
-        request = HEADER.unpack_from(body, offset)[0]
-        offset += HEADER.size if flags & uapi.NLM_F_CAPPED else request + 3 & ~3
-    text = _extended_ack(body[offset:]) if flags & uapi.NLM_F_ACK_TLVS else ""
-    raise KernelError.refused(operation, number, text)
-
-
-def _extended_ack(tlvs: bytes) -> str:
-    offset = 0
-    while offset + _TLV.size <= len(tlvs):
-        length, kind = _TLV.unpack_from(tlvs, offset)
-        if not _TLV.size <= length <= len(tlvs) - offset:
-            return ""
-        if kind == uapi.NLMSGERR_ATTR_MSG:
-            return tlvs[offset + _TLV.size : offset + length].rstrip(b"\0").decode(errors="replace")
-        offset += length + 3 & ~3
-    return ""
+        """Give the sockets back; the next request opens another."""
+        self._generic.close()
+        self._route.close()

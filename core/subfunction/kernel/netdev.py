@@ -12,7 +12,7 @@ class Netdev:
     """One network device of this network namespace.
 
     `path` is its directory in sysfs, resolved and relative to the root; `mtu` is in bytes. `up` is the administrative
-    state (IFF_UP), not whether a cable is plugged in.
+    state (IFF_UP), not whether a cable is plugged in. `master` is the name of the bridge it is a port of.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Netdev:
     mtu: int
     up: bool
     port_name: str | None = None
+    master: str | None = None
 
     @classmethod
     def named(cls, sysfs: Sysfs, name: str) -> "Netdev | None":
@@ -50,6 +51,7 @@ class Netdev:
             mtu=mtu,
             up=bool(flags & IFF_UP),
             port_name=sysfs.read(f"{path}/phys_port_name") or None,
+            master=(sysfs.target(f"{path}/master") or "").rpartition("/")[2] or None,
         )
 
     def set_up(self, sysfs: Sysfs, *, up: bool) -> None:

@@ -1,4 +1,4 @@
-"""Generic netlink messages to bytes and back; the only module that imports pyroute2, which does the work.
+"""Netlink messages to bytes and back; the only module that imports pyroute2, which does the work.
 
 A family is described by a `Schema`: the number and kind of each attribute that we send or look at. What a message holds
 is asked for by number and by the type it must have, so that a torn or hostile message is a typed error and never a
@@ -9,13 +9,14 @@ import dataclasses
 import enum
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
-from pyroute2.netlink import genlmsg, nla
+from pyroute2.netlink import genlmsg, nla, nlmsg
 from pyroute2.netlink.exceptions import NetlinkError, NetlinkNLADecodeError
 
 from subfunction.errors import MalformedReply
 from subfunction.kernel import uapi
+from subfunction.kernel.attributes import attributes, check_form
 
 Value: TypeAlias = "int | str | bytes | bool | Bits | Pairs"
 Pairs: TypeAlias = Sequence[tuple[enum.IntEnum, Value]]
@@ -48,6 +49,12 @@ class Bits:
 _Bits = type("_Bits", (nla,), {"fields": (("bits", "=I"), ("selector", "=I"))})
 
 
+_LENGTHS: Final = {Kind.U8: 1, Kind.U16: 2, Kind.U32: 4, Kind.U64: 8, Kind.BITS: 8}
+_GENERIC_HEADERS: Final = 20
+_LINK_HEADERS: Final = 32
+_IFINFOMSG = (("family", "B"), ("pad", "x"), ("type", "H"), ("index", "i"), ("flags", "I"), ("change", "I"))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Envelope:
     """The headers of a message: netlink's type, flags and sequence number, generic netlink's version."""
@@ -58,11 +65,22 @@ class Envelope:
     version: int = 1
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Interface:
+    """What stands before a link's attributes (`struct ifinfomsg`); `change` masks the flags that are to be set."""
+
+    index: int
+    flags: int = 0
+    change: int = 0
+    family: int = 0
+
+
 class Schema:
     """The attributes of a family, or of one nest in it: number and kind of each; what is not named is not decoded."""
 
-    def __init__(self, attributes: "Mapping[enum.IntEnum, Kind | Schema]") -> None:
-        self._attributes = {attribute.name: (attribute, kind) for attribute, kind in attributes.items()}
+    def __init__(self, known: "Mapping[enum.IntEnum, Kind | Schema]") -> None:
+        self._attributes = {attribute.name: (attribute, kind) for attribute, kind in known.items()}
+        self._by_number = {attribute.value: (attribute.name, kind) for attribute, kind in known.items()}
         nests = {name: kind.nest() for name, (_, kind) in self._attributes.items() if isinstance(kind, Schema)}
         self._namespace = {
             "nla_map": tuple(
@@ -74,28 +92,41 @@ class Schema:
             **nests,
         }
         self._message = type("Message", (genlmsg,), self._namespace)
+        self._link = type("Link", (nlmsg,), {**self._namespace, "fields": _IFINFOMSG})
 
     def nest(self) -> type:
         """Give pyroute2's class for these attributes nested in another."""
         # The kernel parses PORT_FUNCTION strictly: without NLA_F_NESTED it answers EINVAL.
         return type("Nest", (nla,), {**self._namespace, "nla_flags": uapi.NLA_F_NESTED})
 
-    def encode(self, envelope: Envelope, command: int, attributes: Pairs) -> bytes:
+    def encode(self, envelope: Envelope, command: int, pairs: Pairs) -> bytes:
         """Build one message with its netlink and generic netlink headers."""
         message = self._message()
         message["cmd"] = command
         message["version"] = envelope.version
-        message["attrs"] = self.arranged(attributes)
+        return self._encoded(message, envelope, pairs)
+
+    def encode_link(self, envelope: Envelope, interface: Interface, pairs: Pairs) -> bytes:
+        """Build one message about a link, with its netlink header."""
+        message = self._link()
+        message["family"] = interface.family
+        message["index"] = interface.index
+        message["flags"] = interface.flags
+        message["change"] = interface.change
+        return self._encoded(message, envelope, pairs)
+
+    def _encoded(self, message: Any, envelope: Envelope, pairs: Pairs) -> bytes:
+        message["attrs"] = self.arranged(pairs)
         message["header"]["type"] = envelope.kind
         message["header"]["flags"] = envelope.flags
         message["header"]["sequence_number"] = envelope.sequence
         message.encode()
         return bytes(message.data)
 
-    def arranged(self, attributes: Pairs) -> list[tuple[str, object]]:
+    def arranged(self, pairs: Pairs) -> list[tuple[str, object]]:
         """Arrange attributes as pyroute2 takes them; a flag that is False is left out."""
         plain: list[tuple[str, object]] = []
-        for attribute, value in attributes:
+        for attribute, value in pairs:
             kind = self._attributes[attribute.name][1]
             if isinstance(kind, Schema):
                 if not isinstance(value, Sequence) or isinstance(value, str | bytes):
@@ -113,12 +144,48 @@ class Schema:
         Raises:
             MalformedReply: the bytes are not a message of this schema.
         """
-        decoded = self._message(message)
+        self.check(memoryview(message), _GENERIC_HEADERS)
+        decoded = self._decoded(self._message, message)
+        return Message(int(decoded["cmd"]), self.values(decoded))
+
+    def decode_link(self, message: bytes) -> "tuple[Interface, Message]":
+        """Read one message about a link; its command is the message's type.
+
+        Raises:
+            MalformedReply: the bytes are not such a message.
+        """
+        self.check(memoryview(message), _LINK_HEADERS)
+        decoded = self._decoded(self._link, message)
+        interface = Interface(decoded["index"], decoded["flags"], decoded["change"], decoded["family"])
+        return interface, Message(int(decoded["header"]["type"]), self.values(decoded))
+
+    def check(self, octets: memoryview, offset: int = 0) -> None:
+        """Check the form of the attributes from `offset` on: pyroute2 reads a short number on into what follows it.
+
+        Raises:
+            MalformedReply: an attribute has a length that it cannot have, or stands there twice.
+        """
+        if len(octets) < offset:
+            raise MalformedReply(f"{len(octets)} bytes where headers have {offset}")
+        seen: set[int] = set()
+        for number, value in attributes(octets[offset:]):
+            name, kind = self._by_number.get(number, ("", Kind.BYTES))
+            if isinstance(kind, Schema):
+                kind.check(value)  # the elements of a list all have the same number
+            elif name:
+                if number in seen:
+                    raise MalformedReply(f"{name} stands there twice")
+                seen.add(number)
+                check_form(name, value, _LENGTHS.get(kind), text=kind is Kind.TEXT)
+
+    @staticmethod
+    def _decoded(kind: type, message: bytes) -> Any:
+        decoded = kind(message)
         try:
             decoded.decode()
-            return Message(int(decoded["cmd"]), self.values(decoded))
         except (NetlinkNLADecodeError, NetlinkError, struct.error, KeyError, TypeError, UnicodeDecodeError) as error:
             raise MalformedReply(f"cannot decode {len(message)} bytes of netlink: {error}") from error
+        return decoded
 
     def values(self, decoded: Any) -> "dict[int, list[Value | Message]]":
         """Sort what pyroute2 decoded by attribute number."""

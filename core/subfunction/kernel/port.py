@@ -1,11 +1,15 @@
 """A devlink port as the kernel shows it, and its messages."""
 
 import dataclasses
+from typing import TypeVar
 
 from subfunction.errors import MalformedReply
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.netlink import Bits, Kind, Message, Pairs, Schema
 from subfunction.kernel.uapi import (
+    FUNCTION_CAP_IPSEC_CRYPTO,
+    FUNCTION_CAP_IPSEC_PACKET,
+    FUNCTION_CAP_MIGRATABLE,
     FUNCTION_CAP_ROCE,
     Attribute,
     FunctionAttribute,
@@ -14,6 +18,8 @@ from subfunction.kernel.uapi import (
     PortFlavour,
     PortType,
 )
+
+S = TypeVar("S", FunctionState, FunctionOpstate)
 
 _NESTED = Schema({Attribute.BUS_NAME: Kind.TEXT, Attribute.DEV_NAME: Kind.TEXT, Attribute.NETNS_ID: Kind.U32})
 
@@ -29,12 +35,20 @@ FUNCTION = Schema(
 )
 
 
+_CAPS = {
+    FUNCTION_CAP_ROCE: "roce",
+    FUNCTION_CAP_MIGRATABLE: "migratable",
+    FUNCTION_CAP_IPSEC_CRYPTO: "ipsec_crypto",
+    FUNCTION_CAP_IPSEC_PACKET: "ipsec_packet",
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Function:
     """What a port's function is set to; None where the driver does not offer the setting.
 
     `max_io_eqs` counts event queues for I/O. `instance` is the function's own devlink instance, there once its driver
-    has made one (Linux 6.7 and newer tell).
+    has made one (Linux 6.7 and newer tell). The last three are offered by virtual functions alone.
     """
 
     mac: Mac | None = None
@@ -43,6 +57,9 @@ class Function:
     roce: bool | None = None
     max_io_eqs: int | None = None
     instance: Handle | None = None
+    migratable: bool | None = None
+    ipsec_crypto: bool | None = None
+    ipsec_packet: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,7 +67,7 @@ class Port:
     """One port of a devlink instance; an `ethernet` port without a netdev has it in another network namespace.
 
     `index` is opaque: drivers compute it as they like, and only the kernel's answers tell it. `port_number` is that of
-    a physical port, and what a PF's sub-functions name as their `pf`.
+    a physical port, and what a PF's sub-functions name as their `pf`; `vf` is the index of a virtual function.
     """
 
     handle: Handle
@@ -64,6 +81,7 @@ class Port:
     pf: int | None = None
     number: int | None = None
     function: Function | None = None
+    vf: int | None = None
 
     @classmethod
     def of(cls, message: Message) -> "Port":
@@ -89,6 +107,7 @@ class Port:
             pf=message.number(Attribute.PORT_PCI_PF_NUMBER),
             number=message.number(Attribute.PORT_PCI_SF_NUMBER),
             function=None if nest is None else _function(nest),
+            vf=message.number(Attribute.PORT_PCI_VF_NUMBER),
         )
 
     @property
@@ -108,6 +127,9 @@ class FunctionSettings:
     mac: Mac | None = None
     roce: bool | None = None
     max_io_eqs: int | None = None
+    migratable: bool | None = None
+    ipsec_crypto: bool | None = None
+    ipsec_packet: bool | None = None
 
     @property
     def empty(self) -> bool:
@@ -119,8 +141,9 @@ class FunctionSettings:
         pairs: list[tuple[FunctionAttribute, int | bytes | Bits]] = []
         if self.mac is not None:
             pairs.append((FunctionAttribute.HW_ADDR, self.mac.octets))
-        if self.roce is not None:
-            pairs.append((FunctionAttribute.CAPS, Bits(FUNCTION_CAP_ROCE * self.roce, FUNCTION_CAP_ROCE)))
+        caps = {bit: wanted for bit, name in _CAPS.items() if (wanted := getattr(self, name)) is not None}
+        if caps:
+            pairs.append((FunctionAttribute.CAPS, Bits(sum(bit for bit, on in caps.items() if on), sum(caps))))
         if self.max_io_eqs is not None:
             pairs.append((FunctionAttribute.MAX_IO_EQS, self.max_io_eqs))
         return pairs
@@ -136,14 +159,26 @@ def handle_of(message: Message) -> Handle:
 
 def _function(nest: Message) -> Function:
     octets = nest.octets(FunctionAttribute.HW_ADDR)
-    caps = nest.bits(FunctionAttribute.CAPS)
+    bits = nest.bits(FunctionAttribute.CAPS)
+    caps = {name: bool(bits.value & bit) for bit, name in _CAPS.items() if bits and bits.selector & bit}
     instance = nest.nest(FunctionAttribute.DEVLINK)
     return Function(
         # Up to 32 bytes are allowed, for InfiniBand; only Ethernet's six are an address to us.
         mac=Mac(octets) if octets is not None and len(octets) == 6 else None,
-        active=nest.number(FunctionAttribute.STATE) == FunctionState.ACTIVE,
-        attached=nest.number(FunctionAttribute.OPSTATE) == FunctionOpstate.ATTACHED,
-        roce=bool(caps.value & FUNCTION_CAP_ROCE) if caps and caps.selector & FUNCTION_CAP_ROCE else None,
+        active=_state(nest, FunctionAttribute.STATE, FunctionState) is FunctionState.ACTIVE,
+        attached=_state(nest, FunctionAttribute.OPSTATE, FunctionOpstate) is FunctionOpstate.ATTACHED,
         max_io_eqs=nest.number(FunctionAttribute.MAX_IO_EQS),
         instance=None if instance is None else handle_of(instance),
+        **caps,
     )
+
+
+def _state(nest: Message, attribute: FunctionAttribute, states: type[S]) -> S | None:
+    number = nest.number(attribute)
+    if number is None:
+        return None
+    try:
+        return states(number)
+    except ValueError as error:
+        # Taken for "inactive" it would be activated, or waited for for ever.
+        raise MalformedReply(f"{attribute.name} is {number}, which is no state") from error

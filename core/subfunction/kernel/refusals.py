@@ -1,10 +1,10 @@
-"""What devlink's refusals mean: a table from command, errno and text to an error and what to do about it.
+"""What refusals mean: a table from command, errno and text to an error and what to do about it.
 
 Texts are those of Linux 6.12, which prefixes a driver's with the driver's name.
 """
 
 import errno
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from subfunction.errors import (
     Full,
@@ -19,6 +19,8 @@ from subfunction.errors import (
     Unsupported,
 )
 from subfunction.kernel.uapi import Command
+from subfunction.kernel.uapi.link import RouteMessage
+from subfunction.kernel.uapi.vdpa import VdpaCommand
 
 _CAPABILITY = "Changes need CAP_NET_ADMIN in the initial user namespace (hostNetwork, hostUsers)."
 _SWITCHDEV = "Put it there with `devlink dev eswitch set HANDLE mode switchdev`; that ends every function of the card."
@@ -28,6 +30,14 @@ _FIRMWARE = (
     "The kernel needs CONFIG_MLX5_SF and the firmware PF_TOTAL_SF: `mlxconfig -d DEVICE set PER_PF_NUM_SF=1 ...`."
 )
 
+_ONE = "The function has its vDPA device already; see `vdpa dev show`."
+_MANAGEMENT = "See `vdpa mgmtdev show`: it takes `enable_vnet` on the function, a reload, and the driver (mlx5_vdpa)."
+_NAME = "The node has another device of that name; see `vdpa dev show`."
+_LINK_NAME = "Another link has that name; see `ip link show`."
+_RATE = "mlx5 counts in 125000 bytes/s (1 Mbit/s), up to the speed of the link."
+
+_Command: TypeAlias = Command | VdpaCommand | RouteMessage
+
 _ANY: Final = None
 _SILENT: Final = ""
 _NEW: Final = Command.PORT_NEW
@@ -36,23 +46,25 @@ _NEW: Final = Command.PORT_NEW
 class _Row(NamedTuple):
     """A refusal that we know; HANDLE in its hint stands for the parent."""
 
-    command: Command | None
+    command: _Command | None
     errno: int | None
     text: str | None
     """A fragment of the kernel's text; `_SILENT` where it must have sent none."""
     error: type[KernelError]
     hint: str = ""
 
-    def fits(self, command: Command, number: int, text: str) -> bool:
+    def fits(self, command: _Command, number: int, text: str) -> bool:
         """Say whether a refusal is this one."""
         return (
-            self.command in {_ANY, command}
+            # By identity: commands of two families have the same numbers.
+            (self.command is _ANY or self.command is command)
             and self.errno in {_ANY, number}
             and (self.text is _ANY or (self.text in text if self.text else not text))
         )
 
 
 _ROWS: Final = (
+    _Row(VdpaCommand.DEV_NEW, errno.ENODEV, _ANY, Gone, _MANAGEMENT),
     _Row(_ANY, errno.ENODEV, _ANY, Gone),
     _Row(_ANY, errno.EPERM, _ANY, NotPermitted, _CAPABILITY),
     _Row(_ANY, _ANY, "switchdev mode", NotSwitchdev, _SWITCHDEV),
@@ -62,6 +74,11 @@ _ROWS: Final = (
     _Row(_NEW, errno.EOPNOTSUPP, _SILENT, SubFunctionsUnsupported, _FIRMWARE),
     _Row(_NEW, errno.EOPNOTSUPP, "SF ports are not supported", SubFunctionsUnsupported, _FIRMWARE),
     _Row(_ANY, errno.EBUSY, "still attached", StillAttached),
+    _Row(Command.PORT_SET, errno.EBUSY, "detached state", StillAttached),  # ice
+    _Row(VdpaCommand.DEV_NEW, errno.ENOSPC, _ANY, Full, _ONE),
+    _Row(VdpaCommand.DEV_NEW, errno.EEXIST, _ANY, KernelError, _NAME),
+    _Row(RouteMessage.SETLINK, errno.EEXIST, _ANY, KernelError, _LINK_NAME),
+    _Row(Command.RATE_SET, errno.EINVAL, _ANY, Invalid, _RATE),
     _Row(_ANY, errno.EOPNOTSUPP, _ANY, Unsupported),
     _Row(_ANY, errno.EINVAL, _ANY, Invalid),
     _Row(_ANY, errno.EADDRNOTAVAIL, _ANY, Invalid),
@@ -69,7 +86,7 @@ _ROWS: Final = (
 """The first row that fits is what the refusal means."""
 
 
-def refusal(operation: str, command: Command, error: KernelError) -> KernelError:
+def refusal(operation: str, command: _Command, error: KernelError) -> KernelError:
     """Give the error that a refusal of `command` means; `operation` is its shell twin, which names the parent."""
     row = next((row for row in _ROWS if row.fits(command, error.errno, error.text)), None)
     if row is None:

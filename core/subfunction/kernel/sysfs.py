@@ -108,8 +108,8 @@ class SysfsTree:
         """Write an attribute with a single system call, as sysfs wants it."""
         operation = f"write {text.strip()!r} to {self.root}/{path}"
         try:
-            # No O_CREAT: a file that is not there is a device that is not there.
-            descriptor = os.open(f"{self.root}/{path}", os.O_WRONLY | os.O_CLOEXEC)
+            # As `echo text >` does, but for O_CREAT: a file that is not there is a device that is not there.
+            descriptor = os.open(f"{self.root}/{path}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
             try:
                 os.write(descriptor, text.encode())
             finally:

@@ -14,11 +14,19 @@ from typing import Final, Protocol
 
 from subfunction.errors import FamilyMissing, KernelBusy
 from subfunction.kernel import uapi
+from subfunction.kernel.uapi import NetlinkProtocol
+
+__all__ = ["KernelTransport", "NetlinkProtocol", "Socket", "Transport", "UnixTransport", "transport"]
 
 RECEIVE_BYTES = 1 << 16
 """The kernel builds dump datagrams of at most 32 KiB; twice that never truncates."""
 
 _JOIN_SECONDS = 5.0
+_PRELUDE: Final = struct.Struct("=II")
+_REQUESTS: Final = 0
+_KERNEL: Final = 0
+"""The port that the kernel sends from."""
+
 _NO_NETLINK: Final = frozenset({errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT})
 
 
@@ -50,10 +58,10 @@ class Transport(Protocol):
     (EMFILE, ENOBUFS), which passes.
     """
 
-    def connect(self) -> Socket:
+    def connect(self, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
         """Open a socket for requests."""
 
-    def subscribe(self, group: int) -> Socket:
+    def subscribe(self, group: int, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
         """Open a socket on which the multicast group `group` arrives."""
 
 
@@ -84,28 +92,42 @@ class _Datagrams:
         self._sock.close()
 
 
+class _FromTheKernel(_Datagrams):
+    """A netlink socket that hears the kernel alone: a process with CAP_NET_ADMIN may send to any of them."""
+
+    def receive(self, timeout: float | None) -> bytes:
+        self._sock.settimeout(timeout)
+        while True:
+            try:
+                datagram, (sender, _) = self._sock.recvfrom(RECEIVE_BYTES)
+            except TimeoutError as error:
+                raise KernelBusy(f"no answer within {timeout} s") from error
+            if sender == _KERNEL:
+                return datagram
+
+
 class KernelTransport:
-    """Generic netlink of the running kernel, in this process's network namespace."""
+    """Netlink of the running kernel, in this process's network namespace."""
 
-    def connect(self) -> Socket:
+    def connect(self, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
         """Open a netlink socket that answers with extended acks."""
-        return _Datagrams(self._open())
+        return _FromTheKernel(self._open(protocol))
 
-    def subscribe(self, group: int) -> Socket:
+    def subscribe(self, group: int, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
         """Open a netlink socket that is a member of `group`."""
-        sock = self._open()
+        sock = self._open(protocol)
         with _closed_on_error(sock):
             sock.setsockopt(uapi.SOL_NETLINK, uapi.NETLINK_ADD_MEMBERSHIP, group)
             # A burst of a few hundred ports must not overrun the socket while the loop is elsewhere for a moment.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        return _Datagrams(sock)
+        return _FromTheKernel(sock)
 
     @staticmethod
-    def _open() -> socket.socket:
+    def _open(protocol: NetlinkProtocol) -> socket.socket:
         try:
-            sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, uapi.NETLINK_GENERIC)
+            sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         except OSError as error:
-            if (missing := lacking(error)) is not None:
+            if (missing := lacking(error, protocol)) is not None:
                 raise missing from error
             raise
         with _closed_on_error(sock):
@@ -115,11 +137,11 @@ class KernelTransport:
         return sock
 
 
-def lacking(error: OSError) -> FamilyMissing | None:
-    """Give the error of a kernel without generic netlink; None for a shortage, which says nothing of the kernel."""
+def lacking(error: OSError, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> FamilyMissing | None:
+    """Give the error of a kernel without such netlink; None for a shortage, which says nothing of the kernel."""
     if error.errno not in _NO_NETLINK:
         return None
-    return FamilyMissing(f"this kernel has no generic netlink: {error.strerror}")
+    return FamilyMissing(f"this kernel has no {protocol.name.lower()} netlink: {error.strerror}")
 
 
 @contextlib.contextmanager
@@ -134,15 +156,32 @@ def _closed_on_error(opened: socket.socket | Socket) -> Iterator[None]:
 class UnixTransport:
     """A simulated kernel that listens on a Unix socket and speaks netlink's bytes, one datagram a packet.
 
-    Joining a multicast group, a socket option of the real kernel, is a first packet of four bytes: the group's number.
-    It comes back once the socket is a member, so that nothing announced after `subscribe` is missed.
+    Protocol and multicast group, which belong to the real kernel's socket, are a first packet of eight bytes (group 0 is
+    for requests). It comes back once it is in force, so that nothing announced after `subscribe` is missed. Without it
+    the socket is one for generic netlink's requests.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def connect(self) -> Socket:
+    def connect(self, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
         """Connect to the simulated kernel."""
+        if protocol is NetlinkProtocol.GENERIC:
+            return self._connected()
+        return self._introduced(protocol, _REQUESTS)
+
+    def subscribe(self, group: int, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
+        """Connect and join `group`."""
+        return self._introduced(protocol, group)
+
+    def _introduced(self, protocol: NetlinkProtocol, group: int) -> Socket:
+        sock = self._connected()
+        with _closed_on_error(sock):
+            sock.send(_PRELUDE.pack(protocol, group))
+            sock.receive(_JOIN_SECONDS)
+        return sock
+
+    def _connected(self) -> Socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             sock.connect(str(self._path))
@@ -151,14 +190,6 @@ class UnixTransport:
             hint = "Start it with `subfunction-simulator kernel`."
             raise FamilyMissing(f"no simulated kernel listens at {self._path}: {error.strerror}", hint=hint) from error
         return _Datagrams(sock)
-
-    def subscribe(self, group: int) -> Socket:
-        """Connect and join `group`."""
-        sock = self.connect()
-        with _closed_on_error(sock):
-            sock.send(struct.pack("=I", group))
-            sock.receive(_JOIN_SECONDS)
-        return sock
 
 
 def transport(where: str) -> Transport:

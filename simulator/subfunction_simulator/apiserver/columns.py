@@ -1,5 +1,6 @@
 """The columns of tables: what `kubectl get` shows of Kubernetes' own kinds, and of a CRD's."""
 
+import json
 from collections.abc import Callable
 from typing import Final
 
@@ -21,13 +22,24 @@ def _age(text: str) -> Callable[[JsonObject], object]:
 AGE: Final = Column("Age", _age(".metadata.creationTimestamp"), description="How long ago it was made.")
 
 
+def _text(text: str) -> Callable[[JsonObject], object]:
+    """The value at a path as the real server writes it in a column of strings: what is no string, as its JSON."""
+    path = JsonPath(text)
+
+    def read(obj: JsonObject) -> object:
+        value = path.read(obj)
+        return value if value is None or isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+    return read
+
+
 def custom(written: JsonObject) -> Column:
     """A column of a CRD's `additionalPrinterColumns`; raises ValueError for a JSONPath of a form not supported."""
-    is_date = written["type"] == "date"
+    reader = {"date": _age, "string": _text}.get(written["type"], _path)
     return Column(
         name=written["name"],
-        read=(_age if is_date else _path)(written["jsonPath"]),
-        type="string" if is_date else written["type"],
+        read=reader(written["jsonPath"]),
+        type="string" if reader is _age else written["type"],
         wide=written.get("priority", 0) > 0,
         description=written.get("description", ""),
     )

@@ -3,6 +3,6 @@
 from subfunction_simulator.kernel.faults import Operation
 from subfunction_simulator.kernel.kernel import SimulatedKernel
 from subfunction_simulator.kernel.schedule import Kind, Timing
-from subfunction_simulator.kernel.topology import Parent, Topology
+from subfunction_simulator.kernel.topology import MediatedType, Parent, Topology
 
-__all__ = ["Kind", "Operation", "Parent", "SimulatedKernel", "Timing", "Topology"]
+__all__ = ["Kind", "MediatedType", "Operation", "Parent", "SimulatedKernel", "Timing", "Topology"]

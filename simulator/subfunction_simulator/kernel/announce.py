@@ -1,15 +1,18 @@
-"""The multicast group `config`: who listens, and what is told to them."""
+"""Multicast groups: who listens to which, and what is told to them."""
 
+from collections.abc import Iterator
 from typing import Final, Protocol
 
+from subfunction.kernel.uapi import NetlinkProtocol
 from subfunction_simulator.kernel import wire
 
 DEVLINK_ID: Final = 0x1A
 CONFIG_GROUP: Final = 5
+_CONFIG: Final = (NetlinkProtocol.GENERIC, CONFIG_GROUP)
 
 
 class Listener(Protocol):
-    """The kernel's end of a socket that joined the group."""
+    """The kernel's end of a socket that joined a group."""
 
     def deliver(self, datagram: bytes) -> None:
         """Take one datagram; never block."""
@@ -22,27 +25,49 @@ class Listener(Protocol):
 
 
 class Announcer:
-    """Tells every listener of the group."""
+    """Tells every listener of a group."""
 
     def __init__(self) -> None:
-        self.listeners: list[Listener] = []
+        self._groups: dict[tuple[int, int], list[Listener]] = {}
         self.deaf = False
 
+    def join(self, protocol: NetlinkProtocol, group: int, listener: Listener) -> None:
+        """Let `listener` hear a group of a protocol."""
+        self._groups.setdefault((protocol, group), []).append(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """Let `listener` hear nothing any more."""
+        for members in self._groups.values():
+            if listener in members:
+                members.remove(listener)
+
+    def heard(self, protocol: NetlinkProtocol, group: int) -> bool:
+        """Whether it is worth while to compose what is told to a group."""
+        return not self.deaf and bool(self._groups.get((protocol, group)))
+
+    def send(self, protocol: NetlinkProtocol, group: int, datagram: bytes) -> None:
+        """Send one notification to a group."""
+        if not self.deaf:
+            for listener in tuple(self._groups.get((protocol, group), ())):
+                listener.deliver(datagram)
+
     def tell(self, command: int, *attributes: bytes) -> None:
-        """Send one notification."""
-        if self.deaf:
-            return
-        datagram = wire.message(DEVLINK_ID, 0, 0, 0, wire.generic(command, *attributes))
-        for listener in tuple(self.listeners):
-            listener.deliver(datagram)
+        """Send one notification of devlink."""
+        if self.heard(*_CONFIG):
+            self.send(*_CONFIG, wire.message(DEVLINK_ID, 0, 0, 0, wire.generic(command, *attributes)))
+
+    def listeners(self) -> Iterator[Listener]:
+        """Give every listener of every group."""
+        for members in tuple(self._groups.values()):
+            yield from tuple(members)
 
     def overrun(self) -> None:
         """Let every listener have lost something."""
-        for listener in tuple(self.listeners):
+        for listener in self.listeners():
             listener.overrun()
 
     def end(self) -> None:
         """Close every listener's socket."""
-        for listener in tuple(self.listeners):
+        for listener in self.listeners():
             listener.end()
-        self.listeners.clear()
+        self._groups.clear()

@@ -3,21 +3,24 @@
 from subfunction.kernel.uapi import ControlAttribute, ControlCommand, GroupAttribute
 from subfunction_simulator.kernel import uapi, wire
 from subfunction_simulator.kernel.announce import CONFIG_GROUP, DEVLINK_ID
+from subfunction_simulator.kernel.vdpa import VDPA_ID
 from subfunction_simulator.kernel.wire import Attributes, Refusal, Request
 
 ENOENT, EOPNOTSUPP = 2, 95
 NLCTRL_ID = 0x10
 _NLCTRL_GROUP = 0x10
-_VERSIONS = {"nlctrl": 2, "devlink": 1}
+_VERSIONS = {"nlctrl": 2, "devlink": 1, "vdpa": 1}
 
 
 class Control:
     """Answers look-ups of families."""
 
-    def __init__(self, *, devlink: bool) -> None:
-        self._families = {"nlctrl": (NLCTRL_ID, {"notify": _NLCTRL_GROUP})}
+    def __init__(self, *, devlink: bool, vdpa: bool) -> None:
+        self._families: dict[str, tuple[int, dict[str, int]]] = {"nlctrl": (NLCTRL_ID, {"notify": _NLCTRL_GROUP})}
         if devlink:
             self._families["devlink"] = (DEVLINK_ID, {"config": CONFIG_GROUP})
+        if vdpa:
+            self._families["vdpa"] = (VDPA_ID, {})
 
     def name(self, number: int) -> str | None:
         """Give the name of a family."""
@@ -55,6 +58,6 @@ class Control:
             wire.u32(uapi.CTRL_ATTR_VERSION, _VERSIONS[name]),
             wire.u32(uapi.CTRL_ATTR_HDRSIZE, 0),
             wire.u32(uapi.CTRL_ATTR_MAXATTR, 10),
-            wire.nest(ControlAttribute.MCAST_GROUPS, *array),
+            *([wire.nest(ControlAttribute.MCAST_GROUPS, *array)] if groups else []),
             version=2,
         )

@@ -5,8 +5,14 @@ from subfunction_simulator.kernel.instance import Port
 from subfunction_simulator.kernel.machine import Machine
 from subfunction_simulator.kernel.subfunction import SubFunction
 from subfunction_simulator.kernel.uapi import PORT_TYPE_ETH
+from subfunction_simulator.kernel.virtualport import VirtualPort
 
-_FLAVOURS = {PortFlavour.PHYSICAL: "physical", PortFlavour.VIRTUAL: "virtual", PortFlavour.PCI_SF: "pcisf"}
+_FLAVOURS = {
+    PortFlavour.PHYSICAL: "physical",
+    PortFlavour.VIRTUAL: "virtual",
+    PortFlavour.PCI_SF: "pcisf",
+    PortFlavour.PCI_VF: "pcivf",
+}
 
 
 def describe(machine: Machine) -> list[str]:
@@ -17,6 +23,8 @@ def describe(machine: Machine) -> list[str]:
             lines.append(_port(port))
             if port.sub_function is not None:
                 lines.append(_function(port.sub_function))
+            if port.virtual is not None:
+                lines.append(f"  function: hw_addr {port.virtual.mac}{_capabilities(port.virtual)}")
     return lines
 
 
@@ -29,15 +37,23 @@ def _port(port: Port) -> str:
         words.append(f"port {port.number}")
     if port.sub_function is not None:
         words.append(f"controller 0 pfnum {port.pf} sfnum {port.sub_function.number}")
+    if port.virtual is not None:
+        words.append(f"controller 0 pfnum {port.pf} vfnum {port.virtual.index} external false")
     words.append("splittable false")
     return " ".join(words)
+
+
+def _capabilities(virtual: VirtualPort) -> str:
+    names = ("roce", "migratable", "ipsec_crypto", "ipsec_packet") if virtual.supported else ()
+    on = (bool(virtual.capabilities >> bit & 1) for bit in range(len(names)))
+    return "".join(f" {name} {'enable' if each else 'disable'}" for name, each in zip(names, on, strict=True))
 
 
 def _function(function: SubFunction) -> str:
     state = "active" if function.active else "inactive"
     opstate = "attached" if function.attached else "detached"
     words = [f"  function: hw_addr {function.mac} state {state} opstate {opstate}"]
-    if function.nic.parent.vhca_management:
+    if function.managed:
         words.append(f"roce {'enable' if function.roce else 'disable'} max_io_eqs {function.max_io_eqs}")
     if function.nested is not None:
         words.append(f"nested_devlink {function.nested}")

@@ -10,8 +10,8 @@ from subfunction_simulator.kernel.faults import Operation
 from subfunction_simulator.kernel.function import set_function
 from subfunction_simulator.kernel.instance import EOPNOTSUPP, Instance, Port
 from subfunction_simulator.kernel.machine import Machine
-from subfunction_simulator.kernel.nic import rate_attributes
-from subfunction_simulator.kernel.topology import DRIVER
+from subfunction_simulator.kernel.nic import Nic
+from subfunction_simulator.kernel.rate import Rate, Rates
 from subfunction_simulator.kernel.wire import EINVAL, Attributes, Refusal, Request
 
 ENODEV: Final = 19
@@ -35,7 +35,10 @@ class Devlink:
             Command.PARAM_GET: self._parameter_get,
             Command.PARAM_SET: self._parameter_set,
             uapi.Command.INFO_GET: _info,
-            uapi.Command.RATE_GET: lambda instance, asked: [_rate(_port(instance, asked))],
+            uapi.Command.RATE_GET: lambda instance, asked: [_rate(_rates(instance, ENODEV).asked(asked))],
+            uapi.Command.RATE_SET: self._rate_set,
+            uapi.Command.RATE_NEW: _rate_new,
+            uapi.Command.RATE_DEL: _rate_delete,
         }
         self._dump: dict[int, Callable[[Instance], list[bytes]]] = {
             Command.GET: lambda instance: [wire.generic(Command.NEW, instance.attributes())],
@@ -43,7 +46,11 @@ class Devlink:
                 wire.generic(Command.NEW, port.attributes()) for _, port in sorted(instance.ports.items())
             ],
             Command.PARAM_GET: lambda instance: [_parameter(instance, name) for name in instance.parameters],
-            uapi.Command.RATE_GET: lambda instance: [_rate(port) for port in instance.ports.values() if _leaf(port)],
+            uapi.Command.RATE_GET: lambda instance: (
+                [_rate(rate) for rate in instance.rates.all()]
+                if isinstance(instance, Nic) and instance.rates is not None
+                else []
+            ),
         }
 
     def answer(self, request: Request) -> list[bytes]:
@@ -58,8 +65,8 @@ class Devlink:
             dump = self._dump.get(request.command)
             if dump is None:
                 raise Refusal(EOPNOTSUPP)
-            asked = list(self._machine.instances.values()) if handle is None else [self._instance(handle)]
-            return [body for instance in asked for body in dump(instance)]
+            asked = list(self._machine.instances) if handle is None else [handle]
+            return [body for each in asked for body in self._dumped(dump, each, handle)]
         do = self._do.get(request.command)
         if do is None:
             raise Refusal(EOPNOTSUPP)
@@ -67,11 +74,31 @@ class Devlink:
             raise Refusal(EINVAL)
         return do(self._instance(handle), attributes)
 
+    def _dumped(
+        self, dump: Callable[[Instance], list[bytes]], handle: Handle, asked: Handle | None
+    ) -> list[bytes]:
+        try:
+            return dump(self._instance(handle))
+        except Refusal:
+            if asked is not None:
+                raise
+            return []  # it went while another one was waited for
+
     def _instance(self, handle: Handle) -> Instance:
+        """Find an instance, and wait until nothing that waits holds it."""
         instance = self._machine.instances.get(handle)
+        if instance is not None:
+            self._machine.pass_gate(instance.gate)
+            instance = self._machine.instances.get(handle)
         if instance is None:
             raise Refusal(ENODEV)
         return instance
+
+    def _rate_set(self, instance: Instance, attributes: Attributes) -> list[bytes]:
+        rates = _rates(instance, ENODEV)
+        self._machine.faults.strike(Operation.RATE_SET)
+        rates.change(attributes)
+        return []
 
     def _port_get(self, instance: Instance, attributes: Attributes) -> list[bytes]:
         self._machine.faults.strike(Operation.PORT_GET)
@@ -185,15 +212,25 @@ def _reload(instance: Instance, attributes: Attributes) -> list[bytes]:
 
 
 def _info(instance: Instance, _: Attributes) -> list[bytes]:
-    name = wire.text(uapi.Attribute.INFO_DRIVER_NAME, DRIVER)
+    name = wire.text(uapi.Attribute.INFO_DRIVER_NAME, instance.driver)
     return [wire.generic(uapi.Command.INFO_GET, instance.handle_attributes(), name)]
 
 
-def _leaf(port: Port) -> bool:
-    return port.sub_function is not None
+def _rates(instance: Instance, refusal: int) -> Rates:
+    if not isinstance(instance, Nic) or instance.rates is None:
+        raise Refusal(refusal)
+    return instance.rates
 
 
-def _rate(port: Port) -> bytes:
-    if not _leaf(port):
-        raise Refusal(ENODEV)
-    return wire.generic(uapi.Command.RATE_NEW, rate_attributes(port))
+def _rate(rate: Rate) -> bytes:
+    return wire.generic(uapi.Command.RATE_NEW, rate.attributes())
+
+
+def _rate_new(instance: Instance, attributes: Attributes) -> list[bytes]:
+    _rates(instance, EOPNOTSUPP).add_node(attributes)
+    return []
+
+
+def _rate_delete(instance: Instance, attributes: Attributes) -> list[bytes]:
+    _rates(instance, ENODEV).remove_node(attributes)
+    return []

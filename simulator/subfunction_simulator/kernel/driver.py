@@ -1,5 +1,6 @@
 """A sub-function's own driver: its devlink instance, its parameters, and what a load makes of them."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from subfunction.kernel.address import Handle
@@ -10,13 +11,12 @@ from subfunction_simulator.kernel.instance import EOPNOTSUPP, Instance, Port
 from subfunction_simulator.kernel.machine import Machine
 from subfunction_simulator.kernel.netdev import Looks
 from subfunction_simulator.kernel.rdma import RdmaDevice
-from subfunction_simulator.kernel.topology import DRIVER
+from subfunction_simulator.kernel.vdpabus import ManagementDevice
 from subfunction_simulator.kernel.wire import Refusal
+from subfunction_simulator.kernel.work import Work, done, one_after_another
 
 if TYPE_CHECKING:
     from subfunction_simulator.kernel.subfunction import SubFunction
-
-_CHILDREN = {"enable_eth": "eth", "enable_rdma": "rdma", "enable_vnet": "vnet"}
 
 
 class SubFunctionDriver(Instance):
@@ -25,7 +25,8 @@ class SubFunctionDriver(Instance):
     def __init__(self, machine: Machine, sub_function: "SubFunction", device: AuxiliaryDevice) -> None:
         super().__init__(Handle("auxiliary", device.name), machine.announcer)
         self._machine = machine
-        self._sub_function = sub_function
+        self._manners = sub_function.nic.manners
+        self._parent = sub_function.nic.parent
         self._device = device
         # What the function was set to when its driver came up; a later change does not reach a running one.
         self._mac = sub_function.mac
@@ -33,9 +34,16 @@ class SubFunctionDriver(Instance):
         self._port_index = machine.next_vhca_id() << 16
         self._port: Port | None = None
         self._rdma: RdmaDevice | None = None
-        self._children: list[str] = []
+        self._management: ManagementDevice | None = None
+        self._children: list[AuxiliaryDevice] = []
         full = not machine.topology.light_probe
-        self.parameters = {"enable_eth": full, "enable_rdma": full and self._roce, "enable_vnet": full}
+        if self._manners.parameters:
+            self.parameters = {"enable_eth": full, "enable_rdma": full and self._roce, "enable_vnet": full}
+
+    @property
+    def driver(self) -> str:
+        """The driver's name."""
+        return f"{self._manners.driver}.sf"
 
     def register(self) -> None:
         """Appear, and load what the parameters say."""
@@ -45,11 +53,15 @@ class SubFunctionDriver(Instance):
         for name in self.parameters:
             self.announcer.tell(Command.PARAM_NEW, self.parameter_attributes(name))
 
-    def unregister(self) -> None:
+    def unregister(self) -> Work:
         """Unload everything and go."""
         for name in self.parameters:
             self.announcer.tell(Command.PARAM_DEL, self.parameter_attributes(name))
-        self._unload()
+        work = self._unload()
+        work.then(self._forget)
+        return work
+
+    def _forget(self) -> None:
         del self._machine.instances[self.handle]
         self.tell(Command.DEL)
 
@@ -61,7 +73,9 @@ class SubFunctionDriver(Instance):
 
     def reload(self) -> None:
         """Unload and load again; a netdev that is in a pod is lost to it. Half-way there it can fail."""
-        self._unload()
+        if not self._manners.parameters:
+            raise Refusal(EOPNOTSUPP)
+        self._machine.finish(self._unload())
         try:
             self._machine.faults.strike(Operation.RELOAD)
         except Refusal:
@@ -74,27 +88,38 @@ class SubFunctionDriver(Instance):
             self.tell(Command.NEW)
 
     def _load(self) -> None:
-        tree, netdev = self._machine.tree, None
-        for parameter, child in _CHILDREN.items():
-            if self.parameters[parameter]:
-                name = f"{DRIVER}.{child}.{self._device.index}"
-                tree.directory(f"{self._device.path}/{name}", {"uevent": f"MODALIAS=auxiliary:{DRIVER}.{child}"})
-                tree.link(f"{self._device.path}/{name}/subsystem", "bus/auxiliary")
-                tree.link(f"bus/auxiliary/devices/{name}", f"{self._device.path}/{name}")
-                self._children.append(name)
-        if self.parameters["enable_eth"]:
-            self._port = port = Port(self, self._port_index, PortFlavour.VIRTUAL)
-            self.ports[port.index] = port
-            port.tell()
-            netdev = self._machine.netdevs.add(self._device.path, port, Looks(mac=self._mac))
-            port.appear(netdev)
-        if self.parameters["enable_rdma"]:
-            self._rdma = self._machine.rdma.add(self._device.path, netdev.name if netdev else None)
+        if not self._manners.parameters:
+            self._add_netdev()
+            return
+        kinds = {
+            "eth": (self._add_netdev, self._remove_netdev),
+            "rdma": (self._add_rdma, self._remove_rdma),
+            "vnet": (self._add_management, self._remove_management),
+        }
+        for name, (probe, remove) in kinds.items():
+            if self.parameters[f"enable_{name}"]:
+                kind = f"{self._manners.driver}.{name}"
+                child = AuxiliaryDevice(kind, self._device.index, self._device.path, probe, remove)
+                self._children.append(child)
+                self._machine.auxiliary.add(child, {}, f"MODALIAS=auxiliary:{kind}")
 
-    def _unload(self) -> None:
-        if self._rdma is not None:
-            self._machine.rdma.remove(self._rdma)
-            self._rdma = None
+    def _unload(self) -> Work:
+        """Take the children away, the last first: the one that a user of a vDPA device can hold up."""
+        children, self._children = self._children[::-1], []
+        work = one_after_another(partial(self._machine.auxiliary.remove, child) for child in children)
+        self.gate.shut_during(work)
+        if not self._manners.parameters:
+            self._remove_netdev()
+        return work
+
+    def _add_netdev(self) -> None:
+        self._port = port = Port(self, self._port_index, PortFlavour.VIRTUAL)
+        self.ports[port.index] = port
+        port.tell()
+        below = self._parent.path if self._manners.netdev_on_parent else self._device.path
+        port.appear(self._machine.netdevs.add(below, port, Looks(mac=self._mac)))
+
+    def _remove_netdev(self) -> Work:
         if self._port is not None:
             netdev = self._port.disappear()
             if netdev is not None:
@@ -102,7 +127,25 @@ class SubFunctionDriver(Instance):
             del self.ports[self._port.index]
             self._port.tell(Command.PORT_DEL)
             self._port = None
-        for name in self._children:
-            self._machine.tree.unlink(f"bus/auxiliary/devices/{name}")
-            self._machine.tree.bury(f"{self._device.path}/{name}")
-        self._children.clear()
+        return done()
+
+    def _add_rdma(self) -> None:
+        netdev = self._port.netdev if self._port is not None else None
+        self._rdma = self._machine.rdma.add(self._device.path, netdev.name if netdev else None)
+
+    def _remove_rdma(self) -> Work:
+        if self._rdma is not None:
+            self._machine.rdma.remove(self._rdma)
+            self._rdma = None
+        return done()
+
+    def _add_management(self) -> None:
+        mac = self._mac if not self._mac.unset else self._machine.netdevs.random_mac()
+        self._management = ManagementDevice(
+            self.handle, self._device.path, self._parent.path, mac, self._parent.vdpa_queue_pairs
+        )
+        self._machine.vdpa.register(self._management)
+
+    def _remove_management(self) -> Work:
+        management, self._management = self._management, None
+        return done() if management is None else self._machine.vdpa.unregister(management)

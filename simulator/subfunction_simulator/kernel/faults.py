@@ -25,6 +25,18 @@ class Operation(enum.StrEnum):
     PARAMETER_GET = "parameter-get"
     PARAMETER_SET = "parameter-set"
     RELOAD = "reload"
+    ESWITCH_SET = "eswitch-set"
+    RATE_SET = "rate-set"
+    SET_LINK = "set-link"
+    VDPA_REQUEST = "vdpa-request"
+    VDPA_ADD = "vdpa-add"
+    VDPA_DELETE = "vdpa-delete"
+    VDPA_PROBE = "vdpa-probe"
+    """Of vhost_vdpa or virtio_vdpa."""
+    MEDIATED_CREATE = "mdev-create"
+    MEDIATED_REMOVE = "mdev-remove"
+    VFIO_PROBE = "vfio-probe"
+    """Of the vfio driver of a virtual function."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -1,12 +1,18 @@
 """PORT_FUNCTION of a PORT_SET: checked whole, then applied piece by piece, as the core of devlink does."""
 
+import errno
+from typing import TypeAlias
+
 from subfunction.kernel.address import Mac
 from subfunction.kernel.uapi import FUNCTION_CAP_ROCE, Attribute, FunctionAttribute
 from subfunction_simulator.kernel import uapi
 from subfunction_simulator.kernel.faults import Faults, Operation
 from subfunction_simulator.kernel.instance import EOPNOTSUPP, Port
 from subfunction_simulator.kernel.subfunction import SubFunction
+from subfunction_simulator.kernel.virtualport import VirtualPort
 from subfunction_simulator.kernel.wire import EINVAL, Attributes, Refusal
+
+_Function: TypeAlias = SubFunction | VirtualPort
 
 _PARSE = "Fail to parse port function attributes"
 _SETTABLE = {
@@ -15,12 +21,14 @@ _SETTABLE = {
     FunctionAttribute.CAPS,
     FunctionAttribute.MAX_IO_EQS,
 }
-_ONLY_VF = {
+_CAPS = {
+    FUNCTION_CAP_ROCE: "RoCE",
     uapi.FUNCTION_CAP_MIGRATABLE: "migratable",
     uapi.FUNCTION_CAP_IPSEC_CRYPTO: "ipsec_crypto",
     uapi.FUNCTION_CAP_IPSEC_PACKET: "ipsec_packet",
 }
-_CAPS = FUNCTION_CAP_ROCE | sum(_ONLY_VF)
+_NO_STATE = "Function does not support state setting"
+_NO_QUEUES = "Function does not support max_io_eqs setting"
 
 
 def set_function(port: Port, attributes: Attributes, faults: Faults, *, knows_max_io_eqs: bool) -> None:
@@ -37,43 +45,52 @@ def set_function(port: Port, attributes: Attributes, faults: Faults, *, knows_ma
     octets = nest.octets(FunctionAttribute.HW_ADDR)
     if octets is not None:
         faults.strike(Operation.SET_MAC)
-        function.mac = _address(octets)
+        _set_address(function, octets)
     value, selector = _caps(nest)
-    if selector & FUNCTION_CAP_ROCE:
+    if selector:
         faults.strike(Operation.SET_CAPABILITIES)
         _require_management(function)
-        function.roce = bool(value & FUNCTION_CAP_ROCE)
+        function.capabilities = function.capabilities & ~selector | value & selector
     queues = nest.number(FunctionAttribute.MAX_IO_EQS, "=I")
     if queues is not None:
         faults.strike(Operation.SET_EVENT_QUEUES)
         _require_management(function)
         function.max_io_eqs = queues
     state = nest.number(FunctionAttribute.STATE, "=B")
-    if state is not None:
+    if state is not None and isinstance(function, SubFunction):
         function.set_active(active=bool(state))
     port.tell()
 
 
-def _checked(port: Port, nest: Attributes) -> SubFunction:
+def _checked(port: Port, nest: Attributes) -> _Function:
     """Refuse what this port's driver has no operation for, before anything is applied."""
-    function = port.sub_function
+    function = port.sub_function or port.virtual
     _, selector = _caps(nest)
-    if selector & ~_CAPS:
+    if selector & ~sum(_CAPS):
         raise Refusal(EINVAL, _PARSE)
     if function is None:
         refusals = {
             FunctionAttribute.HW_ADDR: "Port doesn't support function attributes",
-            FunctionAttribute.STATE: "Function does not support state setting",
+            FunctionAttribute.STATE: _NO_STATE,
             FunctionAttribute.CAPS: "Port doesn't support RoCE function attribute",
-            FunctionAttribute.MAX_IO_EQS: "Function does not support max_io_eqs setting",
+            FunctionAttribute.MAX_IO_EQS: _NO_QUEUES,
         }
         raise Refusal(EOPNOTSUPP, next((text for number, text in refusals.items() if number in nest), ""))
-    for bit, name in _ONLY_VF.items():
-        if selector & bit:
+    for bit, name in _CAPS.items():
+        # A card that cannot manage its functions refuses in its own words, further on.
+        if selector & bit & ~function.supported and not (bit == FUNCTION_CAP_ROCE and _has_operations(function)):
             raise Refusal(EOPNOTSUPP, f"Port doesn't support {name} function attribute")
+    if FunctionAttribute.STATE in nest and isinstance(function, VirtualPort):
+        raise Refusal(EOPNOTSUPP, _NO_STATE)
+    if FunctionAttribute.MAX_IO_EQS in nest and not _has_operations(function):
+        raise Refusal(EOPNOTSUPP, _NO_QUEUES)
     if (nest.number(FunctionAttribute.STATE, "=B") or 0) > 1:
         raise Refusal(EINVAL, _PARSE)
     return function
+
+
+def _has_operations(function: _Function) -> bool:
+    return isinstance(function, VirtualPort) or function.nic.manners.parameters
 
 
 def _caps(nest: Attributes) -> tuple[int, int]:
@@ -85,16 +102,22 @@ def _caps(nest: Attributes) -> tuple[int, int]:
     return int.from_bytes(octets[:4], "little"), int.from_bytes(octets[4:], "little")
 
 
-def _address(octets: bytes) -> Mac:
+def _set_address(function: _Function, octets: bytes) -> None:
     if len(octets) > uapi.FUNCTION_ADDRESS_BYTES:
         raise Refusal(EINVAL, "Port function hardware address too long")
     if len(octets) != 6:
         raise Refusal(EINVAL, "Address must be 6 bytes for Ethernet device")
     if octets[0] & 1:
         raise Refusal(EINVAL, "Non-unicast hardware address unsupported")
-    return Mac(octets)
+    mac = Mac(octets)
+    if isinstance(function, SubFunction) and function.nic.manners.random_mac:
+        if function.attached:
+            raise Refusal(errno.EBUSY, "ice: Ethernet address can be change only in detached state")
+        if mac.unset:
+            raise Refusal(errno.EADDRNOTAVAIL, "ice: Invalid ethernet address")
+    function.mac = mac
 
 
-def _require_management(function: SubFunction) -> None:
-    if not function.nic.parent.vhca_management:
+def _require_management(function: _Function) -> None:
+    if not function.managed:
         raise Refusal(EOPNOTSUPP, "mlx5_core: Device doesn't support VHCA management")

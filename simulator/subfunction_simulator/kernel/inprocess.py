@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from subfunction.errors import KernelBusy
 from subfunction.kernel.transport import Socket
+from subfunction.kernel.uapi import NetlinkProtocol
 
 if TYPE_CHECKING:
     from subfunction_simulator.kernel.kernel import SimulatedKernel
@@ -24,27 +25,28 @@ class InProcess:
     def __init__(self, kernel: "SimulatedKernel") -> None:
         self._kernel = kernel
 
-    def connect(self) -> Socket:
+    def connect(self, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
         """Open a socket for requests."""
-        return Requester(self._kernel)
+        return Requester(self._kernel, protocol)
 
-    def subscribe(self, group: int) -> Socket:
+    def subscribe(self, group: int, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
         """Open a socket on which `group` arrives."""
-        subscriber = Subscriber(self._kernel)
-        self._kernel.join(group, subscriber)
+        subscriber = Subscriber(self._kernel, protocol)
+        self._kernel.join(group, subscriber, protocol)
         return subscriber
 
 
 class Requester:
     """A socket for requests: `send` runs the request, as sendmsg(2) does."""
 
-    def __init__(self, kernel: "SimulatedKernel") -> None:
+    def __init__(self, kernel: "SimulatedKernel", protocol: NetlinkProtocol) -> None:
         self._kernel = kernel
+        self._protocol = protocol
         self._replies: deque[bytes] = deque()
 
     def send(self, datagram: bytes) -> None:
         """Run the request."""
-        self._replies.extend(self._kernel.answer(datagram))
+        self._replies.extend(self._kernel.answer(datagram, self._protocol))
 
     def receive(self, timeout: float | None) -> bytes:
         """Give the next reply; where there is none, none will ever come, and nobody needs to wait for it."""
@@ -64,8 +66,9 @@ class Requester:
 class Subscriber:
     """A socket for notifications, with a descriptor that is readable while there is something to receive."""
 
-    def __init__(self, kernel: "SimulatedKernel") -> None:
+    def __init__(self, kernel: "SimulatedKernel", protocol: NetlinkProtocol) -> None:
         self._kernel = kernel
+        self._protocol = protocol
         self._lock = threading.Lock()
         self._waiting: deque[bytes | OSError] = deque()
         self._overran = False
@@ -102,7 +105,7 @@ class Subscriber:
 
     def send(self, datagram: bytes) -> None:
         """Run a request as any socket does; its answers are not for this socket's owner to wait for."""
-        self._kernel.answer(datagram)
+        self._kernel.answer(datagram, self._protocol)
 
     def receive(self, timeout: float | None) -> bytes:
         """Give the next notification."""

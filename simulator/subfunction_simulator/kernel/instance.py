@@ -9,16 +9,19 @@ from subfunction_simulator.kernel import uapi, wire
 from subfunction_simulator.kernel.announce import Announcer
 from subfunction_simulator.kernel.netdev import Netdev
 from subfunction_simulator.kernel.wire import Attributes, Refusal
+from subfunction_simulator.kernel.work import Gate
 
 if TYPE_CHECKING:
+    from subfunction_simulator.kernel.rate import Leaf
     from subfunction_simulator.kernel.subfunction import SubFunction
+    from subfunction_simulator.kernel.virtualport import VirtualPort
 
 EOPNOTSUPP = 95
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Port:
-    """A devlink port; `sub_function` is what a pcisf port leads to."""
+    """A devlink port; `sub_function` is what a pcisf port leads to, `virtual` what a pcivf port does."""
 
     instance: "Instance"
     index: int
@@ -28,6 +31,8 @@ class Port:
     number: int | None = None
     pf: int | None = None
     sub_function: "SubFunction | None" = None
+    virtual: "VirtualPort | None" = None
+    rate: "Leaf | None" = None
 
     def attributes(self) -> bytes:
         """Encode it as `devlink_nl_port_fill` does, with attributes that the core's schema does not know."""
@@ -45,6 +50,12 @@ class Port:
             parts.append(wire.u16(Attribute.PORT_PCI_PF_NUMBER, self.pf))
             parts.append(wire.u32(Attribute.PORT_PCI_SF_NUMBER, self.sub_function.number))
             parts.append(self.sub_function.attributes())
+        if self.virtual is not None and self.pf is not None:
+            parts.append(wire.u32(Attribute.PORT_CONTROLLER_NUMBER, 0))
+            parts.append(wire.u16(Attribute.PORT_PCI_PF_NUMBER, self.pf))
+            parts.append(wire.u16(uapi.Attribute.PORT_PCI_VF_NUMBER, self.virtual.index))
+            parts.append(wire.u8(uapi.Attribute.PORT_EXTERNAL, 0))
+            parts.append(self.virtual.attributes())
         return b"".join(parts)
 
     def tell(self, command: Command = Command.PORT_NEW) -> None:
@@ -76,6 +87,13 @@ class Instance:
         self.ports: dict[int, Port] = {}
         self.parameters: dict[str, bool] = {}
         self.reload_failed = False
+        self.gate = Gate()
+        """The instance's mutex: whoever asks for the instance waits while something that holds it waits."""
+
+    @property
+    def driver(self) -> str:
+        """The name of its driver."""
+        raise Refusal(EOPNOTSUPP)
 
     def handle_attributes(self) -> bytes:
         """Encode the handle."""

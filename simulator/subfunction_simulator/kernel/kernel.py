@@ -4,19 +4,25 @@ from subfunction.kernel import uapi
 from subfunction.kernel.address import Handle
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.transport import Transport
+from subfunction.kernel.uapi import NetlinkProtocol
 from subfunction_simulator.kernel import wire
-from subfunction_simulator.kernel.announce import CONFIG_GROUP, DEVLINK_ID, Listener
-from subfunction_simulator.kernel.board import Board
+from subfunction_simulator.kernel.announce import DEVLINK_ID, Listener
 from subfunction_simulator.kernel.control import NLCTRL_ID, Control
 from subfunction_simulator.kernel.devlink import Devlink, handle_of
 from subfunction_simulator.kernel.inprocess import InProcess
+from subfunction_simulator.kernel.link import INTERFACE
+from subfunction_simulator.kernel.mishaps import Mishaps
+from subfunction_simulator.kernel.route import Route
 from subfunction_simulator.kernel.tree import WatchedSysfs
+from subfunction_simulator.kernel.uapi import RouteMessage
+from subfunction_simulator.kernel.vdpa import VDPA_ID, Vdpa
 from subfunction_simulator.kernel.wire import Refusal, Request
+from subfunction_simulator.kernel.work import Gate, Work, done
 
 ENOENT = 2
 
 
-class SimulatedKernel(Board):
+class SimulatedKernel(Mishaps):
     """A node's kernel, safe to be asked from several threads.
 
     Faults are ordered at `faults`; what the board has more changes the world behind everybody's back, at once.
@@ -24,8 +30,11 @@ class SimulatedKernel(Board):
 
     def _boot(self) -> None:
         super()._boot()
-        self._control = Control(devlink=self.topology.devlink)
         self._devlink = Devlink(self.machine)
+        self._vdpa = Vdpa(self.machine)
+        self._route = Route(self.machine)
+        self._generic = Gate()
+        """Generic netlink's mutex, which the families without parallel operations share: vdpa and nlctrl."""
 
     def transport(self) -> Transport:
         """Give a way in for this process, without threads or sockets between."""
@@ -33,18 +42,22 @@ class SimulatedKernel(Board):
 
     def sysfs(self) -> Sysfs:
         """Give sysfs as an agent of this process sees it."""
-        return WatchedSysfs(self.tree, self.written)
+        return WatchedSysfs(self.tree, self.write)
 
-    def answer(self, datagram: bytes) -> list[bytes]:
+    def answer(self, datagram: bytes, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> list[bytes]:
         """Run the requests of a datagram and give the datagrams that answer them; waits where a fault says so."""
+        if protocol is NetlinkProtocol.UEVENT:
+            return []
+        route = protocol is NetlinkProtocol.ROUTE
         replies: list[bytes] = []
-        for request in wire.requests(datagram):
-            for hang in self.faults.hangs(self._touched(request)) if request.kind == DEVLINK_ID else ():
+        for request in wire.requests(datagram, INTERFACE.size) if route else wire.requests(datagram):
+            touches = not route and request.kind == DEVLINK_ID
+            for hang in self.faults.hangs(self._touched(request)) if touches else ():
                 hang.wait()
             with self.lock:
                 self.schedule.clock.tick()
                 self.schedule.run_due()
-                answers = self._answer(request)
+                answers = self._answer(request, route=route)
                 if not self.faults.swallows():
                     replies.extend(answers)
         return replies
@@ -65,22 +78,29 @@ class SimulatedKernel(Board):
             due = self.schedule.next_due()
             return None if due is None else max(due - self.schedule.clock.now(), 0)
 
-    def written(self, path: str, text: str) -> None:
-        """Take note that user space wrote to an attribute of sysfs."""
-        with self.lock:
-            self.tree.written(path, text)
+    def written(self, path: str, text: str) -> Work:
+        """Take note that user space wrote to an attribute of sysfs, and give what the writer waits for.
 
-    def join(self, group: int, listener: Listener) -> None:
+        Raises:
+            Refusal: what write(2) fails with.
+        """
+        with self.lock:
+            return self.tree.written(path, text) or done()
+
+    def write(self, path: str, text: str) -> None:
+        """Write to an attribute of sysfs as a program does, and wait as long as the kernel does."""
+        with self.lock:
+            self.machine.finish(self.written(path, text))
+
+    def join(self, group: int, listener: Listener, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> None:
         """Let `listener` hear the notifications of a multicast group."""
         with self.lock:
-            if group == CONFIG_GROUP:
-                self.machine.announcer.listeners.append(listener)
+            self.machine.announcer.join(protocol, group, listener)
 
     def leave(self, listener: Listener) -> None:
         """Let `listener` hear nothing any more."""
         with self.lock:
-            if listener in self.machine.announcer.listeners:
-                self.machine.announcer.listeners.remove(listener)
+            self.machine.announcer.leave(listener)
 
     @staticmethod
     def _touched(request: Request) -> Handle | None:
@@ -89,17 +109,19 @@ class SimulatedKernel(Board):
         except Refusal:
             return None
 
-    def _answer(self, request: Request) -> list[bytes]:
-        if not request.flags & uapi.NLM_F_REQUEST or request.kind < NLCTRL_ID:
+    def _answer(self, request: Request, *, route: bool) -> list[bytes]:
+        lowest = RouteMessage.NEWLINK if route else NLCTRL_ID
+        if not request.flags & uapi.NLM_F_REQUEST or request.kind < lowest:
             return [wire.acknowledgement(request)] if request.flags & uapi.NLM_F_ACK else []
         try:
-            bodies = self._bodies(request)
+            bodies = self._route.answer(request) if route else self._bodies(request)
         except Refusal as refusal:
             return [wire.done(request, refusal) if request.is_dump else wire.acknowledgement(request, refusal)]
         if request.is_dump:
-            return wire.dump(request, bodies, torn=self.faults.torn())
+            return wire.dump(request, bodies, torn=self.faults.torn(), kind=RouteMessage.NEWLINK if route else None)
         multi = request.kind == DEVLINK_ID and request.command == uapi.Command.RESOURCE_DUMP
-        replies = [wire.reply(request, body, uapi.NLM_F_MULTI if multi else 0) for body in bodies]
+        kind = RouteMessage.NEWLINK if route else None
+        replies = [wire.reply(request, body, uapi.NLM_F_MULTI if multi else 0, kind=kind) for body in bodies]
         if multi:
             # A dump by another road: it ends in a DONE without an error code, and is acknowledged all the same.
             replies.append(wire.message(uapi.NLMSG_DONE, uapi.NLM_F_MULTI, request.sequence, request.port, b""))
@@ -108,8 +130,22 @@ class SimulatedKernel(Board):
         return replies
 
     def _bodies(self, request: Request) -> list[bytes]:
-        if request.kind == NLCTRL_ID:
-            return self._control.answer(request)
         if request.kind == DEVLINK_ID and self.topology.devlink:
             return self._devlink.answer(request)
+        if request.kind == NLCTRL_ID:
+            self.machine.pass_gate(self._generic)
+            return Control(devlink=self.topology.devlink, vdpa=self.modules.vdpa).answer(request)
+        if request.kind == VDPA_ID and self.modules.vdpa:
+            return self._one_at_a_time(request)
         raise Refusal(ENOENT)
+
+    def _one_at_a_time(self, request: Request) -> list[bytes]:
+        self.machine.pass_gate(self._generic)
+        turn = Work()
+        self._generic.shut_during(turn)
+        try:
+            self.machine.pass_gate(self.machine.vdpa.gate)
+            return self._vdpa.answer(request)
+        finally:
+            turn.end()
+            self.lock.notify_all()

@@ -1,15 +1,9 @@
-"""RDMA devices and the character devices of their verbs, in sysfs and below `dev/`.
-
-The nodes are real character devices where the process may make them (mknod needs CAP_MKNOD), and empty files elsewhere:
-no simulated program opens one, but a container runtime looks at its type.
-"""
+"""RDMA devices and the character devices of their verbs, in sysfs and below `dev/`."""
 
 import dataclasses
-import os
-import stat
-from pathlib import Path
 
-from subfunction_simulator.kernel.tree import Tree
+from subfunction_simulator.kernel.devices import Devices
+from subfunction_simulator.kernel.nodes import Node, Nodes, lowest_free
 
 _VERBS_MAJOR = 231
 _VERBS_FIRST_MINOR = 192
@@ -22,6 +16,7 @@ class RdmaDevice:
     index: int
     verbs: int
     parent: str
+    node: Node
 
     @property
     def path(self) -> str:
@@ -37,55 +32,38 @@ class RdmaDevice:
 class RdmaDevices:
     """The RDMA devices of the node."""
 
-    def __init__(self, tree: Tree, dev: Path) -> None:
-        self._tree = tree
-        self._dev = dev
-        self._devices: list[RdmaDevice] = []
-        self._tree.directory("devices/virtual/misc/rdma_cm", {"dev": "10:121"})
-        self._tree.link("class/misc/rdma_cm", "devices/virtual/misc/rdma_cm")
-        self._node("infiniband/rdma_cm", 10, 121)
+    def __init__(self, devices: Devices, nodes: Nodes) -> None:
+        self._devices = devices
+        self._nodes = nodes
+        self._present: list[RdmaDevice] = []
+        devices.add("devices/virtual/misc/rdma_cm", "class/misc", {"dev": "10:121"}, "DEVNAME=infiniband/rdma_cm")
+        nodes.add("infiniband/rdma_cm", 10, 121)
 
     def add(self, parent: str, netdev: str | None) -> RdmaDevice:
         """Register a device with the lowest free names."""
+        verbs = lowest_free({other.verbs for other in self._present})
         device = RdmaDevice(
-            index=_lowest({other.index for other in self._devices}),
-            verbs=_lowest({other.verbs for other in self._devices}),
+            index=lowest_free({other.index for other in self._present}),
+            verbs=verbs,
             parent=parent,
+            node=self._nodes.add(f"infiniband/uverbs{verbs}", _VERBS_MAJOR, _VERBS_FIRST_MINOR + verbs),
         )
-        self._devices.append(device)
-        name, verbs, minor = f"mlx5_{device.index}", f"uverbs{device.verbs}", _VERBS_FIRST_MINOR + device.verbs
-        self._node(f"infiniband/{verbs}", _VERBS_MAJOR, minor)
-        self._tree.directory(device.verbs_path, {"abi_version": 1, "dev": f"{_VERBS_MAJOR}:{minor}", "ibdev": name})
-        self._tree.directory(device.path, {"node_type": "1: CA", "fw_ver": "22.43.1014"})
-        self._tree.directory(f"{device.path}/ports/1", {"state": "4: ACTIVE", "link_layer": "Ethernet"})
+        self._present.append(device)
+        tree = self._devices.tree
+        tree.link(f"{device.verbs_path}/device", parent)
+        shown: dict[str, str | int] = {"abi_version": 1, "dev": device.node.number, "ibdev": f"mlx5_{device.index}"}
+        self._devices.add(device.verbs_path, "class/infiniband_verbs", shown, f"DEVNAME={device.node.name}")
+        tree.link(f"{device.path}/device", parent)
+        tree.directory(f"{device.path}/ports/1", {"state": "4: ACTIVE", "link_layer": "Ethernet"})
         if netdev is not None:
-            self._tree.directory(f"{device.path}/ports/1/gid_attrs/ndevs", {"0": netdev})
-        for path, kind in ((device.verbs_path, "infiniband_verbs"), (device.path, "infiniband")):
-            self._tree.link(f"{path}/device", parent)
-            self._tree.link(f"{path}/subsystem", f"class/{kind}")
-            self._tree.link(f"class/{kind}/{path.rpartition('/')[2]}", path)
+            tree.directory(f"{device.path}/ports/1/gid_attrs/ndevs", {"0": netdev})
+        self._devices.add(device.path, "class/infiniband", {"node_type": "1: CA", "fw_ver": "22.43.1014"})
         return device
 
     def remove(self, device: RdmaDevice) -> None:
-        """Unregister a device."""
-        self._devices.remove(device)
-        for path in (device.verbs_path, device.path):
-            folder, _, name = path.rpartition("/")
-            self._tree.unlink(f"class/{folder.rpartition('/')[2]}/{name}")
-            self._tree.bury(path)
-            self._tree.bury_if_empty(folder)
-        (self._dev / f"infiniband/uverbs{device.verbs}").unlink(missing_ok=True)
-
-    def _node(self, name: str, major: int, minor: int) -> None:
-        path = self._dev / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        try:
-            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-            path.chmod(0o666)  # whatever the umask is
-        except PermissionError:
-            path.touch()
-
-
-def _lowest(taken: set[int]) -> int:
-    return next(number for number in range(len(taken) + 1) if number not in taken)
+        """Unregister a device; whoever has its verbs open keeps nothing but an error."""
+        self._present.remove(device)
+        self._nodes.remove(device.node)
+        for path, subsystem in ((device.verbs_path, "infiniband_verbs"), (device.path, "infiniband")):
+            self._devices.remove(path, f"class/{subsystem}")
+            self._devices.tree.bury_if_empty(path.rpartition("/")[0])

@@ -17,12 +17,15 @@ from pathlib import Path
 from asyncinotify import Inotify, Mask, Watch
 
 from subfunction.kernel.transport import RECEIVE_BYTES
+from subfunction.kernel.uapi import NetlinkProtocol
 from subfunction_simulator.kernel.kernel import SimulatedKernel
 from subfunction_simulator.kernel.schedule import Timing
 from subfunction_simulator.kernel.topology import Topology
+from subfunction_simulator.kernel.wire import Refusal
 
 SOCKET = "netlink.sock"
-_JOIN = struct.Struct("=I")
+_PRELUDE = struct.Struct("=II")
+"""What a connection may begin with: protocol and multicast group, 0 for requests alone; it comes back once in force."""
 _QUEUE = 4096
 
 
@@ -67,7 +70,7 @@ async def running(kernel: SimulatedKernel) -> AsyncIterator[Path]:
             await asyncio.gather(*tasks, return_exceptions=True)
             listener.close()
             path.unlink(missing_ok=True)
-            kernel.faults.release_all()
+            kernel.release_all()
             connections.end()
 
 
@@ -124,7 +127,8 @@ async def _writes(kernel: SimulatedKernel, inotify: Inotify) -> None:
             look(path)
 
     def look(path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        # What write(2) would have failed with is lost on a file, and nobody waits here for a device's user.
+        with contextlib.suppress(FileNotFoundError, Refusal):
             kernel.written(path, (kernel.tree.root / path).read_text(encoding="utf-8"))
 
     def appeared(path: str) -> None:
@@ -162,18 +166,24 @@ class _Connections:
         for connection in tuple(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for listener in tuple(self._kernel.machine.announcer.listeners):
+        for listener in self._kernel.machine.announcer.listeners():
             listener.end()
         for thread in self._threads:
             thread.join(timeout=5)
 
     def _serve(self, connection: socket.socket) -> None:
+        protocol = NetlinkProtocol.GENERIC
         with connection, contextlib.suppress(OSError):  # a caller that goes is no news
             while datagram := connection.recv(RECEIVE_BYTES):
-                if len(datagram) == _JOIN.size:
-                    _Subscriber(self._kernel, connection).run(_JOIN.unpack(datagram)[0])
-                    break
-                for reply in self._kernel.answer(datagram):
+                if len(datagram) == _PRELUDE.size:
+                    number, group = _PRELUDE.unpack(datagram)
+                    protocol = NetlinkProtocol(number)
+                    if group:
+                        _Subscriber(self._kernel, connection).run(protocol, group)
+                        break
+                    connection.send(datagram)
+                    continue
+                for reply in self._kernel.answer(datagram, protocol):
                     connection.send(reply)
         self._open.discard(connection)
 
@@ -186,10 +196,10 @@ class _Subscriber:
         self._connection = connection
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
-    def run(self, group: int) -> None:
+    def run(self, protocol: NetlinkProtocol, group: int) -> None:
         """Pass on what is announced, until the end; the first packet says that nothing is missed from now on."""
-        self._queue.put(_JOIN.pack(group))
-        self._kernel.join(group, self)
+        self._queue.put(_PRELUDE.pack(protocol, group))
+        self._kernel.join(group, self, protocol)
         try:
             while (datagram := self._queue.get()) is not None:
                 self._connection.send(datagram)

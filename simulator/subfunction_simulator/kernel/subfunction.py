@@ -1,6 +1,7 @@
 """A sub-function as the firmware knows it: what its port shows, and the states it goes through."""
 
 import enum
+import errno
 from typing import TYPE_CHECKING
 
 from subfunction.kernel.address import Handle, Mac
@@ -13,11 +14,11 @@ from subfunction_simulator.kernel.instance import Port
 from subfunction_simulator.kernel.machine import Machine
 from subfunction_simulator.kernel.schedule import Kind
 from subfunction_simulator.kernel.wire import Refusal
+from subfunction_simulator.kernel.work import Work, done
 
 if TYPE_CHECKING:
     from subfunction_simulator.kernel.nic import Nic
 
-EBUSY = 16
 _DEFAULT_IO_EQS = 8
 
 
@@ -38,14 +39,21 @@ class SubFunction:
         self.nic = nic
         self.slot = slot
         self.number = number
-        self.mac = Mac(bytes(6))
-        self.roce = True
+        self.mac = machine.netdevs.random_mac() if nic.manners.random_mac else Mac(bytes(6))
+        self.managed = nic.manners.parameters and nic.parent.vhca_management
+        self.supported = FUNCTION_CAP_ROCE if self.managed else 0
+        self.capabilities = FUNCTION_CAP_ROCE
         self.max_io_eqs = _DEFAULT_IO_EQS
         self.vhca = Vhca.ALLOCATED
         self.port: Port | None = None
         self.device: AuxiliaryDevice | None = None
         self.driver: SubFunctionDriver | None = None
         self.nested: Handle | None = None
+
+    @property
+    def roce(self) -> bool:
+        """Whether it may have an RDMA device."""
+        return bool(self.capabilities & FUNCTION_CAP_ROCE)
 
     @property
     def active(self) -> bool:
@@ -61,11 +69,11 @@ class SubFunction:
         """Encode the nest PORT_FUNCTION."""
         attribute = FunctionAttribute
         parts = [wire.attribute(attribute.HW_ADDR, self.mac.octets)]
-        if self.nic.parent.vhca_management:
-            parts.append(wire.bits(attribute.CAPS, FUNCTION_CAP_ROCE * self.roce, FUNCTION_CAP_ROCE))
+        if self.supported:
+            parts.append(wire.bits(attribute.CAPS, self.capabilities & self.supported, self.supported))
         parts.append(wire.u8(attribute.STATE, self.active))
         parts.append(wire.u8(attribute.OPSTATE, self.attached))
-        if self.machine.topology.max_io_eqs and self.nic.parent.vhca_management:
+        if self.machine.topology.max_io_eqs and self.managed:
             parts.append(wire.u32(attribute.MAX_IO_EQS, self.max_io_eqs))
         if self.nested is not None and self.machine.topology.nested_handles:
             bus, name = (
@@ -81,10 +89,13 @@ class SubFunction:
             return
         if active:
             if self.vhca is Vhca.TEARDOWN:
-                raise Refusal(EBUSY, "mlx5_core: SF is inactivated but it is still attached")
+                raise Refusal(errno.EBUSY, "mlx5_core: SF is inactivated but it is still attached")
             self.machine.faults.strike(Operation.ACTIVATE)
             self.vhca = Vhca.ACTIVE
-            self.machine.schedule.after(self.machine.timing.attach, Kind.ATTACH, self._attach)
+            if self.nic.manners.synchronous:
+                self._attach()
+            else:
+                self.machine.schedule.after(self.machine.timing.attach, Kind.ATTACH, self._attach)
         else:
             self.machine.faults.strike(Operation.DEACTIVATE)
             self._tear_down()
@@ -97,36 +108,48 @@ class SubFunction:
         elif self.vhca is not Vhca.TEARDOWN:
             self._tear_down()
 
-    def lose_parent(self) -> None:
+    def lose_parent(self) -> Work:
         """Go at once, with the parent's driver."""
         self.port = None
-        self._detach()
+        return self._detach()
+
+    def vanish(self) -> None:
+        """Be lost by the firmware: the driver goes, the port says that nothing was ever active."""
+        self._tear_down()
 
     def _tear_down(self) -> None:
         self.vhca = Vhca.TEARDOWN
-        self.machine.schedule.after(self.machine.timing.detach, Kind.DETACH, self._detach)
+        if self.nic.manners.synchronous:
+            self._detach()
+        else:
+            self.machine.schedule.after(self.machine.timing.detach, Kind.DETACH, self._leave)
 
     def _attach(self) -> None:
         if self.vhca is not Vhca.ACTIVE or self.device is not None:
             return  # it was asked to go before it came
-        self.device = self.machine.auxiliary.add(self.nic.parent.path, self.number, self._probe, self._remove)
-        self.machine.auxiliary.bind(self.device.name)
+        self.device = self.nic.new_device(self._probe, self._remove)
+        shown = {"sfnum": self.number} if self.nic.manners.shows_number else {}
+        self.machine.tree.directory(f"{self.device.path}/irqs")
+        self.machine.auxiliary.add(self.device, shown, f"MODALIAS=auxiliary:{self.device.kind}")
 
-    def _detach(self) -> None:
-        if self.device is not None:
-            self.machine.auxiliary.remove(self.device)
-            self.device = None
+    def _leave(self) -> None:
+        self._detach()
+
+    def _detach(self) -> Work:
+        work = self.machine.auxiliary.remove(self.device) if self.device is not None else done()
+        work.then(self._freed)
+        return work
+
+    def _freed(self) -> None:
+        self.device = None
         self.vhca = Vhca.ALLOCATED
         if self.port is None:
             self.nic.forget(self)
 
-    def _probe(self) -> bool:
+    def _probe(self) -> None:
         if self.device is None or self.vhca is not Vhca.ACTIVE:
-            return False
-        try:
-            self.machine.faults.strike(Operation.PROBE)
-        except Refusal:
-            return False
+            raise Refusal(errno.ENODEV)
+        self.machine.faults.strike(Operation.PROBE)
         self.driver = SubFunctionDriver(self.machine, self, self.device)
         self.driver.register()
         self.nested = self.driver.handle
@@ -138,12 +161,16 @@ class SubFunction:
         self.vhca = Vhca.IN_USE
         if not early and self.port is not None:
             self.port.tell()
-        return True
 
-    def _remove(self) -> None:
-        if self.driver is not None:
-            self.driver.unregister()
-            self.driver = self.nested = None
+    def _remove(self) -> Work:
+        if self.driver is None:
+            return done()
+        work = self.driver.unregister()
+        work.then(self._let_go)
+        return work
+
+    def _let_go(self) -> None:
+        self.driver = self.nested = None
         if self.port is not None:
             self.port.tell()
         if self.vhca is Vhca.IN_USE:

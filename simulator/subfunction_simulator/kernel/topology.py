@@ -5,7 +5,25 @@ import dataclasses
 from subfunction.kernel.address import Handle
 from subfunction.kernel.uapi import EswitchMode
 
-DRIVER = "mlx5_core"
+MODULES = ("mlx5_ib", "mlx5_vdpa", "vhost_vdpa", "virtio_vdpa", "vfio_pci")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MediatedType:
+    """A kind of mediated device that a parent's driver offers."""
+
+    id: str
+    """As sysfs has it, `<driver>-<name>`."""
+    available: int = 1
+    """How many there can be at once."""
+    api: str = "vfio-pci"
+    """`device_api`: what a user of the device speaks."""
+    description: str = "a function of its own"
+
+    @property
+    def name(self) -> str:
+        """What is said of it to a person."""
+        return self.id.partition("-")[2]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +34,8 @@ class Parent:
     """PCI address; its last digit is the pfnum."""
     netdev: str
     """Name of the uplink, as udev would have given it."""
+    driver: str = "mlx5_core"
+    """`mlx5_core` or `ice`, with the manners of each."""
     numa_node: int = 0
     """-1 where the firmware does not tell."""
     mode: EswitchMode = EswitchMode.SWITCHDEV
@@ -28,6 +48,16 @@ class Parent:
     """Whether RoCE and event queues of a function can be set."""
     switch_id: str = "b8599f0300a1c2d4"
     """The same on every function of one card."""
+    link_speed: int = 100_000
+    """What no rate may exceed, in Mbit/s."""
+    vdpa_queue_pairs: int = 2
+    """How many pairs of queues a vDPA device of a sub-function may have."""
+    virtual_functions: int = 0
+    """How many virtual functions the boot scripts made (`sriov_numvfs`)."""
+    functions_per_group: int = 1
+    """How many of the virtual functions share one IOMMU group."""
+    mediated_types: tuple[MediatedType, ...] = ()
+    """What mediated devices the driver offers; no upstream NIC driver does."""
 
     @property
     def handle(self) -> Handle:
@@ -42,8 +72,19 @@ class Parent:
     @property
     def path(self) -> str:
         """The device's directory in sysfs."""
+        return f"{self.bridge}/{self.bdf}"
+
+    @property
+    def bridge(self) -> str:
+        """The directory of what the card is plugged into."""
         domain, bus, _ = self.bdf.split(":")
-        return f"devices/pci{domain}:{int(bus, 16) & 0xF0:02x}/{self.bdf}"
+        return f"devices/pci{domain}:{int(bus, 16) & 0xF0:02x}"
+
+    def virtual_function(self, index: int) -> str:
+        """Give the PCI address of a virtual function."""
+        # Each physical function's are 64 apart, as with alternative routing ids.
+        number = 8 + self.pf * 64 + index
+        return f"{self.bdf.rpartition(':')[0]}:{number >> 3:02x}.{number & 7}"
 
 
 TWO_CARDS = (
@@ -65,5 +106,13 @@ class Topology:
     """Since 6.7 a port names the devlink instance of its function."""
     max_io_eqs: bool = True
     """Since 6.10 the kernel knows this function attribute."""
+    modules: tuple[str, ...] = MODULES
+    """What is loaded, in this order: of two drivers that would take a vDPA device, the first one does."""
+    iommu: bool = True
+    """Whether PCI functions are in IOMMU groups; without, vfio-pci takes none."""
+    vfio_cdev: bool = False
+    """Whether the kernel gives each vfio device a node of its own (VFIO_DEVICE_CDEV; Debian's 6.12 does not)."""
+    bridges: tuple[str, ...] = ()
+    """Bridges that are there from the start."""
     seed: int = 1
     """Of the MAC addresses that drivers choose at random."""

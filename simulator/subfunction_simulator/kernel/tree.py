@@ -10,11 +10,18 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final, TypeAlias
 
-from subfunction.kernel.sysfs import SysfsTree
+from subfunction.kernel.sysfs import SysfsTree, refusal
+from subfunction_simulator.kernel.wire import Refusal
+from subfunction_simulator.kernel.work import Work
 
 BOOT_ID = "boot_id"
 _GRAVEYARD = "graveyard"
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+
+Heard: TypeAlias = Callable[[str], Work | None]
+"""Acts on what was written, and gives the work that the writer waits for."""
 
 
 class Tree:
@@ -22,11 +29,12 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root / "sys"
+        self._top = str(self.root)
         self.on_writable: Callable[[str], None] = lambda _: None
         """Called with the path of each attribute that user space may write, as it appears."""
         self._graveyard = root / _GRAVEYARD
         self._buried = 0
-        self._writable: dict[str, Callable[[str], None]] = {}
+        self._writable: dict[str, Heard] = {}
         if self.root.exists() and not (root / BOOT_ID).exists():
             raise FileExistsError(f"{root} is not a simulated kernel's folder: it has a sys/ and no {BOOT_ID}")
         # What an earlier simulation left here is nobody's.
@@ -37,24 +45,52 @@ class Tree:
 
     def directory(self, path: str, attributes: Mapping[str, str | int] = {}) -> None:
         """Make a directory, its parents too, with attributes in it."""
-        directory = self.root / path
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = f"{self._top}/{path}"
+        # Plain system calls: a node has some hundred files, and tests make hundreds of nodes.
+        try:
+            os.mkdir(directory)  # noqa: PTH102
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            os.makedirs(directory, exist_ok=True)  # noqa: PTH103
         for name, value in attributes.items():
-            (directory / name).write_text(f"{value}\n", encoding="utf-8")
+            _put(f"{directory}/{name}", f"{value}\n")
 
-    def attribute(self, path: str, value: str | int, *, on_write: Callable[[str], None] | None = None) -> None:
+    def attribute(self, path: str, value: str | int, *, on_write: Heard | None = None) -> None:
         """Set an attribute; `on_write` is called with what user space writes to it."""
         directory, _, name = path.rpartition("/")
         self.directory(directory, {name: value})
         if on_write is not None:
-            self._writable[path] = on_write
-            self.on_writable(path)
+            # Nothing at all is a file between the opening and the writing.
+            self._listen(path, lambda text: on_write(text.strip()) if text else None)
+
+    def trigger(self, path: str, on_write: Heard) -> None:
+        """Make an attribute that can be written alone; nothing stays in it."""
+
+        def hear(text: str) -> Work | None:
+            if not text.strip():
+                return None
+            _put(f"{self._top}/{path}", "")
+            return on_write(text.strip())
+
+        directory = path.rpartition("/")[0]
+        self.directory(directory)
+        _put(f"{self._top}/{path}", "")
+        self._listen(path, hear)
+
+    def _listen(self, path: str, heard: Heard) -> None:
+        self._writable[path] = heard
+        self.on_writable(path)
 
     def link(self, path: str, target: str) -> None:
         """Make a relative symbolic link to `target`, both paths being relative to the root."""
-        link = self.root / path
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(target, path.rpartition("/")[0]))
+        directory = path.rpartition("/")[0]
+        source = os.path.relpath(f"/{target}", f"/{directory}")
+        try:
+            os.symlink(source, f"{self._top}/{path}")  # noqa: PTH211
+        except FileNotFoundError:
+            os.makedirs(f"{self._top}/{directory}", exist_ok=True)  # noqa: PTH103
+            os.symlink(source, f"{self._top}/{path}")  # noqa: PTH211
 
     def unlink(self, path: str) -> None:
         """Remove a link or an attribute; that it is gone already is no news."""
@@ -92,22 +128,37 @@ class Tree:
         """List the top of the tree."""
         return [entry.name for entry in self.root.iterdir()]
 
-    def written(self, path: str, text: str) -> None:
-        """Take note of what user space wrote; other attributes are not ours to hear of."""
-        if react := self._writable.get(path):
-            react(text.strip())
+    def written(self, path: str, text: str) -> Work | None:
+        """Take note of what user space wrote; other attributes are not ours to hear of.
+
+        Raises:
+            Refusal: what write(2) fails with.
+        """
+        react = self._writable.get(path)
+        return None if react is None else react(text)
+
+
+def _put(path: str, text: str) -> None:
+    descriptor = os.open(path, _WRITE, 0o644)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
 
 
 class WatchedSysfs(SysfsTree):
-    """The tree as an agent in this process sees it: a write reaches the kernel before it returns."""
+    """The tree as an agent in this process sees it: a write has acted when it returns, and may be refused."""
 
     def __init__(self, tree: Tree, hear: Callable[[str, str], None]) -> None:
         super().__init__(tree.root)
         self._hear = hear
 
     def write(self, path: str, text: str) -> None:
-        """Write an attribute, and let the kernel act on it."""
+        """Write an attribute, and let the kernel act on it; waits as long as the kernel does."""
         resolved = self.resolve(path)
         super().write(path, text)
-        if resolved is not None:
+        if resolved is None:
+            return
+        try:
             self._hear(resolved, text)
+        except Refusal as refused:
+            operation = f"write {text.strip()!r} to {self.root}/{path}"
+            raise refusal(operation, OSError(refused.errno, os.strerror(refused.errno))) from refused

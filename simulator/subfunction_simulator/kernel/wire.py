@@ -97,6 +97,8 @@ class Request:
     port: int
     command: int
     attributes: Attributes
+    fixed: bytes = b""
+    """The header of the family, between netlink's header and the attributes."""
 
     @property
     def is_dump(self) -> bool:
@@ -104,8 +106,11 @@ class Request:
         return self.flags & uapi.NLM_F_DUMP == uapi.NLM_F_DUMP
 
 
-def requests(datagram: bytes) -> Iterator[Request]:
-    """Split a datagram into its requests; the kernel ignores what is too short to be one."""
+def requests(datagram: bytes, fixed: int = _GENERIC.size) -> Iterator[Request]:
+    """Split a datagram into its requests; the kernel ignores what is too short to be one.
+
+    `fixed` is how many bytes stand before the attributes: generic netlink's header, or a struct of rtnetlink's.
+    """
     offset = 0
     while len(datagram) - offset >= _HEADER.size:
         length, kind, flags, sequence, port = _HEADER.unpack_from(datagram, offset)
@@ -114,7 +119,8 @@ def requests(datagram: bytes) -> Iterator[Request]:
         payload = datagram[offset + _HEADER.size : offset + length]
         command = payload[0] if len(payload) >= _GENERIC.size else 0
         header = datagram[offset : offset + _HEADER.size]
-        yield Request(header, kind, flags, sequence, port, command, Attributes(payload[_GENERIC.size :]))
+        attributes = Attributes(payload[fixed:])
+        yield Request(header, kind, flags, sequence, port, command, attributes, payload[:fixed])
         offset += length + 3 & ~3
 
 
@@ -168,9 +174,9 @@ def generic(command: int, *attributes: bytes, version: int = 1) -> bytes:
     return _GENERIC.pack(command, version, 0) + b"".join(attributes)
 
 
-def reply(request: Request, body: bytes, flags: int = 0) -> bytes:
-    """Answer a request with one message."""
-    return message(request.kind, flags, request.sequence, request.port, body)
+def reply(request: Request, body: bytes, flags: int = 0, *, kind: int | None = None) -> bytes:
+    """Answer a request with one message; its type is the request's, but for protocols that have one for answers."""
+    return message(request.kind if kind is None else kind, flags, request.sequence, request.port, body)
 
 
 def acknowledgement(request: Request, refusal: Refusal | None = None) -> bytes:
@@ -196,11 +202,11 @@ def done(request: Request, refusal: Refusal | None = None) -> bytes:
     return message(uapi.NLMSG_DONE, flags, request.sequence, request.port, body)
 
 
-def dump(request: Request, bodies: Sequence[bytes], *, torn: bool = False) -> list[bytes]:
+def dump(request: Request, bodies: Sequence[bytes], *, torn: bool = False, kind: int | None = None) -> list[bytes]:
     """Encode a dump: as many messages a datagram as fit, DONE at the end."""
     flags = uapi.NLM_F_MULTI | (uapi.NLM_F_DUMP_INTR if torn else 0)
     datagrams = [b""]
-    for part in [*(reply(request, body, flags) for body in bodies), done(request)]:
+    for part in [*(reply(request, body, flags, kind=kind) for body in bodies), done(request)]:
         if datagrams[-1] and len(datagrams[-1]) + len(part) > _DUMP_BYTES:
             datagrams.append(b"")
         datagrams[-1] += part

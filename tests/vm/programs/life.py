@@ -16,7 +16,7 @@ from subfunction.api import SubFunction
 from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kernel.transport import KernelTransport
 from subfunction.ledger import ledger
-from subfunction.records import boot_id, mismatch, records
+from subfunction.records import PortClaim, boot_id, mismatch, records
 from subfunction_operator.execute import Executor
 from subfunction_operator.holders import Holders, Kubelet
 from subfunction_operator.node import Node
@@ -24,7 +24,7 @@ from subfunction_operator.observation import Desired, Policy
 from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.reconcile import Reconciler
-from subfunction_operator.step import Step
+from subfunction_operator.step import Effect
 
 ROOT = Path("/run/life")
 UID = "11111111-2222-3333-4444-555555555555"
@@ -39,10 +39,10 @@ class Killer:
         self.at = at
         self.moments: list[str] = []
 
-    def about_to(self, uid: str, step: Step) -> None:
+    def about_to(self, uid: str, step: Effect) -> None:
         self._moment(f"about to {type(step).__name__}")
 
-    def done(self, uid: str, step: Step) -> None:
+    def done(self, uid: str, step: Effect) -> None:
         self._moment(f"done {type(step).__name__}")
 
     def _moment(self, moment: str) -> None:
@@ -95,7 +95,7 @@ def judged() -> dict[str, Any]:
     return {
         "ports": ports,
         "state": record and record.state,
-        "number": record and record.claim.number,
+        "number": record.claim.number if record and isinstance(record.claim, PortClaim) else None,
         "device": record and record.device_id,
         "nodes": [
             [node.container_path, Path(node.host_path).is_char_device()] for node in (record.nodes if record else ())

@@ -12,20 +12,22 @@ from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.records import Record, State, records
+from subfunction_operator.doors import Doors
 from subfunction_operator.execute import Executor
 from subfunction_operator.node import numbers_of
-from subfunction_operator.observation import Desired, Observation, Policy, Usage
-from subfunction_operator.observe import Observer
+from subfunction_operator.observation import Desired, Memory, Observation, Policy, Usage
+from subfunction_operator.observe import Look, Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.reconcile import Reconciler
 from subfunction_operator.status import status
-from subfunction_operator.step import Step
+from subfunction_operator.step import Effect
 from subfunction_simulator.kernel import SimulatedKernel, Timing, Topology
 
 PARENT: Final = Handle.parse("pci/0000:03:00.0")
 OTHER_PARENT: Final = Handle.parse("pci/0000:82:00.0")
 NOW: Final = "2026-01-01T00:00:00Z"
 _POLLS: Final = 40
+_POLL_SECONDS: Final = 0.1
 
 
 class Killed(BaseException):
@@ -37,15 +39,15 @@ class Seam:
     """Hears of each step, keeps them, and kills the agent at one moment: before step n is 2n, after it 2n + 1."""
 
     kill_at: int | None = None
-    steps: list[Step] = dataclasses.field(default_factory=list)
+    steps: list[Effect] = dataclasses.field(default_factory=list)
     moments: int = 0
 
-    def about_to(self, uid: str, step: Step) -> None:
+    def about_to(self, uid: str, step: Effect) -> None:
         assert uid
         self._moment()
         self.steps.append(step)
 
-    def done(self, uid: str, step: Step) -> None:
+    def done(self, uid: str, step: Effect) -> None:
         assert uid
         assert self.steps[-1] is step
         self._moment()
@@ -144,7 +146,11 @@ class World:
         self.seam = Seam(kill_at)
         observer = Observer(self.sysfs, self.records, self.pods, (self.root / "boot_id").read_text().strip())
         self.reconciler = Reconciler(observer, Executor(self.sysfs, self.records, self.seam), self.policy)
-        self.devlink = Devlink(Netlink(self.kernel.transport()))
+        self.doors = Doors.to(self.kernel.transport())
+
+    @property
+    def devlink(self) -> Devlink:
+        return self.doors.devlink
 
     def reboot(self, *, records_survive: bool = False) -> None:
         """Boot the node: no sub-functions, another boot id; /run is a tmpfs and empty."""
@@ -160,7 +166,7 @@ class World:
             self.records.remove(uid)
 
     def look(self, name: str = "blue") -> Observation:
-        return self.reconciler.observer.look(self.devlink, Desired.of(self.objects[f"uid-{name}"]), PARENT)
+        return self.reconciler.observer.look(self.devlink, Look(Desired.of(self.objects[f"uid-{name}"]), PARENT))
 
     def settle(self, name: str = "blue") -> Outcome:
         """Work on one object until it rests, fails, waits for a pod, or has waited long for the kernel."""
@@ -175,10 +181,11 @@ class World:
         record = self.records.read(uid)
         parent = Handle.parse(record.claim.parent) if record else self._parent(known)
         reserved = numbers_of(list(self.objects.values()), parent, uid)
-        reloaded = False
-        for _ in range(_POLLS):
-            outcome = self.reconciler.run(self.devlink, desired, parent, reserved, reloaded=reloaded)
-            reloaded = outcome.reloaded
+        memory = Memory()
+        for poll in range(_POLLS):
+            look = Look(desired, parent, reserved)
+            outcome = self.reconciler.run(self.doors, look, dataclasses.replace(memory, waited=poll * _POLL_SECONDS))
+            memory = outcome.memory
             if not outcome.attaching:
                 break
         self._publish(uid, outcome)

@@ -1,62 +1,7 @@
-"""Numbers of the kernel's user API, and nothing else; each block names its header and the kernel it was read in.
-
-The names are the header's, without the prefix that their class stands for.
-"""
+"""devlink's numbers: those that we send or look at."""
 
 import enum
 from typing import Final
-
-# From include/uapi/linux/netlink.h, Linux 6.12.
-NETLINK_GENERIC: Final = 16
-SOL_NETLINK: Final = 270
-NETLINK_ADD_MEMBERSHIP: Final = 1
-NETLINK_CAP_ACK: Final = 10
-NETLINK_EXT_ACK: Final = 11
-
-NLM_F_REQUEST: Final = 0x01
-NLM_F_MULTI: Final = 0x02
-NLM_F_ACK: Final = 0x04
-NLM_F_DUMP_INTR: Final = 0x10
-NLM_F_DUMP: Final = 0x300
-NLM_F_CAPPED: Final = 0x100
-NLM_F_ACK_TLVS: Final = 0x200
-
-NLMSG_ERROR: Final = 2
-NLMSG_DONE: Final = 3
-NLMSG_OVERRUN: Final = 4
-
-NLMSGERR_ATTR_MSG: Final = 1
-
-NLA_F_NESTED: Final = 0x8000
-
-# From include/uapi/linux/genetlink.h, Linux 6.12.
-GENL_ID_CTRL: Final = 16
-
-
-class ControlCommand(enum.IntEnum):
-    """Commands of the family `nlctrl`."""
-
-    NEWFAMILY = 1
-    GETFAMILY = 3
-
-
-class ControlAttribute(enum.IntEnum):
-    """Attributes of the family `nlctrl`."""
-
-    FAMILY_ID = 1
-    FAMILY_NAME = 2
-    MCAST_GROUPS = 7
-
-
-class GroupAttribute(enum.IntEnum):
-    """Attributes of one multicast group of a family."""
-
-    NAME = 1
-    ID = 2
-
-
-ArrayIndex = enum.IntEnum("ArrayIndex", ["FIRST", "SECOND", "THIRD", "FOURTH"])
-"""The numbers of an array's elements, which stand where a nest has its attributes' numbers."""
 
 # From include/uapi/linux/devlink.h, Linux 6.12.
 DEVLINK_FAMILY: Final = "devlink"
@@ -81,6 +26,11 @@ class Command(enum.IntEnum):
     PARAM_SET = 39
     PARAM_NEW = 40
     PARAM_DEL = 41
+    INFO_GET = 51
+    RATE_GET = 74
+    RATE_SET = 75
+    RATE_NEW = 76
+    RATE_DEL = 77
 
 
 class Attribute(enum.IntEnum):
@@ -106,13 +56,18 @@ class Attribute(enum.IntEnum):
     PARAM_VALUE = 85
     PARAM_VALUE_DATA = 86
     PARAM_VALUE_CMODE = 87
+    INFO_DRIVER_NAME = 98
     PORT_PCI_PF_NUMBER = 127
+    PORT_PCI_VF_NUMBER = 128
     RELOAD_FAILED = 136
     NETNS_ID = 140
     PORT_FUNCTION = 145
     PORT_CONTROLLER_NUMBER = 150
     RELOAD_ACTION = 153
     PORT_PCI_SF_NUMBER = 164
+    RATE_TYPE = 165
+    RATE_TX_SHARE = 166
+    RATE_TX_MAX = 167
 
 
 class FunctionAttribute(enum.IntEnum):
@@ -189,7 +144,14 @@ class ReloadAction(enum.IntEnum):
     DRIVER_REINIT = 1
 
 
-FUNCTION_CAP_ROCE: Final = 0x1
+class RateType(enum.IntEnum):
+    """Whether a rate is that of a port, which its driver makes, or of a group, which a user makes."""
 
-# From include/uapi/linux/if.h, Linux 6.12.
-IFF_UP: Final = 0x1
+    LEAF = 0
+    NODE = 1
+
+
+FUNCTION_CAP_ROCE: Final = 0x1
+FUNCTION_CAP_MIGRATABLE: Final = 0x2
+FUNCTION_CAP_IPSEC_CRYPTO: Final = 0x4
+FUNCTION_CAP_IPSEC_PACKET: Final = 0x8

@@ -1,0 +1,33 @@
+"""Numbers of network links: rtnetlink's and those of a link's flags."""
+
+import enum
+from typing import Final
+
+# From include/uapi/linux/rtnetlink.h, Linux 6.12.
+RTNLGRP_LINK: Final = 1
+
+
+class RouteMessage(enum.IntEnum):
+    """Types of messages about links."""
+
+    NEWLINK = 16
+    DELLINK = 17
+    SETLINK = 19
+
+
+# From include/linux/socket.h, Linux 6.12.
+AF_UNSPEC: Final = 0
+
+
+# From include/uapi/linux/if_link.h, Linux 6.12.
+class LinkAttribute(enum.IntEnum):
+    """Attributes of a link."""
+
+    ADDRESS = 1
+    IFNAME = 3
+    MTU = 4
+    MASTER = 10
+
+
+# From include/uapi/linux/if.h, Linux 6.12.
+IFF_UP: Final = 0x1

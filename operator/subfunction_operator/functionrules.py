@@ -1,0 +1,89 @@
+"""What must be so before VFIO is given a virtual function, and what of it can be set. Pure."""
+
+from typing import Final
+
+from subfunction.api import SubFunction
+from subfunction.errors import GroupShared, UnsupportedField
+from subfunction.kernel.pci import VirtualFunction
+from subfunction.kernel.port import FunctionSettings
+from subfunction_operator.observation import Desired, Observation
+
+_HARMLESS: Final = frozenset({"pcieport", "pci-stub"})
+"""Drivers that do no DMA of their own, and so may share a group with VFIO (drivers/vfio/vfio_main.c, Linux 6.12)."""
+
+
+def whole_group(seen: Observation, function: VirtualFunction) -> None:
+    """Refuse a function whose IOMMU group VFIO could not have whole.
+
+    Raises:
+        UnsupportedField: it is in no group, as there is no IOMMU.
+        GroupShared: others of its group are on drivers of the host.
+    """
+    if function.group is None:
+        raise UnsupportedField(
+            f"{function.address} is in no IOMMU group, and VFIO needs one",
+            hint="Boot with intel_iommu=on (or amd_iommu=on), and switch the IOMMU on in the firmware's setup.",
+        )
+    others = [
+        f"{member.address} on {member.driver}"
+        for member in seen.group
+        if member.address != function.address
+        and member.driver is not None
+        and member.driver not in _HARMLESS
+        and "vfio" not in member.driver
+    ]
+    if others:
+        raise GroupShared(
+            f"IOMMU group {function.group} of {function.address} also has {', '.join(others)}",
+            hint="Take a virtual function of a group of its own; a slot with ACS gives each one.",
+        )
+
+
+def settings_of(desired: Desired, wanted: SubFunction, seen: Observation) -> FunctionSettings:
+    """Say what of the function differs, where its port is there to set it.
+
+    Raises:
+        UnsupportedField: something is asked for that cannot be set here.
+    """
+    spec, capabilities = wanted.spec, wanted.spec.capabilities
+    function = seen.port.function if seen.port else None
+    asked = {
+        "roce": capabilities.roce,
+        "migratable": capabilities.migratable,
+        "ipsecCrypto": capabilities.ipsec_crypto,
+        "ipsecPacket": capabilities.ipsec_packet,
+        "maxIOEventQueues": capabilities.max_io_event_queues,
+    }
+    if function is None:
+        named = [f"spec.capabilities.{name}" for name, value in asked.items() if value is not None]
+        named += ["spec.macAddress"] if spec.mac_address else []
+        if named:
+            raise UnsupportedField(
+                f"{', '.join(named)} of a virtual function is set by its devlink port, and {seen.handle} has none",
+                hint=f"Such ports are there in switchdev mode: see `devlink dev eswitch show {seen.handle}`.",
+            )
+        return FunctionSettings()
+    shown = {
+        "roce": function.roce,
+        "migratable": function.migratable,
+        "ipsecCrypto": function.ipsec_crypto,
+        "ipsecPacket": function.ipsec_packet,
+        "maxIOEventQueues": function.max_io_eqs,
+    }
+    unoffered = [f"spec.capabilities.{name}" for name in asked if asked[name] is not None and shown[name] is None]
+    if unoffered:
+        raise UnsupportedField(f"the driver of {seen.handle} offers no {' and '.join(unoffered)}", hint="Leave it out.")
+    queues = capabilities.max_io_event_queues
+
+    def differing(name: str) -> bool | None:
+        value = asked[name]
+        return bool(value) if value is not None and value != shown[name] else None
+
+    return FunctionSettings(
+        mac=desired.mac if function.mac != desired.mac else None,
+        roce=differing("roce"),
+        migratable=differing("migratable"),
+        ipsec_crypto=differing("ipsecCrypto"),
+        ipsec_packet=differing("ipsecPacket"),
+        max_io_eqs=queues if queues is not None and queues != function.max_io_eqs else None,
+    )

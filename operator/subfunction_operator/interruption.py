@@ -1,0 +1,71 @@
+"""Taking a device out of the offer, off its users' bus and back, without ever touching what a pod has. Pure."""
+
+from subfunction.reasons import Reason
+from subfunction.records import Health, Record, State
+from subfunction_operator.observation import Observation
+from subfunction_operator.step import (
+    Ask,
+    Decision,
+    DeleteVdpa,
+    OverrideDriver,
+    Rest,
+    Step,
+    Steps,
+    StoreRecord,
+    UnbindDriver,
+)
+
+
+def unready(record: Record) -> tuple[Step, ...]:
+    """Give the step that takes it out of the offer, before anything happens to it; none where it is not offered."""
+    if record.state is State.PREPARING:
+        return ()
+    health = Health(reason=Reason.NOT_READY, message="the agent is working on it")
+    return (StoreRecord(record.moved(State.PREPARING, health)),)
+
+
+def lapsed(record: Record) -> tuple[Step, ...]:
+    """Give the step that takes back what was offered, since the device itself is no more; none where nothing is."""
+    if record.state is State.PREPARING and not record.device_id:
+        return ()
+    return (
+        StoreRecord(
+            Record(
+                uid=record.uid,
+                name=record.name,
+                boot_id=record.boot_id,
+                state=State.PREPARING,
+                generation=record.generation + (record.state is not State.PREPARING),
+                claim=record.claim,
+                resource=record.resource,
+                deletion=record.deletion,
+                health=Health(reason=Reason.NOT_READY, message="its device went away and is being made again"),
+            )
+        ),
+    )
+
+
+def interrupted(seen: Observation, record: Record, what: str, *change: Step) -> Decision:
+    """First leave the offer, then look whether a pod was faster, and only then touch it."""
+    if seen.held:
+        if record.state is State.PREPARING and record.device_id and not seen.away:
+            # It was: it keeps what it was promised, and the change waits.
+            return Steps((StoreRecord(record.moved(State.READY, Health(healthy=True))),))
+        return Rest(pending=f"{what} can change when no pod has the device; {seen.why_held}")
+    if not seen.usage.asked:
+        return Ask()
+    return Steps(unready(record) or change)
+
+
+def vacated(seen: Observation) -> tuple[Step, ...]:
+    """Take every vDPA device off a function before the function is deactivated or reloaded.
+
+    Unbound first, since that waits for a holder alone. Then its `driver_override` is written: that takes the device's
+    lock, and so no unbinding is under way when `vdpa dev del` takes the lock of all vDPA devices.
+    """
+    steps: list[Step] = []
+    for device in seen.vdpas:
+        if device.driver is not None:
+            steps.append(UnbindDriver("vdpa", device.name, device.driver))
+        steps += [OverrideDriver("vdpa", device.name, None), DeleteVdpa(device.name)]
+    return tuple(steps)

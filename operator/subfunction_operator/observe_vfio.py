@@ -1,0 +1,80 @@
+"""One look at what VFIO gives away whole: a virtual function with its IOMMU group, or a mediated device. Reads only."""
+
+import dataclasses
+
+from subfunction.api import Spec, Vfio
+from subfunction.errors import FamilyMissing
+from subfunction.folder import Folder
+from subfunction.kernel import binding, mdev
+from subfunction.kernel.address import Handle
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.mdev import MediatedDevice, mediated_uuid
+from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.pci import VirtualFunction
+from subfunction.kernel.port import Port
+from subfunction.kernel.sysfs import Sysfs
+from subfunction.kernel.uapi import PortFlavour
+from subfunction.kernel.vfio import VfioNodes, group_members
+from subfunction.records import MediatedDeviceClaim, Record, VirtualFunctionClaim
+from subfunction_operator.observation import Observation
+
+
+def of_vfio(spec: Spec | None, record: Record | None) -> Vfio | None:
+    """Say which function of VFIO it is about, by its record or its spec; None where it is about a sub-function."""
+    claim = record.claim if record else None
+    if isinstance(claim, VirtualFunctionClaim):
+        return Vfio(virtual_function=claim.index)
+    if isinstance(claim, MediatedDeviceClaim):
+        return Vfio(mediated_device=claim.type)
+    return spec.vfio if spec is not None and record is None and spec.vfio != Vfio() else None
+
+
+def look_at_mediated_device(sysfs: Sysfs, parent: Handle, uid: str, seen: Observation) -> Observation:
+    """Look at the mediated device of an object, and at what its parent offers."""
+    return dataclasses.replace(
+        seen, mediated=MediatedDevice.named(sysfs, mediated_uuid(uid)), types=mdev.types(sysfs, parent)
+    )
+
+
+def look_at_virtual_function(  # noqa: PLR0913, PLR0917  # what identifies a function, and the places to look at
+    sysfs: Sysfs, devlink: Devlink, parent: Handle, index: int, records: Folder[Record], seen: Observation
+) -> Observation:
+    """Look at a virtual function, its port, its IOMMU group, and which other record names it."""
+    function = VirtualFunction.at(sysfs, parent, index)
+    if function is None:
+        return seen
+    port = _port(devlink, parent, index)
+    vfio = VfioNodes.of(sysfs, function.path) if function.driver and "vfio" in function.driver else None
+    return dataclasses.replace(
+        seen,
+        virtual_function=function,
+        port=port,
+        representor=Netdev.named(sysfs, port.netdev) if port and port.netdev else None,
+        group=group_members(sysfs, function.group) if function.group is not None else (),
+        vfio=vfio,
+        drivers=binding.drivers(sysfs, "pci"),
+        owner=_owner(function, records, seen.record),
+    )
+
+
+def _port(devlink: Devlink, parent: Handle, index: int) -> Port | None:
+    """Find the port of a virtual function: there in switchdev mode alone."""
+    try:
+        ports = devlink.ports(parent)
+    except FamilyMissing:
+        return None  # VFIO needs no devlink
+    pf = next((port.port_number for port in ports if port.flavour is PortFlavour.PHYSICAL), None)
+    mine = (port for port in ports if port.flavour is PortFlavour.PCI_VF and port.controller == 0)
+    return next((port for port in mine if port.vf == index and port.pf in {None, pf}), None)
+
+
+def _owner(function: VirtualFunction, records: Folder[Record], own: Record | None) -> str:
+    claims = {
+        record.uid: record for record in records.read_all().items.values() if own is None or record.uid != own.uid
+    }
+    named = (
+        record.name
+        for record in claims.values()
+        if isinstance(record.claim, VirtualFunctionClaim) and record.claim.address == function.address
+    )
+    return next(named, "")

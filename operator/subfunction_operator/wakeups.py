@@ -1,0 +1,128 @@
+"""What wakes the agent: the kernel's three ways of announcing, and the folders it shares with the device plugin.
+
+An announcement is a reason to look, never a fact to act on: after one that was lost everything is looked at.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from asyncinotify import Inotify, Mask
+
+from subfunction.errors import FolderError, SubFunctionError
+from subfunction.kernel.announcements import Lost
+from subfunction.kernel.events import InstanceChanged, PortChanged, PortDeleted, monitor
+from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.linkevents import links
+from subfunction.kernel.transport import Transport
+from subfunction.kernel.uapi import PortFlavour
+from subfunction.kernel.uevents import uevents
+from subfunction_operator.agent import Agent
+
+_LOG = logging.getLogger("subfunction.wakeups")
+
+_RETRY_SECONDS: Final = 2.0
+
+_BUSES: Final = frozenset({"auxiliary", "vdpa", "pci", "mdev", "infiniband", "infiniband_verbs", "vfio", "vfio-dev"})
+"""Of whose devices a uevent is looked into."""
+
+_LOADED: Final = frozenset({"drivers", "module"})
+"""Of a driver that came or went: what waits for it is known by no device yet."""
+
+_CHANGED: Final = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE
+
+_DEAF: Final = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED | Mask.Q_OVERFLOW
+"""After one of these the folder must be watched anew."""
+
+T = TypeVar("T")
+
+
+async def woken_by_devlink(agent: Agent, wake_node: Callable[[], None], netlink: Netlink) -> None:
+    """Look at a sub-function when devlink announces something of its port or its instance, at the node in any case."""
+    async for event in _for_ever("devlink", lambda: monitor(netlink)):
+        wake_node()
+        match event:
+            case PortChanged(port) | PortDeleted(port):
+                agent.look_at(f"{port.handle}/{port.index}")
+                agent.look_at(str(port.handle))
+                if port.flavour is PortFlavour.PHYSICAL:
+                    agent.look_at_troubled()  # a parent's own port comes and goes with its e-switch mode
+            case InstanceChanged(handle) if handle.bus == "pci":
+                # A parent that came or went: what waits for it is known by no device yet.
+                await agent.look_at_all()
+            case InstanceChanged(handle):
+                agent.look_at(str(handle))
+            case Lost(why):
+                await _lost(agent, why)
+
+
+async def woken_by_devices(agent: Agent, wake_node: Callable[[], None], transport: Transport) -> None:
+    """Look at a sub-function when a device of its own comes, goes, or changes its driver: vDPA tells it here alone."""
+    async for event in _for_ever("device", lambda: uevents(transport)):
+        if isinstance(event, Lost):
+            await _lost(agent, event.why)
+        elif event.subsystem in _LOADED:
+            wake_node()
+            agent.look_at_troubled()
+        elif event.subsystem in _BUSES:
+            wake_node()
+            agent.look_at_path(event.path)
+
+
+async def woken_by_links(agent: Agent, transport: Transport) -> None:
+    """Look at a sub-function when its netdev or representor is renamed, goes down, or comes back from a pod."""
+    async for event in _for_ever("link", lambda: links(transport)):
+        if isinstance(event, Lost):
+            await _lost(agent, event.why)
+        else:
+            agent.look_at_link(event.ifindex)
+
+
+async def _lost(agent: Agent, why: str) -> None:
+    _LOG.info("looking at everything: %s", why)
+    await agent.look_at_all()
+
+
+async def _for_ever(what: str, source: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+    while True:
+        try:
+            # Closed with this block: the socket must not wait for a garbage collector.
+            async with contextlib.aclosing(source()) as events:
+                async for event in events:
+                    yield event
+        except SubFunctionError as error:
+            _LOG.warning("the kernel's %s announcements cannot be heard: %s", what, error)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def woken_by_folder(agent: Agent, path: Path) -> None:
+    """Look at a sub-function when its file in a folder changes.
+
+    In the ledger: the device plugin hands it out, or takes it back. In the records: somebody else wrote there, or we
+    did, and then the look finds nothing to do.
+    """
+    while True:
+        await asyncio.to_thread(_made, path)
+        try:
+            with Inotify() as inotify:
+                inotify.add_watch(path, _CHANGED | Mask.DELETE_SELF | Mask.MOVE_SELF)
+                # What happened before the watch, or while it was deaf, is not told.
+                await agent.look_at_all()
+                async for event in inotify:
+                    if event.name is not None and event.name.suffix == ".json":
+                        agent.look_soon(event.name.stem)
+                    elif event.mask & _DEAF:
+                        break
+        except OSError as error:
+            _LOG.warning("%s cannot be watched: %s (see `sysctl fs.inotify`)", path, error)
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _made(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"cannot make {path}: {error.strerror}") from error

@@ -1,0 +1,44 @@
+"""rtnetlink's message about one link."""
+
+import struct
+from typing import TYPE_CHECKING
+
+from subfunction_simulator.kernel import wire
+from subfunction_simulator.kernel.uapi import (
+    ARPHRD_ETHER,
+    IFLA_INFO_KIND,
+    OPERSTATE_DOWN,
+    OPERSTATE_UP,
+    LinkAttribute,
+)
+
+if TYPE_CHECKING:
+    from subfunction_simulator.kernel.netdev import Netdev
+
+INTERFACE = struct.Struct("=BxHiII")
+"""struct ifinfomsg: family, link layer, ifindex, flags, which of the flags are to change."""
+
+
+def link(netdev: "Netdev", changed: int = 0) -> bytes:
+    """Encode what follows the netlink header of RTM_NEWLINK and RTM_DELLINK."""
+    attribute = LinkAttribute
+    parts = [
+        INTERFACE.pack(0, ARPHRD_ETHER, netdev.ifindex, netdev.flags, changed),
+        wire.text(attribute.IFNAME, netdev.name),
+        wire.u8(attribute.OPERSTATE, OPERSTATE_UP if netdev.up else OPERSTATE_DOWN),
+        wire.u32(attribute.MTU, netdev.mtu),
+        wire.u32(attribute.MIN_MTU, netdev.lowest_mtu),
+        wire.u32(attribute.MAX_MTU, netdev.highest_mtu),
+        wire.attribute(attribute.ADDRESS, netdev.mac.octets),
+    ]
+    if netdev.master is not None:
+        parts.append(wire.u32(attribute.MASTER, netdev.master.ifindex))
+    if netdev.kind is not None:
+        parts.append(wire.nest(attribute.LINKINFO, wire.text(IFLA_INFO_KIND, netdev.kind)))
+    if netdev.phys_port_name is not None:
+        parts.append(wire.text(attribute.PHYS_PORT_NAME, netdev.phys_port_name))
+    if netdev.switch_id is not None:
+        parts.append(wire.attribute(attribute.PHYS_SWITCH_ID, bytes.fromhex(netdev.switch_id)))
+    if netdev.kind is None:
+        parts.append(wire.text(attribute.PARENT_DEV_NAME, netdev.parent.rpartition("/")[2]))
+    return b"".join(parts)

@@ -1,0 +1,60 @@
+"""The PCI bus: physical and virtual functions, and the drivers that hand one to user space."""
+
+import errno
+from typing import Final, TypeAlias
+
+from subfunction_simulator.kernel.bus import Bus, Device
+from subfunction_simulator.kernel.faults import Faults, Operation
+from subfunction_simulator.kernel.iommu import IommuGroups
+from subfunction_simulator.kernel.topology import Parent
+from subfunction_simulator.kernel.vfio import VfioDevice, VfioDevices
+from subfunction_simulator.kernel.wire import Refusal
+from subfunction_simulator.kernel.work import Work
+
+NETWORK: Final = "0x020000"
+
+
+class PciFunction(Device):
+    """One function; `index` is None for a physical one. `native` is the driver that its ids are listed by."""
+
+    def __init__(self, parent: Parent, native: str, index: int | None = None) -> None:
+        name = parent.bdf if index is None else parent.virtual_function(index)
+        super().__init__(name, f"{parent.bridge}/{name}")
+        self.parent = parent
+        self.native = native
+        self.index = index
+
+
+PciBus: TypeAlias = Bus[PciFunction]
+
+
+class VfioPci:
+    """`vfio-pci` or a variant of it: takes what an override names it for, and only what has an IOMMU group."""
+
+    def __init__(self, name: str, vfio: VfioDevices, iommu: IommuGroups, faults: Faults) -> None:
+        self.name = name
+        self._vfio = vfio
+        self._iommu = iommu
+        self._faults = faults
+        self._taken: dict[PciFunction, VfioDevice] = {}
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody drives one of its devices, which keeps the module."""
+        return bool(self._taken) and self._vfio.in_use
+
+    def matches(self, _device: PciFunction, /) -> bool:
+        """Take nothing unasked."""
+        return False
+
+    def probe(self, device: PciFunction, /) -> None:
+        """Hand a function to user space."""
+        self._faults.strike(Operation.VFIO_PROBE)
+        group = self._iommu.group_of(device.path)
+        if group is None:
+            raise Refusal(errno.EINVAL)
+        self._taken[device] = self._vfio.register(device.path, group)
+
+    def remove(self, device: PciFunction, /) -> Work:
+        """Take it back, once whoever drives it is gone."""
+        return self._vfio.unregister(self._taken.pop(device))

@@ -1,0 +1,87 @@
+"""Setting a network link: a representor, and what is said of it afterwards."""
+
+import pytest
+from tests.contract.conftest import Node, until
+
+from subfunction.errors import Gone, Invalid, KernelError
+from subfunction.kernel.address import Mac
+from subfunction.kernel.link import LinkSettings
+from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.port import Port
+
+MAC = Mac.parse("02:00:00:00:88:88")
+MULTICAST = Mac.parse("01:00:5e:00:00:01")
+
+
+def representor(node: Node) -> tuple[Port, Netdev]:
+    port = node.new(88)
+    return port, node.representor(port)
+
+
+def test_a_representor_can_be_set_up_and_down(node: Node) -> None:
+    port, netdev = representor(node)
+    for up in (True, False):
+        node.links.set(netdev.ifindex, LinkSettings(up=up))
+        assert node.representor(port).up is up
+
+
+def test_name_address_and_mtu_are_set_by_one_request(node: Node) -> None:
+    _, netdev = representor(node)
+    node.links.set(netdev.ifindex, LinkSettings(name="sfrep88", mac=MAC, mtu=9000, up=True))
+    renamed = Netdev.named(node.sysfs, "sfrep88")
+    assert renamed is not None
+    assert (renamed.ifindex, renamed.mac, renamed.mtu, renamed.up) == (netdev.ifindex, MAC, 9000, True)
+    assert Netdev.named(node.sysfs, netdev.name) is None
+
+
+def test_a_port_names_its_representor_by_the_new_name(node: Node) -> None:
+    port, netdev = representor(node)
+    node.links.set(netdev.ifindex, LinkSettings(name="sfrep88"))
+    assert until(lambda: node.seen(port), lambda seen: seen.netdev == "sfrep88").ifindex == netdev.ifindex
+
+
+def test_what_is_not_asked_for_stays_as_it_was(node: Node) -> None:
+    port, netdev = representor(node)
+    node.links.set(netdev.ifindex, LinkSettings(mtu=1400, up=True))
+    node.links.set(netdev.ifindex, LinkSettings(mac=MAC))
+    seen = node.representor(port)
+    assert (seen.name, seen.mac, seen.mtu, seen.up) == (netdev.name, MAC, 1400, True)
+
+
+def test_a_representor_is_put_into_a_bridge_and_taken_out(node: Node) -> None:
+    port, netdev = representor(node)
+    assert netdev.master is None
+    node.console.bridge("sfbr0")
+    node.links.set(netdev.ifindex, LinkSettings(up=True, master=node.ifindex("sfbr0")))
+    assert (node.representor(port).master, node.representor(port).up) == ("sfbr0", True)
+    node.links.set(netdev.ifindex, LinkSettings(master=0))
+    assert (node.representor(port).master, node.representor(port).up) == (None, True)
+
+
+def test_a_link_that_is_not_there_is_gone(node: Node) -> None:
+    with pytest.raises(Gone, match="ip link set if4711 up"):
+        node.links.set(4711, LinkSettings(up=True))
+
+
+def test_a_master_that_is_not_there_is_refused(node: Node) -> None:
+    port, netdev = representor(node)
+    with pytest.raises(KernelError):
+        node.links.set(netdev.ifindex, LinkSettings(master=4711))
+    assert node.representor(port).master is None
+
+
+def test_the_name_of_another_link_is_refused(node: Node) -> None:
+    port, netdev = representor(node)
+    other = node.representor(node.new(89))
+    with pytest.raises(KernelError, match="File exists") as refused:
+        node.links.set(netdev.ifindex, LinkSettings(name=other.name))
+    assert "ip link show" in refused.value.hint
+    assert node.representor(port) == netdev
+
+
+@pytest.mark.parametrize("settings", [LinkSettings(mtu=40), LinkSettings(mac=MULTICAST)])
+def test_a_value_that_no_link_can_have_is_refused(node: Node, settings: LinkSettings) -> None:
+    port, netdev = representor(node)
+    with pytest.raises(Invalid):
+        node.links.set(netdev.ifindex, settings)
+    assert node.representor(port) == netdev

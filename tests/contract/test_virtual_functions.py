@@ -1,0 +1,82 @@
+"""A virtual function of a parent: found, bound to a VFIO driver, given back to the driver it had."""
+
+import pytest
+from tests.contract.conftest import Node, until
+
+from subfunction.errors import Gone
+from subfunction.kernel import binding
+from subfunction.kernel.pci import VirtualFunction, virtual_functions
+from subfunction.kernel.vfio import VfioNodes, group_members, group_of
+
+pytestmark = pytest.mark.needs("virtual-functions")
+BUS, VFIO = "pci", "vfio-pci"
+
+
+def seen(node: Node, index: int = 0) -> VirtualFunction:
+    function = VirtualFunction.at(node.sysfs, node.parent, index)
+    assert function is not None
+    return function
+
+
+def bind(node: Node, function: VirtualFunction, driver: str | None) -> VirtualFunction:
+    """Bind a function to a driver, or let any that matches have it again."""
+    binding.override(node.sysfs, BUS, function.address, driver)
+    before = seen(node, function.index).driver
+    if before is not None:
+        binding.unbind(node.sysfs, BUS, function.address, before)
+        until(lambda: seen(node, function.index).driver, lambda bound: bound is None)
+    binding.probe(node.sysfs, BUS, function.address)
+    return until(lambda: seen(node, function.index), lambda found: found.driver not in {None, before})
+
+
+def test_a_parents_virtual_functions_have_an_address_each_and_the_parents_numa_node(node: Node) -> None:
+    functions = virtual_functions(node.sysfs, node.parent)
+    assert [function.index for function in functions] == list(range(len(functions)))
+    assert len({function.address for function in functions}) == len(functions) >= 2
+    assert functions[0] == seen(node)
+    for function in functions:
+        assert node.sysfs.target(f"{function.path}/physfn") == f"../{node.parent.device}"
+        assert function.driver is not None
+
+
+def test_a_parent_without_virtual_functions_has_none(node: Node) -> None:
+    assert virtual_functions(node.sysfs, node.spare) == ()
+    assert VirtualFunction.at(node.sysfs, node.spare, 0) is None
+    assert VirtualFunction.at(node.sysfs, node.parent, 4711) is None
+
+
+def test_a_group_lists_the_functions_in_it_with_their_drivers(node: Node) -> None:
+    function = seen(node)
+    assert function.group is not None
+    assert group_of(node.sysfs, function.path) == function.group
+    members = {member.address: member.driver for member in group_members(node.sysfs, function.group)}
+    assert members[function.address] == function.driver
+
+
+def test_a_function_on_vfio_has_a_node_and_given_back_has_none(node: Node) -> None:
+    before = seen(node)
+    assert before.driver is not None
+    assert VfioNodes.of(node.sysfs, before.path) is None
+    assert VFIO in binding.drivers(node.sysfs, BUS)
+    bound = bind(node, before, VFIO)
+    assert (bound.driver, bound.inode) == (VFIO, before.inode)
+    nodes = until(lambda: VfioNodes.of(node.sysfs, bound.path), bool)
+    assert nodes is not None
+    assert nodes.group.name == f"vfio/{before.group}"
+    assert nodes.container is not None
+    (member,) = [member for member in group_members(node.sysfs, before.group or 0) if member.address == before.address]
+    assert member.driver == VFIO
+    assert bind(node, bound, None) == before
+    assert VfioNodes.of(node.sysfs, before.path) is None
+
+
+def test_the_other_functions_are_left_alone(node: Node) -> None:
+    other = seen(node, 1)
+    bind(node, seen(node), VFIO)
+    assert seen(node, 1) == other
+    bind(node, seen(node), None)
+
+
+def test_a_driver_that_does_not_have_the_function_cannot_be_unbound(node: Node) -> None:
+    with pytest.raises(Gone):
+        binding.unbind(node.sysfs, BUS, seen(node).address, VFIO)

@@ -1,0 +1,8 @@
+"""What a record claims, where the test knows it to be a sub-function's port."""
+
+from subfunction.records import PortClaim, Record
+
+
+def port_claim(record: Record) -> PortClaim:
+    assert isinstance(record.claim, PortClaim)
+    return record.claim
