@@ -28,7 +28,8 @@
     ├── ResourceNameConflict           another flavour of this node has the resource name
     ├── Foreign                        somebody else's sub-function stands there
     ├── ApiRefused                     the API server said no
-    │   └── ApiConflict                the object was changed by somebody else meanwhile
+    │   ├── ApiConflict                the object was changed by somebody else meanwhile
+    │   └── NodeNotFound               the cluster has no Node of our name
     ├── ApiUnavailable                 the API server cannot be reached, or asks for patience
     ├── FolderError                    a record, ledger or state file or folder could not be read, written or watched
     │   └── CheckpointUnreadable       who holds what, by the kubelet's account, cannot be told
@@ -277,6 +278,12 @@ class ApiConflict(ApiRefused):
     """The object was changed by somebody else meanwhile: read it again."""
 
     default_retry = 0.1
+
+
+class NodeNotFound(ApiRefused):
+    """The cluster has no Node of our name (yet)."""
+
+    default_retry = 5.0
 
 
 class ApiUnavailable(SubFunctionError):

@@ -14,7 +14,7 @@ from subfunction.api_node import (
     SubFunctionNode,
     manifest,
 )
-from subfunction.errors import ApiRefused
+from subfunction.errors import ApiRefused, NodeNotFound
 from subfunction_operator.apiserver import ApiServer
 
 _COLLECTION: Final = f"/apis/{GROUP}/{VERSION}/{NODE_PLURAL}"
@@ -30,13 +30,14 @@ class NodeClient:
         """Read the Node whose object it is (`kubectl get node NAME`).
 
         Raises:
-            ApiRefused: there is no such Node, or we may not read it.
+            NodeNotFound: there is no such Node.
+            ApiRefused: we may not read it.
         """
         name = self.server.node
         found = await self._get(f"/api/v1/nodes/{name}")
         if found is None:
             hint = "`--node-name` is the name that `kubectl get nodes` prints."
-            raise ApiRefused(f"the cluster has no Node {name}", status=404, hint=hint)
+            raise NodeNotFound(f"the cluster has no Node {name}", status=404, hint=hint)
         return OwnerReference.of_node(name, str(found["metadata"]["uid"]))
 
     async def find(self) -> SubFunctionNode | None:

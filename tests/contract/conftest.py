@@ -10,8 +10,10 @@ time; `SUBFUNCTION_TEST_MACHINE` says which (mlx5, ice or vf), and what it lacks
 import asyncio
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
+import struct
 import subprocess
 import threading
 import time
@@ -23,6 +25,7 @@ import pytest
 
 from subfunction.errors import Invalid, KernelError, Unsupported
 from subfunction.kernel.address import Handle
+from subfunction.kernel.auxiliary import AuxiliaryDevice
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.link import Links
@@ -34,6 +37,7 @@ from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction.kernel.vdpa import Vdpa
 from subfunction_simulator.kernel import Parent, SimulatedKernel, Timing, Topology
 from subfunction_simulator.kernel.server import running
+from subfunction_simulator.kernel.topology import MediatedType
 
 T = TypeVar("T")
 
@@ -102,16 +106,18 @@ class Kernel:
 _MLX5_HAS = frozenset({"ports", "mlx5", "vdpa", "mediated"})
 _ICE_HAS = frozenset({"ports", "ice"})
 _VF_HAS = frozenset({"virtual-functions"})
+# Behind a socket sysfs is a folder of files: what is written there is taken, and can neither be refused nor wait.
+_ANSWERS = frozenset({"answers-writes"})
 _REAL = {
-    "mlx5": Kernel("real", MLX5, _MLX5_HAS),
-    "ice": Kernel("real", ICE, _ICE_HAS),
-    "vf": Kernel("real", MLX5, _VF_HAS),
+    "mlx5": Kernel("real", MLX5, _MLX5_HAS | _ANSWERS),
+    "ice": Kernel("real", ICE, _ICE_HAS | _ANSWERS),
+    "vf": Kernel("real", MLX5, _VF_HAS | _ANSWERS),
 }
 KERNELS = (
     (_REAL[os.environ.get("SUBFUNCTION_TEST_MACHINE", "mlx5")],)
     if os.environ.get("SUBFUNCTION_TEST_KERNEL") == "real"
     else (
-        Kernel("in-process", MLX5, _MLX5_HAS | _VF_HAS),
+        Kernel("in-process", MLX5, _MLX5_HAS | _VF_HAS | _ANSWERS),
         Kernel("served", MLX5, _MLX5_HAS | _VF_HAS),
         Kernel("in-process", ICE, _ICE_HAS),
         Kernel("served", ICE, _ICE_HAS),
@@ -194,6 +200,9 @@ class Console(Protocol):
 
     def open(self, node: str) -> contextlib.AbstractContextManager[None]:
         """Hold a device node below `/dev` open."""
+
+    def open_in_group(self, device: str, group: str) -> contextlib.AbstractContextManager[None]:
+        """Hold a device of VFIO open, through the node of its group."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -278,6 +287,14 @@ class Node:
             self.devlink.set_parameter(instance, name, value=True)
         self.devlink.reload(instance)
 
+    def virtual_port(self, instance: Handle) -> Port | None:
+        """Find the port of a function's netdev."""
+        device = AuxiliaryDevice.named(self.sysfs, instance.device)
+        assert device is not None
+        ports = [port for handle in device.instances(self.sysfs) for port in self.devlink.ports(handle)]
+        assert len(ports) <= 1
+        return next(iter(ports), None)
+
     def path(self, handle: Handle) -> str:
         """Give the directory of an instance's device in sysfs, resolved."""
         path = self.sysfs.resolve(handle.path)
@@ -323,12 +340,13 @@ class SimulatedConsole:
                 netdev=port.netdev.name if port.netdev and port.netdev.namespace is None else None,
                 pf=port.pf,
                 number=port.sub_function.number if port.sub_function else None,
-                mac=str(port.sub_function.mac) if port.sub_function else None,
+                mac=str(function.mac) if function else None,
                 state=("active" if port.sub_function.active else "inactive") if port.sub_function else None,
                 opstate=("attached" if port.sub_function.attached else "detached") if port.sub_function else None,
             )
             for handle, instance in self._kernel.machine.instances.items()
             for port in instance.ports.values()
+            for function in (port.sub_function or port.virtual,)
         }
 
     def set_mode(self, handle: Handle, mode: EswitchMode) -> None:
@@ -349,11 +367,12 @@ class SimulatedConsole:
 
     @contextlib.contextmanager
     def open(self, node: str) -> Iterator[None]:
-        self._kernel.hold_open(node)
-        try:
+        with self._kernel.hold_open(node):
             yield
-        finally:
-            self._kernel.close(node)
+
+    def open_in_group(self, device: str, group: str) -> contextlib.AbstractContextManager[None]:
+        assert device
+        return self.open(group)
 
 
 class RealConsole:
@@ -413,6 +432,22 @@ class RealConsole:
     def open(self, node: str) -> Iterator[None]:
         with Path("/dev", node).open("r+b", buffering=0):
             yield
+
+    @contextlib.contextmanager
+    def open_in_group(self, device: str, group: str) -> Iterator[None]:
+        # Numbers of linux/vfio.h; a container needs an IOMMU type before a device is given out.
+        set_iommu, set_container, get_device, type1 = 0x3B66, 0x3B68, 0x3B6A, 1
+        with (
+            Path("/dev/vfio/vfio").open("r+b", buffering=0) as container,
+            Path("/dev", group).open("r+b", buffering=0) as whole,
+        ):
+            fcntl.ioctl(whole, set_container, struct.pack("i", container.fileno()))
+            fcntl.ioctl(container, set_iommu, type1)
+            descriptor = fcntl.ioctl(whole, get_device, bytearray(device.encode() + b"\0"))
+            try:
+                yield
+            finally:
+                os.close(descriptor)
 
 
 def _run(*words: str) -> str:
@@ -516,8 +551,12 @@ def judge(node: Node) -> Callable[[], None]:
                 pf=port.pf,
                 number=port.number,
                 mac=str(port.function.mac) if port.function else None,
-                state=("active" if port.function.active else "inactive") if port.function else None,
-                opstate=("attached" if port.function.attached else "detached") if port.function else None,
+                state=("active" if port.function.active else "inactive")
+                if port.function and port.is_sub_function
+                else None,
+                opstate=("attached" if port.function.attached else "detached")
+                if port.function and port.is_sub_function
+                else None,
             )
             for port in node.devlink.ports()
         }

@@ -9,6 +9,7 @@ import pytest
 from tests.contract.conftest import Node
 
 from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.auxiliary import BUS
 from subfunction.kernel.events import Event, InstanceChanged, Lost, PortChanged, PortDeleted, monitor
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.port import FunctionSettings, Port
@@ -106,14 +107,14 @@ async def test_the_virtual_port_is_announced_when_a_reload_makes_it(node: Node) 
     instance = node.attach(node.new(88))
 
     def with_netdev(event: Event) -> bool:
-        return isinstance(event, PortChanged) and event.port.handle == instance and event.port.netdev is not None
+        return isinstance(event, PortChanged) and event.port.handle.bus == BUS and event.port.netdev is not None
 
     async with listening(node) as heard:
         node.load(instance)
         events = await heard.until(with_netdev)
     assert isinstance(events[-1], PortChanged)
     assert events[-1].port.flavour is PortFlavour.VIRTUAL
-    assert [events[-1].port] == node.devlink.ports(instance)
+    assert events[-1].port == node.virtual_port(instance)
 
 
 async def test_an_instance_that_goes_is_announced_with_its_ports(node: Node) -> None:
@@ -123,8 +124,8 @@ async def test_an_instance_that_goes_is_announced_with_its_ports(node: Node) -> 
     async with listening(node) as heard:
         await asyncio.to_thread(node.detach, port)
         events = await heard.until(lambda event: event == InstanceChanged(instance))
-    deleted = [event.port.handle for event in events if isinstance(event, PortDeleted)]
-    assert deleted == [instance]
+    deleted = [event.port for event in events if isinstance(event, PortDeleted)]
+    assert [(port.handle.bus, port.flavour) for port in deleted] == [(BUS, PortFlavour.VIRTUAL)]
 
 
 async def test_a_deleted_port_is_announced_last_without_its_netdev(node: Node) -> None:
@@ -153,10 +154,11 @@ async def test_legacy_mode_is_not_announced_but_every_lost_port_is(node: Node) -
 async def test_a_netdev_that_a_pod_takes_is_announced(node: Node) -> None:
     instance = node.attach(node.new(88))
     node.load(instance)
-    (port,) = node.devlink.ports(instance)
+    port = node.virtual_port(instance)
+    assert port is not None
     async with listening(node) as heard:
         await asyncio.to_thread(node.console.take_netdev, str(port.netdev))
         events = await heard.until(lambda event: isinstance(event, PortChanged) and event.port.netdev is None)
         assert isinstance(events[-1], PortChanged)
-        assert events[-1].port.handle == instance
+        assert (events[-1].port.handle, events[-1].port.index) == (port.handle, port.index)
     node.console.return_netdev(str(port.netdev))

@@ -25,7 +25,7 @@ def path_of(node: Node, instance: Handle) -> str:
 def test_a_function_comes_up_with_everything_disabled(node: Node) -> None:
     instance = node.attach(node.new(88))
     assert [node.devlink.parameter(instance, name) for name in ("enable_eth", "enable_rdma")] == [False, False]
-    assert node.devlink.ports(instance) == []
+    assert node.virtual_port(instance) is None
     assert Netdev.under(node.sysfs, path_of(node, instance)) == ()
     assert RdmaDevice.under(node.sysfs, path_of(node, instance)) is None
 
@@ -49,7 +49,8 @@ def test_a_parameter_set_is_shown_at_once_and_acts_with_the_reload(node: Node) -
 def test_a_reload_brings_the_netdev_with_the_functions_address(node: Node, judge: Callable[[], None]) -> None:
     instance = node.attach(node.new(88, settings=FunctionSettings(mac=MAC)))
     node.load(instance)
-    (port,) = node.devlink.ports(instance)
+    port = node.virtual_port(instance)
+    assert port is not None
     assert port.flavour is PortFlavour.VIRTUAL
     (netdev,) = Netdev.under(node.sysfs, path_of(node, instance))
     assert (netdev.name, netdev.ifindex, netdev.mac) == (port.netdev, port.ifindex, MAC)
@@ -105,7 +106,8 @@ def test_a_netdev_that_a_pod_took_is_missing_from_port_and_sysfs_until_it_is_bac
     node.load(instance)
     (netdev,) = Netdev.under(node.sysfs, path_of(node, instance))
     node.console.take_netdev(netdev.name)
-    (port,) = node.devlink.ports(instance)
+    port = node.virtual_port(instance)
+    assert port is not None
     assert (port.netdev, port.ifindex) == (None, None)
     assert Netdev.under(node.sysfs, path_of(node, instance)) == ()
     assert Netdev.named(node.sysfs, netdev.name) is None

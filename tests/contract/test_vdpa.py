@@ -203,6 +203,7 @@ def test_what_is_not_there_cannot_be_bound(node: Node) -> None:
         binding.unbind(node.sysfs, BUS, NAME, "no_such_driver")
 
 
+@pytest.mark.needs("answers-writes")
 def test_while_an_unbind_waits_for_who_has_the_device_open_everything_else_goes_on(node: Node) -> None:
     node.vdpa.add(NAME, function(node, 88), SETTINGS)
     other = function(node, 89)

@@ -77,6 +77,7 @@ def test_the_other_functions_are_left_alone(node: Node) -> None:
     bind(node, seen(node), None)
 
 
+@pytest.mark.needs("answers-writes")
 def test_a_driver_that_does_not_have_the_function_cannot_be_unbound(node: Node) -> None:
     with pytest.raises(Gone):
         binding.unbind(node.sysfs, BUS, seen(node).address, VFIO)

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.conftest import ScriptedTransport
 
@@ -44,6 +44,7 @@ FUNCTIONS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(bus=TEXT, device=TEXT, numbers=st.fixed_dictionaries({}, optional={a: s for a, (s, _) in NUMBERS.items()}))
 def test_what_we_send_is_what_the_other_codec_reads_and_ours_reads_back(
     bus: str, device: str, numbers: dict[Attribute, int]
@@ -59,6 +60,7 @@ def test_what_we_send_is_what_the_other_codec_reads_and_ours_reads_back(
     assert {a: message.number(a) for a in numbers} == numbers
 
 
+@settings(deadline=None)
 @given(FUNCTIONS)
 def test_a_functions_settings_arrive_in_a_flagged_nest(settings: FunctionSettings) -> None:
     datagram = DEVLINK.encode(ENVELOPE, Command.PORT_SET, [(Attribute.PORT_FUNCTION, settings.pairs())])
@@ -74,6 +76,7 @@ def test_a_functions_settings_arrive_in_a_flagged_nest(settings: FunctionSetting
     assert nest.number(FunctionAttribute.MAX_IO_EQS, "=I") == settings.max_io_eqs
 
 
+@settings(deadline=None)
 @given(value=st.booleans())
 def test_a_true_flag_is_present_and_a_false_one_absent(*, value: bool) -> None:
     datagram = DEVLINK.encode(ENVELOPE, Command.PARAM_SET, [(Attribute.PARAM_VALUE_DATA, value)])
@@ -177,6 +180,7 @@ LINKS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(ifindex=st.integers(1, 1 << 30), wanted=LINKS)
 def test_a_links_settings_arrive_as_one_request_behind_its_index_and_flags(ifindex: int, wanted: LinkSettings) -> None:
     sent: list[bytes] = []
@@ -230,6 +234,7 @@ def test_a_port_without_handle_or_index_is_malformed(attributes: tuple[bytes, ..
         Port.of(message_of(*attributes))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_malformed(body: bytes) -> None:
     try:

@@ -1,5 +1,6 @@
 """One sub-function's life on a simulated kernel: made, changed, held, lost, deleted, and what stands in its way."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from subfunction.errors import (
     ParentNotFound,
     SubFunctionError,
     SubFunctionsUnsupported,
-    Unsupported,
     UnsupportedField,
 )
 from subfunction.kernel.address import Handle
@@ -28,7 +28,17 @@ from subfunction.reasons import Reason
 from subfunction.records import State
 from subfunction_operator.observation import Policy
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import CreatePort, Deactivate, DeletePort, Reload, Rest, SetFunction, StoreRecord, Wait
+from subfunction_operator.step import (
+    CreatePort,
+    Deactivate,
+    DeletePort,
+    ProbeDriver,
+    Reload,
+    Rest,
+    SetFunction,
+    StoreRecord,
+    Wait,
+)
 from subfunction_simulator.kernel import Kind, Operation, Parent, Topology
 
 MAC = "02:00:5e:10:00:01"
@@ -47,6 +57,11 @@ def assert_ready(world: World, outcome: Outcome, number: int, mac: str, name: st
     assert port_claim(record).port_index == function.port.index
     assert function.device is not None
     assert record.device_id == function.device.name
+
+
+def assert_ready_and_named(world: World) -> str:
+    assert_ready(world, world.settle(), 1, derived())
+    return world.record().device_id
 
 
 def assert_clean(world: World, name: str = "blue") -> None:
@@ -459,16 +474,26 @@ def test_a_deletion_goes_through_when_the_parent_is_gone(world: World) -> None:
 # --- the device ---
 
 
-def test_a_driver_that_was_unbound_takes_it_out_of_the_offer_until_it_is_bound_again(world: World) -> None:
+def test_a_driver_that_was_unbound_is_bound_again_at_the_first_look(world: World) -> None:
     world.apply()
-    world.settle()
-    name = world.record().device_id
-    world.kernel.unbind_function(name)
-    outcome = world.settle()
-    assert outcome.attaching
-    assert not world.offered()
-    world.kernel.bind_function(name)
+    device = assert_ready_and_named(world)
+    world.kernel.unbind_function(device)
+    world.restart()
     assert_ready(world, world.settle(), 1, derived())
+    first, *_ = world.seam.steps
+    assert isinstance(first, StoreRecord)
+    assert first.record.state is State.PREPARING
+    assert [step for step in world.seam.steps if isinstance(step, Deactivate)] == []
+
+
+def test_a_function_that_no_driver_takes_is_offered_once_more_and_then_taken_down_and_up(world: World) -> None:
+    world.kernel.faults.fail_next(Operation.PROBE, EINVAL, times=2)
+    world.apply()
+    outcome = world.settle()
+    assert isinstance(outcome.decision, Wait)
+    assert len([step for step in world.seam.steps if isinstance(step, ProbeDriver)]) == 1
+    assert_ready(world, world.settle(memory=dataclasses.replace(outcome.memory, overdue=True)), 1, derived())
+    assert len([step for step in world.seam.steps if isinstance(step, Deactivate)]) == 1
 
 
 def test_class_devices_are_loaded_by_one_reload(world: World) -> None:
@@ -586,10 +611,16 @@ def test_the_end_of_the_numbers_is_said(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    [{"flavour": "ice"}, {"mtu": 9000}, {"adopt": True, "number": 3}, {"rate": {"maxBitsPerSecond": 1000000}}],
-    ids=["flavour", "mtu", "adopt", "rate"],
+    [
+        {"capabilities": {"migratable": True}},
+        {"capabilities": {"ipsecCrypto": False}},
+        {"capabilities": {"roce": False}},
+    ],
+    ids=["migratable", "ipsec", "RDMA without RoCE"],
 )
-def test_what_this_version_cannot_do_is_refused_by_its_name(world: World, spec: dict[str, Any]) -> None:
+def test_what_a_sub_function_cannot_have_is_refused_by_its_name_before_anything_is_made(
+    world: World, spec: dict[str, Any]
+) -> None:
     world.apply(**spec)
     outcome = world.settle()
     assert isinstance(outcome.error, UnsupportedField)
@@ -605,13 +636,6 @@ def test_a_mac_that_the_kernel_refuses_is_said_in_its_words(world: World) -> Non
     assert outcome.error is not None
     assert "Non-unicast" in str(outcome.error)
     world.apply()
-    assert_ready(world, world.settle(), 1, derived())
-
-
-def test_rdma_without_roce_is_refused_by_the_kernel_and_can_be_mended(world: World) -> None:
-    world.apply(capabilities={"roce": False})
-    assert isinstance(world.settle().error, Unsupported)
-    world.apply(capabilities={"roce": False}, mlx5={"rdma": False})
     assert_ready(world, world.settle(), 1, derived())
 
 

@@ -4,18 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from subfunction.api_node import ForeignSubFunction, OfferedFunction, OfferedType, RdmaNamespaces
+from subfunction.api import Flavour
+from subfunction.api_node import ForeignSubFunction, OfferedType, Possibility, RdmaNamespaces
 from subfunction.errors import FamilyMissing
 from subfunction.folder import Folder
 from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.binding import override, probe, unbind
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.mdev import create, mediated_uuid, types
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.records import PortClaim, Record, State, records
+from subfunction_operator.potential import potential
 from subfunction_operator.survey import Numbered, Survey, SurveyedParent, Surveyor
-from subfunction_simulator.kernel import SimulatedKernel, Topology
+from subfunction_simulator.kernel import MediatedType, Parent, SimulatedKernel, Topology
 
 FIRST, SECOND = Handle.parse("pci/0000:03:00.0"), Handle.parse("pci/0000:82:00.0")
 NONE: Numbered = frozenset()
@@ -44,15 +48,6 @@ class Site:
     def put(self, path: str, text: str = "") -> None:
         (self.sys / path).parent.mkdir(parents=True, exist_ok=True)
         (self.sys / path).write_text(f"{text}\n")
-
-    def link(self, path: str, target: str) -> None:
-        (self.sys / target).mkdir(parents=True, exist_ok=True)
-        (self.sys / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.sys / path).symlink_to(self.sys / target)
-
-    def place(self, handle: Handle) -> str:
-        """Give the directory of a card's device."""
-        return str((self.sys / handle.path).resolve().relative_to(self.sys.resolve()))
 
 
 @pytest.fixture
@@ -112,39 +107,52 @@ def test_a_sub_function_that_goes_with_its_record_while_one_looks_is_not_foreign
     assert [parent.foreign for parent in survey.parents] == [(), ()]
 
 
-def test_a_virtual_function_is_listed_with_its_parent_and_is_none_itself(site: Site) -> None:
-    card = site.place(FIRST)
-    site.link(f"{site.place(SECOND)}/physfn", card)
-    site.link(f"{card}/virtfn1", "devices/vf1")
-    site.link(f"{card}/virtfn0", "devices/vf0")
-    site.link("devices/vf0/driver", "bus/pci/drivers/vfio-pci")
-    site.link("devices/vf0/iommu_group", "kernel/iommu_groups/42")
+def test_a_virtual_function_is_listed_with_its_parent_and_is_none_itself(root: Path) -> None:
+    site = Site(root, Topology(parents=(Parent(bdf="0000:03:00.0", netdev="enp3s0np0", virtual_functions=2),)))
     (parent,) = site.survey().parents
-    assert parent.virtual_functions == (
-        OfferedFunction(index=0, address="vf0", driver="vfio-pci", group=42),
-        OfferedFunction(index=1, address="vf1"),
-    )
+    assert [(each.index, each.address, each.driver) for each in parent.virtual_functions] == [
+        (0, "0000:03:01.0", "mlx5_core"),
+        (1, "0000:03:01.1", "mlx5_core"),
+    ]
+    first, second = (each.group for each in parent.virtual_functions)
+    assert None not in {first, second}
+    assert first != second
+    override(site.kernel.sysfs(), "pci", "0000:03:01.1", "vfio-pci")
+    unbind(site.kernel.sysfs(), "pci", "0000:03:01.1", "mlx5_core")
+    probe(site.kernel.sysfs(), "pci", "0000:03:01.1")
+    assert site.parent().virtual_functions[1].driver == "vfio-pci"
 
 
-def test_a_mediated_types_capacity_does_not_change_when_one_is_made(site: Site) -> None:
-    local = f"class/mdev_bus/{FIRST.device}/mdev_supported_types/mlx5_core-local"
-    site.put(f"{local}/available_instances", "16")
-    site.put(f"{local}/device_api", "vfio-pci")
-    (site.sys / local / "devices").mkdir()
+def test_without_an_iommu_a_virtual_function_has_no_group(root: Path) -> None:
+    card = Parent(bdf="0000:03:00.0", netdev="enp3s0np0", virtual_functions=1)
+    (parent,) = Site(root, Topology(parents=(card,), iommu=False)).survey().parents
+    assert [each.group for each in parent.virtual_functions] == [None]
+
+
+def test_a_mediated_types_capacity_does_not_change_when_one_is_made(root: Path) -> None:
+    offers = (MediatedType("mlx5_core-local", available=16),)
+    site = Site(root, Topology(parents=(Parent(bdf="0000:03:00.0", netdev="enp3s0np0", mediated_types=offers),)))
     offered = (OfferedType(id="mlx5_core-local", api="vfio-pci", capacity=16),)
     assert site.parent().types == offered
-    site.put(f"{local}/available_instances", "15")
-    site.link(f"{local}/devices/9a1b", "devices/9a1b")
+    create(site.kernel.sysfs(), FIRST, "mlx5_core-local", mediated_uuid("u"))
+    assert [each.available for each in types(site.kernel.sysfs(), FIRST)] == [15]
     assert site.parent().types == offered
-    assert site.parent(SECOND).types == ()
 
 
-def test_of_the_drivers_of_a_bus_those_are_told_that_a_flavour_needs(site: Site) -> None:
-    for path in ("pci/drivers/mlx5_vfio_pci", "pci/drivers/ahci", "vdpa/drivers/vhost_vdpa"):
-        (site.sys / "bus" / path).mkdir(parents=True, exist_ok=True)
-    found = site.survey().drivers
-    assert found >= {"mlx5_core", "mlx5_vfio_pci", "vhost_vdpa"}
-    assert "ahci" not in found
+def test_of_the_drivers_of_a_bus_those_are_told_that_a_flavour_needs(root: Path) -> None:
+    site = Site(root, Topology(modules=("virtio_vdpa",)))
+    assert site.survey().drivers == {"mlx5_core", "virtio_vdpa"}
+    site.kernel.load_module("vfio_pci")
+    site.kernel.load_module("mlx5_vdpa")
+    site.kernel.unload_module("virtio_vdpa")
+    assert site.survey().drivers == {"mlx5_core", "mlx5_vdpa.vnet", "vfio-pci"}
+
+
+def test_an_ice_card_tells_no_room(root: Path) -> None:
+    card = Parent(bdf="0000:03:00.0", netdev="enp3s0np0", driver="ice")
+    (parent,) = Site(root, Topology(parents=(card,))).survey().parents
+    assert (parent.function.driver, parent.function.vendor, parent.capacity) == ("ice", "0x8086", None)
+    assert potential(parent, Survey())[1] == Possibility(name=Flavour.ICE, possible=True)
 
 
 @pytest.mark.parametrize(("said", "mode"), [("Y", RdmaNamespaces.SHARED), ("N", RdmaNamespaces.EXCLUSIVE)])
@@ -160,7 +168,7 @@ def test_vfio_without_an_iommu_is_told(site: Site) -> None:
 
 
 def test_a_card_in_legacy_mode_and_one_that_went_are_told(site: Site) -> None:
-    site.kernel.nic(FIRST).set_eswitch_mode(EswitchMode.LEGACY)
+    site.kernel.set_eswitch_mode(FIRST, EswitchMode.LEGACY)
     site.kernel.remove_parent(SECOND)
     (parent,) = site.survey().parents
     assert parent.mode is EswitchMode.LEGACY

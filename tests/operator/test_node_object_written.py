@@ -14,7 +14,7 @@ import yaml
 
 from rig.cluster import NODE, Cluster
 from rig.waiting import eventually
-from subfunction.api import ConditionType
+from subfunction.api import ConditionType, Flavour
 from subfunction.api_node import NodeStatus, OwnerReference, SubFunctionNode
 from subfunction.kernel.address import Handle
 from subfunction.kernel.devlink import Devlink
@@ -217,6 +217,20 @@ async def test_a_card_that_goes_and_comes_back_is_told(site: Site) -> None:
     site.kernel.rescan()
     site.reporter.wake()
     await site.until_it_says(lambda status: status.parent_count == 2, "two cards")
+
+
+async def test_a_driver_that_is_unloaded_takes_its_flavour_away_until_it_is_loaded_again(site: Site) -> None:
+    await site.register()
+    await site.start()
+    found = await site.reported()
+    assert Flavour.VIRTIO in found.status.flavours
+    for module in ("vhost_vdpa", "virtio_vdpa"):
+        site.kernel.unload_module(module)
+    site.reporter.wake()
+    await site.until_it_says(lambda status: Flavour.VIRTIO not in status.flavours, "no virtio")
+    site.kernel.load_module("virtio_vdpa")
+    site.reporter.wake()
+    await site.until_it_says(lambda status: Flavour.VIRTIO in status.flavours, "virtio again")
 
 
 async def test_another_version_of_the_agent_is_told_once(site: Site) -> None:

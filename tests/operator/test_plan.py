@@ -124,7 +124,9 @@ statuses = st.builds(
     number=st.just(1),
     mac_address=st.none() | st.just(str(OURS)),
 ) | st.just(Status())
-memories = st.builds(Memory, reloaded=st.booleans(), probed=st.booleans(), waited=st.floats(0, 60), overdue=st.booleans())
+memories = st.builds(
+    Memory, reloaded=st.booleans(), probed=st.booleans(), waited=st.floats(0, 60), overdue=st.booleans()
+)
 POLICY = Policy(range(1, 5))
 
 

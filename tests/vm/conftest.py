@@ -34,7 +34,7 @@ def machine(snapshot: Snapshot) -> Iterator[Machine]:
 
 
 @contextmanager
-def loaded(machine: Machine, **parameters: int) -> Iterator[Sfsim]:
+def loaded(machine: Machine, **parameters: int | str) -> Iterator[Sfsim]:
     """The NIC, loaded; that it can be unloaded from whatever state a test left it in is part of every test."""
     sfsim = Sfsim(machine)
     sfsim.load(**parameters)

@@ -26,6 +26,7 @@ def test_a_light_sub_function_has_nothing_until_enabled_and_reloaded(switched: S
     assert {entry["name"]: entry["values"][0]["value"] for entry in parameters} == {
         "enable_eth": False,
         "enable_rdma": False,
+        "enable_vnet": False,
     }
 
     switched.enable(device, "enable_eth", "enable_rdma")

@@ -40,7 +40,7 @@ def check_form(name: str, value: memoryview, length: int | None, *, text: bool) 
     if not text:
         return
     octets = bytes(value)
-    if octets.find(0) != len(octets) - 1:
+    if not octets or octets.find(0) != len(octets) - 1:
         raise MalformedReply(f"{name} is no text: {octets[:80]!r}")
     try:
         octets.decode()

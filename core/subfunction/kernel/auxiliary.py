@@ -1,11 +1,13 @@
 """A device on the auxiliary bus: what an active sub-function looks like (`mlx5_core.sf.4`)."""
 
 import dataclasses
+import re
 
 from subfunction.kernel.address import Handle
 from subfunction.kernel.sysfs import Sysfs
 
 BUS = "auxiliary"
+_ETHERNET_CHILD = re.compile(r"[^.]+\.eth\.\d+")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +33,14 @@ class AuxiliaryDevice:
     def handle(self) -> Handle:
         """Its devlink instance."""
         return Handle(BUS, self.name)
+
+    def instances(self, sysfs: Sysfs) -> tuple[Handle, ...]:
+        """List the devlink instances that may have the port of its netdev: its own, and on mlx5 its child's too.
+
+        Since 6.3 mlx5 has the port on the child (`devlink port show auxiliary/mlx5_core.eth.4`).
+        """
+        children = (name for name in sysfs.names(self.path) if _ETHERNET_CHILD.fullmatch(name))
+        return (self.handle, *(Handle(BUS, name) for name in children))
 
     @classmethod
     def named(cls, sysfs: Sysfs, name: str) -> "AuxiliaryDevice | None":

@@ -27,7 +27,7 @@ class MediatedType:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MediatedDevice:
-    """One mediated device; `removable` is False while a removal waits for whoever has it open."""
+    """One mediated device; `removable` is False while a removal waits for whoever has it open (see `of`)."""
 
     uuid: str
     path: str
@@ -45,7 +45,16 @@ class MediatedDevice:
     @classmethod
     def named(cls, sysfs: Sysfs, uuid: str) -> "MediatedDevice | None":
         """Look at a device by UUID (`ls -l /sys/bus/mdev/devices`)."""
-        path = sysfs.resolve(f"bus/{BUS}/devices/{uuid}")
+        return cls._at(sysfs, f"bus/{BUS}/devices/{uuid}", uuid)
+
+    @classmethod
+    def of(cls, sysfs: Sysfs, parent: Handle, uuid: str) -> "MediatedDevice | None":
+        """Look at a device below its parent, where it stands until its removal has ended; the bus forgets it first."""
+        return cls._at(sysfs, f"{parent.path}/{uuid}", uuid)
+
+    @classmethod
+    def _at(cls, sysfs: Sysfs, link: str, uuid: str) -> "MediatedDevice | None":
+        path = sysfs.resolve(link)
         inode = None if path is None else sysfs.inode(path)
         if path is None or inode is None:
             return None

@@ -156,8 +156,8 @@ def _closed_on_error(opened: socket.socket | Socket) -> Iterator[None]:
 class UnixTransport:
     """A simulated kernel that listens on a Unix socket and speaks netlink's bytes, one datagram a packet.
 
-    Protocol and multicast group, which belong to the real kernel's socket, are a first packet of eight bytes (group 0 is
-    for requests). It comes back once it is in force, so that nothing announced after `subscribe` is missed. Without it
+    Protocol and multicast group, which belong to the real kernel's socket, are a first packet of eight bytes; group 0 is
+    for requests. It comes back once it is in force, so that nothing announced after `subscribe` is missed. Without it
     the socket is one for generic netlink's requests.
     """
 

@@ -67,7 +67,7 @@ class Stage:
         kernel = ["--netlink", str(self.netlink), "--sysfs", str(self.kernel / "sys")]
         place = ["--devices", str(self.kernel / "dev"), "--boot-id", str(self.kernel / "boot_id")]
         where = ["--kubeconfig", str(self.kubeconfig), "--kubelet", str(self.kubelet)]
-        # Nobody wants to wait ten seconds in a demo until the end of a pod is noticed.
+        # Nobody wants to wait in a demo until the end of a pod is noticed, or until the node is looked at.
         return [
             "subfunction_operator",
             "agent",
@@ -78,6 +78,8 @@ class Stage:
             *place,
             *self._folders(),
             "--usage-interval",
+            "1",
+            "--survey-interval",
             "1",
         ]
 

@@ -10,6 +10,7 @@ import aiohttp
 import yaml
 
 SUB_FUNCTIONS: Final = "/apis/subfunction.dev/v1alpha1/subfunctions"
+SUB_FUNCTION_NODES: Final = "/apis/subfunction.dev/v1alpha1/subfunctionnodes"
 PODS: Final = "/api/v1/namespaces/default/pods"
 NODES: Final = "/api/v1/nodes"
 _TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io"

@@ -9,7 +9,7 @@ from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.port import Port
 from subfunction.kernel.transport import Transport
 from subfunction_simulator.demo.cast import NODE
-from subfunction_simulator.demo.cluster import NODES, PODS, SUB_FUNCTIONS, Cluster, condition
+from subfunction_simulator.demo.cluster import NODES, PODS, SUB_FUNCTION_NODES, SUB_FUNCTIONS, Cluster, condition
 from subfunction_simulator.demo.narrator import Narrator
 
 RESOURCE = "subfunction.dev/mlx5"
@@ -25,6 +25,7 @@ class Scene:
     objects: dict[str, Any] = dataclasses.field(default_factory=dict)
     pods: dict[str, Any] = dataclasses.field(default_factory=dict)
     allocatable: str | None = None
+    report: str = ""
     _ports: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def ready(self, name: str) -> bool:
@@ -83,6 +84,18 @@ class Scene:
             if item["metadata"]["name"] == NODE and offered != self.allocatable:
                 self.allocatable = offered
                 self.narrator.say("kubelet", f"node/{NODE} has {RESOURCE}: {offered} allocatable")
+
+    async def follow_reports(self) -> None:
+        """Tell what the agent says that its node can do."""
+        async for _, item in self.cluster.watch(SUB_FUNCTION_NODES):
+            status = item.get("status", {})
+            if "parentCount" not in status:
+                continue
+            flavours = ", ".join(status.get("flavours", ())) or "none"
+            room = f"{status['parentCount']} parents, room for {status.get('capacity', 0)}, flavours {flavours}"
+            if room != self.report:
+                self.report = room
+                self.narrator.say("api", f"subfunctionnode/{item['metadata']['name']} says: {room}")
 
     async def follow_pods(self) -> None:
         """Tell how the pods do."""

@@ -16,7 +16,7 @@ import yaml
 from subfunction.errors import SubFunctionError
 from subfunction.kernel.transport import UnixTransport
 from subfunction_simulator.demo.cast import Cast, Stage, playing
-from subfunction_simulator.demo.cluster import PODS, SUB_FUNCTIONS, Cluster, manifests
+from subfunction_simulator.demo.cluster import PODS, SUB_FUNCTION_NODES, SUB_FUNCTIONS, Cluster, manifests
 from subfunction_simulator.demo.narrator import Narrator
 from subfunction_simulator.demo.scene import RESOURCE, Scene
 from subfunction_simulator.demo.settings import DemoSettings
@@ -60,7 +60,13 @@ async def _played(settings: DemoSettings, examples: Path, stage: Stage, cast: Ca
         narrator.say("api", f"the API server is at {url}")
         followers = [
             asyncio.create_task(follower)
-            for follower in (scene.follow_objects(), scene.follow_kernel(), scene.follow_node(), scene.follow_pods())
+            for follower in (
+                scene.follow_objects(),
+                scene.follow_kernel(),
+                scene.follow_node(),
+                scene.follow_reports(),
+                scene.follow_pods(),
+            )
         ]
         try:
             await _acts(settings, examples, scene, cast)
@@ -102,6 +108,9 @@ async def _acts(settings: DemoSettings, examples: Path, scene: Scene, cast: Cast
     await until("the object names its pod", lambda: _holder(scene, names, name) is not None)
     narrator.say("you", "kubectl get sf -o wide")
     narrator.show(await cluster.table(SUB_FUNCTIONS, wide=True))
+    await until("the node says what it can do", lambda: bool(scene.report))
+    narrator.say("you", "kubectl get sfnode")
+    narrator.show(await cluster.table(SUB_FUNCTION_NODES, wide=False))
     if settings.keep:
         return
 
@@ -132,6 +141,7 @@ async def _kept(stage: Stage, scene: Scene, cast: Cast) -> None:
         [
             f"export KUBECONFIG={stage.kubeconfig}",
             "kubectl get sf -o wide; kubectl describe sf blue; kubectl explain sf.spec; kubectl get events",
+            "kubectl get sfnode -o wide; kubectl describe sfnode; kubectl get sf-all",
             "kubectl delete sf green; kubectl apply -f examples/01-native-nic/",
             "kubectl wait --for=condition=Ready sf/green",
         ]

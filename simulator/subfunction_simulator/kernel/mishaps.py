@@ -36,7 +36,7 @@ class Held:
 
 
 class Mishaps(Board):
-    """Verbs that act now, from any thread, and wait for nobody: what a user of a device holds up comes when it closes."""
+    """Verbs that act now, from any thread, and wait for nobody: what a device's user holds up comes when it closes."""
 
     # The firmware.
 

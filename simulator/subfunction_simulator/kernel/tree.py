@@ -45,16 +45,11 @@ class Tree:
 
     def directory(self, path: str, attributes: Mapping[str, str | int] = {}) -> None:
         """Make a directory, its parents too, with attributes in it."""
-        directory = f"{self._top}/{path}"
-        # Plain system calls: a node has some hundred files, and tests make hundreds of nodes.
-        try:
-            os.mkdir(directory)  # noqa: PTH102
-        except FileExistsError:
-            pass
-        except FileNotFoundError:
-            os.makedirs(directory, exist_ok=True)  # noqa: PTH103
+        # Plain system calls, and few: a node has some hundred files, and tests make hundreds of nodes.
+        if not attributes:
+            self._make(path)
         for name, value in attributes.items():
-            _put(f"{directory}/{name}", f"{value}\n")
+            self._put(f"{path}/{name}", f"{value}\n")
 
     def attribute(self, path: str, value: str | int, *, on_write: Heard | None = None) -> None:
         """Set an attribute; `on_write` is called with what user space writes to it."""
@@ -70,17 +65,34 @@ class Tree:
         def hear(text: str) -> Work | None:
             if not text.strip():
                 return None
-            _put(f"{self._top}/{path}", "")
+            self._put(path, "")
             return on_write(text.strip())
 
-        directory = path.rpartition("/")[0]
-        self.directory(directory)
-        _put(f"{self._top}/{path}", "")
+        self._put(path, "")
         self._listen(path, hear)
 
     def _listen(self, path: str, heard: Heard) -> None:
         self._writable[path] = heard
         self.on_writable(path)
+
+    def _make(self, path: str) -> None:
+        try:
+            os.mkdir(f"{self._top}/{path}")  # noqa: PTH102
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            self._make(path.rpartition("/")[0])
+            os.mkdir(f"{self._top}/{path}")  # noqa: PTH102
+
+    def _put(self, path: str, text: str) -> None:
+        whole = f"{self._top}/{path}"
+        try:
+            descriptor = os.open(whole, _WRITE, 0o644)
+        except FileNotFoundError:
+            self._make(path.rpartition("/")[0])
+            descriptor = os.open(whole, _WRITE, 0o644)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
 
     def link(self, path: str, target: str) -> None:
         """Make a relative symbolic link to `target`, both paths being relative to the root."""
@@ -89,7 +101,7 @@ class Tree:
         try:
             os.symlink(source, f"{self._top}/{path}")  # noqa: PTH211
         except FileNotFoundError:
-            os.makedirs(f"{self._top}/{directory}", exist_ok=True)  # noqa: PTH103
+            self._make(directory)
             os.symlink(source, f"{self._top}/{path}")  # noqa: PTH211
 
     def unlink(self, path: str) -> None:
@@ -136,12 +148,6 @@ class Tree:
         """
         react = self._writable.get(path)
         return None if react is None else react(text)
-
-
-def _put(path: str, text: str) -> None:
-    descriptor = os.open(path, _WRITE, 0o644)
-    os.write(descriptor, text.encode())
-    os.close(descriptor)
 
 
 class WatchedSysfs(SysfsTree):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import cache
-from harness.initramfs import MODULES, write_initramfs
+from harness.initramfs import write_initramfs
+from harness.modules import MODULES
 from harness.packages import Packages
 from harness.rootfs import IPROUTE2, python_description, tools_description, write_rootfs
 
@@ -30,7 +31,7 @@ def build_image(packages: Packages) -> Image:
         tools_description(),
         *MODULES,
         *IPROUTE2,
-        cache.digest_files([*GUEST.iterdir(), makers / "initramfs.py", makers / "rootfs.py"]),
+        cache.digest_files([*GUEST.iterdir(), makers / "initramfs.py", makers / "modules.py", makers / "rootfs.py"]),
     )
 
     def build(into: Path, _final: Path) -> None:

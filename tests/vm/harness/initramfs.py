@@ -1,18 +1,10 @@
 """The first file system: busybox and the modules that the root file system and the tests need."""
 
-import lzma
-import re
 import stat
 from pathlib import Path
 
-from harness.errors import BuildFailed
+from harness.modules import MODULES, ModuleSet
 from harness.packages import Packages
-
-MODULES = (
-    "virtio_blk", "crc32c_generic", "libcrc32c", "ext4", "9pnet_virtio", "9p", "virtio_net", "veth", "bridge",
-    "ib_core", "ib_uverbs",
-)  # fmt: skip
-"""In this order, each after what it depends on; ext4 asks for its checksums by request_module only."""
 
 APPLETS = ("sh", "mount", "insmod", "switch_root")
 FOLDERS = ("bin", "dev", "proc", "sys", "root", "modules")
@@ -56,41 +48,3 @@ class CpioArchive:
         """The whole archive."""
         self.add("TRAILER!!!", 0)
         return bytes(self._data)
-
-
-class ModuleSet:
-    """The modules of one kernel, by name."""
-
-    def __init__(self, folder: Path) -> None:
-        self._files = {_name(path): path for path in folder.rglob("*.ko*")}
-        self._builtin = {_name(Path(line)) for line in (folder / "modules.builtin").read_text().splitlines()}
-
-    def closure(self, names: tuple[str, ...]) -> dict[str, bytes]:
-        """These modules and all they depend on, in the order to load them; built-in ones are left out.
-
-        Raises:
-            BuildFailed: the kernel has no such module.
-        """
-        loaded: dict[str, bytes] = {}
-        for name in names:
-            self._add(name.replace("-", "_"), loaded)
-        return loaded
-
-    def _add(self, name: str, loaded: dict[str, bytes]) -> None:
-        if name in loaded or name in self._builtin:
-            return
-        if name not in self._files:
-            raise BuildFailed(f"this kernel has no module {name}")
-        path = self._files[name]
-        data = path.read_bytes()
-        if path.suffix == ".xz":
-            data = lzma.decompress(data)
-        depends = re.search(rb"\0depends=([^\0]*)\0", data)
-        for needed in depends[1].decode().split(",") if depends else ():
-            if needed:
-                self._add(needed.replace("-", "_"), loaded)
-        loaded[name] = data
-
-
-def _name(path: Path) -> str:
-    return path.name.partition(".ko")[0].replace("-", "_")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from harness.errors import BuildFailed
 from harness.host import find_tool, require_tool
+from harness.modules import ModuleSet, write_modules
 from harness.packages import Packages
 
 SOURCE_ROOTS = ("core", "operator", "deviceplugin", "simulator", "tests/vm")
 """Where imports of the project are found, below /src in the guest."""
 
-IPROUTE2 = ("ip", "devlink", "rdma", "bridge", "tc", "ss")
+IPROUTE2 = ("ip", "devlink", "rdma", "vdpa", "bridge", "tc", "ss")
 OURS = ("bash", "dash", "setpriv", "unshare", "nsenter")
 FOLDERS = (
     "dev",
@@ -66,6 +67,7 @@ def write_rootfs(image: Path, packages: Packages, guest: Path) -> None:
         shutil.copy(require_tool(name), stage / "usr" / "bin" / name)
     _add_libraries(stage, packages)
     _add_busybox(stage, packages.binary("busybox"))
+    write_modules(stage, ModuleSet(packages.modules))
     size = sum(max(4096, path.lstat().st_size) for path in stage.rglob("*")) // (1 << 20)
     command = ["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(stage), str(image), f"{size + 48}M"]
     done = subprocess.run([require_tool("mke2fs"), *command], capture_output=True, text=True, timeout=300, check=False)

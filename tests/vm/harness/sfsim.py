@@ -1,20 +1,20 @@
 """The simulated NIC of a machine, loaded and unloaded, made slow or faulty, and looked at with iproute2."""
 
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from harness.errors import HarnessError
+from harness.faults import Faults, Operation
 from harness.machine import SHARE, Machine
-
-Operation = Literal["new", "set_mac", "activate", "probe", "del", "reload"]
-
-T = TypeVar("T")
+from harness.mediated import Mediated
+from harness.vdpa import Vdpa
+from harness.wait import until
 
 AUX = "/sys/bus/auxiliary/devices"
-DEBUGFS = "/sys/kernel/debug/sfsim"
+
+__all__ = ["AUX", "Operation", "Sfsim", "until"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,22 @@ class Sfsim:
 
     machine: Machine
 
-    def load(self, **parameters: int) -> None:
-        """Load it, fresh: `switchdev=1`, `light=0`, `max_sfs=2`, `no_sf=1`, `first_port=4` (`insmod sfsim.ko ...`)."""
+    @property
+    def vdpa(self) -> Vdpa:
+        """The machine's vDPA devices."""
+        return Vdpa(self.machine)
+
+    @property
+    def mediated(self) -> Mediated:
+        """The machine's mediated devices."""
+        return Mediated(self.machine)
+
+    def faults(self, address: str) -> Faults:
+        """What this PCI function is told to do wrong."""
+        return Faults(self.machine, address)
+
+    def load(self, **parameters: int | str) -> None:
+        """Load it, fresh: `switchdev=1`, `personality="ice"`, `mdev=1` ... (`insmod sfsim.ko ...`)."""
         given = " ".join(f"{name}={value}" for name, value in parameters.items())
         self.machine.run(f"if [ -e /sys/module/sfsim ]; then rmmod sfsim; fi; insmod {SHARE}/sfsim.ko {given}")
 
@@ -34,12 +48,11 @@ class Sfsim:
 
     def delay(self, address: str, *, attach_ms: int = 0, detach_ms: int = 0) -> None:
         """Let sub-functions of this PCI function appear and disappear later than asked."""
-        folder = f"{DEBUGFS}/{address}"
-        self.machine.run(f"echo {attach_ms} > {folder}/attach_delay_ms; echo {detach_ms} > {folder}/detach_delay_ms")
+        self.faults(address).delay(attach=attach_ms, detach=detach_ms)
 
     def fail_next(self, address: str, operation: Operation, errno: int, count: int = 1) -> None:
         """Let the next `count` operations of a kind fail with `errno`; a count of 0 takes that back."""
-        self.machine.run(f"echo {operation} {errno} {count} > {DEBUGFS}/{address}/fail_next")
+        self.faults(address).fail_next(operation, errno, count)
 
     def devlink(self, *words: str) -> Any:
         """What iproute2's `devlink -j` says, decoded.
@@ -86,9 +99,16 @@ class Sfsim:
         return handle, str(nested).removeprefix("auxiliary/")
 
     def enable(self, auxiliary: str, *parameters: str) -> None:
-        """Set parameters of a sub-function (`enable_eth`, `enable_rdma`) and reload it."""
+        """Set parameters of a sub-function (`enable_eth`, `enable_rdma`, `enable_vnet`) and reload it."""
+        self._configure(auxiliary, "true", parameters)
+
+    def disable(self, auxiliary: str, *parameters: str) -> None:
+        """Unset parameters of a sub-function and reload it."""
+        self._configure(auxiliary, "false", parameters)
+
+    def _configure(self, auxiliary: str, value: str, parameters: tuple[str, ...]) -> None:
         for name in parameters:
-            words = ("param", "set", f"auxiliary/{auxiliary}", "name", name, "value", "true", "cmode", "driverinit")
+            words = ("param", "set", f"auxiliary/{auxiliary}", "name", name, "value", value, "cmode", "driverinit")
             self.machine.run(["devlink", "dev", *words])
         self.machine.run(["devlink", "dev", "reload", f"auxiliary/{auxiliary}"])
 
@@ -107,19 +127,6 @@ class Sfsim:
         """Every device there is, by its path: equal before and after means that nothing was left."""
         return self.machine.run(
             "find /sys/devices/pci* /sys/devices/virtual/net /sys/bus/auxiliary /sys/class/net /sys/class/infiniband* "
-            "/sys/kernel/debug/sfsim /dev | sort; devlink port show; devlink port function rate show; rdma link"
+            "/sys/kernel/debug/sfsim /sys/bus/vdpa /sys/bus/mdev /sys/kernel/iommu_groups /dev | sort; "
+            "devlink port show; devlink port function rate show; rdma link; vdpa dev show"
         ).stdout
-
-
-def until(look: Callable[[], T], good: Callable[[T], bool], timeout: float = 10) -> T:
-    """Look again until it is good; the good value.
-
-    Raises:
-        HarnessError: it was not, in `timeout` seconds; the last value is quoted.
-    """
-    deadline = time.monotonic() + timeout
-    while not good(seen := look()):
-        if time.monotonic() > deadline:
-            raise HarnessError(f"not in {timeout:.0f} s; the last seen: {seen}")
-        time.sleep(0.02)
-    return seen

@@ -1,112 +1,132 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Faults on demand: /sys/kernel/debug/sfsim/<bdf>/. */
-#include <linux/debugfs.h>
+/* Failures and delays on demand, and the record of what was asked of a physical function. */
 #include <linux/seq_file.h>
-#include <linux/uaccess.h>
+#include <linux/slab.h>
 
 #include "sfsim.h"
 
-static const char * const sfsim_op_names[SFSIM_OPS] = {
-	[SFSIM_OP_NEW] = "new",
-	[SFSIM_OP_SET_MAC] = "set_mac",
-	[SFSIM_OP_ACTIVATE] = "activate",
-	[SFSIM_OP_PROBE] = "probe",
-	[SFSIM_OP_DEL] = "del",
-	[SFSIM_OP_RELOAD] = "reload",
+#define SFSIM_TRACE_LINES 1024
+
+struct sfsim_trace {
+	enum sfsim_op op;
+	u32 sfnum;
+	int err;
 };
 
-static struct dentry *sfsim_debugfs;
+const char * const sfsim_op_names[SFSIM_OPS] = {
+	[SFSIM_OP_NEW] = "new",
+	[SFSIM_OP_SET_MAC] = "set_mac",
+	[SFSIM_OP_SET_ROCE] = "set_roce",
+	[SFSIM_OP_SET_EQS] = "set_eqs",
+	[SFSIM_OP_ACTIVATE] = "activate",
+	[SFSIM_OP_DEACTIVATE] = "deactivate",
+	[SFSIM_OP_PROBE] = "probe",
+	[SFSIM_OP_DETACH] = "detach",
+	[SFSIM_OP_DEL] = "del",
+	[SFSIM_OP_RATE] = "rate",
+	[SFSIM_OP_PARAM] = "param",
+	[SFSIM_OP_RELOAD] = "reload",
+	[SFSIM_OP_ETH] = "eth",
+	[SFSIM_OP_RDMA] = "rdma",
+	[SFSIM_OP_VNET] = "vnet",
+	[SFSIM_OP_VDPA_ADD] = "vdpa_add",
+	[SFSIM_OP_VDPA_DEL] = "vdpa_del",
+	[SFSIM_OP_MDEV_CREATE] = "mdev_create",
+	[SFSIM_OP_MDEV_REMOVE] = "mdev_remove",
+	[SFSIM_OP_ESWITCH] = "eswitch",
+	[SFSIM_OP_SRIOV] = "sriov",
+};
 
-/* The next `count` times @op is asked for, it answers -errno; extack may be NULL. */
-int sfsim_fault(struct sfsim_pf *pf, enum sfsim_op op, struct netlink_ext_ack *extack)
+/*
+ * Every operation passes here when it begins: it is counted, traced, and fails if that was asked for.
+ * @sfnum: whose it is, or SFSIM_NOBODY. @extack may be NULL.
+ */
+int sfsim_fault(struct sfsim_pf *pf, enum sfsim_op op, u32 sfnum, struct netlink_ext_ack *extack)
 {
+	struct sfsim_faults *faults = &pf->faults;
 	int err = 0;
 
-	mutex_lock(&pf->faults.lock);
-	if (pf->faults.next[op].count) {
-		pf->faults.next[op].count--;
-		err = -pf->faults.next[op].err;
+	mutex_lock(&faults->lock);
+	faults->ops[op].calls++;
+	if (faults->ops[op].count) {
+		faults->ops[op].count--;
+		faults->ops[op].failures++;
+		err = -faults->ops[op].err;
 	}
-	mutex_unlock(&pf->faults.lock);
+	if (faults->trace) {
+		faults->trace[faults->traced % SFSIM_TRACE_LINES] = (struct sfsim_trace){ op, sfnum, err };
+		faults->traced++;
+	}
+	mutex_unlock(&faults->lock);
 	if (err)
 		sfsim_refuse(extack, "injected fault");
 	return err;
 }
 
-/* Reads back what is still to come, one "op errno count" a line. */
-static int sfsim_fail_next_show(struct seq_file *seq, void *unused)
+/* For so long, or until the PF goes: whoever unloads the module waits for no delay. */
+void sfsim_fault_pause(struct sfsim_pf *pf, u32 ms)
 {
-	struct sfsim_pf *pf = seq->private;
+	if (ms)
+		wait_event_timeout(pf->faults.changed, READ_ONCE(pf->faults.over), msecs_to_jiffies(ms));
+}
+
+/* For as long as `hang_detach` stands. It is looked at again and again: debugfs does not say when it changes. */
+void sfsim_fault_hang(struct sfsim_pf *pf)
+{
+	while (READ_ONCE(pf->faults.hang_detach) && !READ_ONCE(pf->faults.over))
+		sfsim_fault_pause(pf, 20);
+}
+
+/* One "op sub-function errno" a line, oldest first, as many as are kept. */
+void sfsim_trace_show(struct sfsim_pf *pf, struct seq_file *seq)
+{
+	struct sfsim_faults *faults = &pf->faults;
+	struct sfsim_trace *line;
+	u32 i;
+
+	mutex_lock(&faults->lock);
+	i = faults->traced > SFSIM_TRACE_LINES ? faults->traced - SFSIM_TRACE_LINES : 0;
+	for (; faults->trace && i < faults->traced; i++) {
+		line = &faults->trace[i % SFSIM_TRACE_LINES];
+		if (line->sfnum == SFSIM_NOBODY)
+			seq_printf(seq, "%s - %d\n", sfsim_op_names[line->op], -line->err);
+		else
+			seq_printf(seq, "%s %u %d\n", sfsim_op_names[line->op], line->sfnum, -line->err);
+	}
+	mutex_unlock(&faults->lock);
+}
+
+/* The counters begin anew with it. */
+void sfsim_trace_clear(struct sfsim_pf *pf)
+{
 	int op;
 
 	mutex_lock(&pf->faults.lock);
-	for (op = 0; op < SFSIM_OPS; op++)
-		if (pf->faults.next[op].count)
-			seq_printf(seq, "%s %d %u\n", sfsim_op_names[op], pf->faults.next[op].err,
-				   pf->faults.next[op].count);
+	pf->faults.traced = 0;
+	for (op = 0; op < SFSIM_OPS; op++) {
+		pf->faults.ops[op].calls = 0;
+		pf->faults.ops[op].failures = 0;
+	}
 	mutex_unlock(&pf->faults.lock);
-	return 0;
 }
-
-static int sfsim_fail_next_open(struct inode *inode, struct file *file)
-{
-	return single_open(file, sfsim_fail_next_show, inode->i_private);
-}
-
-static ssize_t sfsim_fail_next_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
-{
-	struct sfsim_pf *pf = ((struct seq_file *)file->private_data)->private;
-	char line[64] = {}, name[16] = {};
-	unsigned int count;
-	int err, op;
-
-	if (len >= sizeof(line))
-		return -EINVAL;
-	if (copy_from_user(line, buf, len))
-		return -EFAULT;
-	if (sscanf(line, "%15s %d %u", name, &err, &count) != 3 || err <= 0 || err > MAX_ERRNO)
-		return -EINVAL;
-	op = match_string(sfsim_op_names, SFSIM_OPS, name);
-	if (op < 0)
-		return -EINVAL;
-	mutex_lock(&pf->faults.lock);
-	pf->faults.next[op].err = err;
-	pf->faults.next[op].count = count;
-	mutex_unlock(&pf->faults.lock);
-	return len;
-}
-
-static const struct file_operations sfsim_fail_next_fops = {
-	.owner = THIS_MODULE,
-	.open = sfsim_fail_next_open,
-	.read = seq_read,
-	.write = sfsim_fail_next_write,
-	.llseek = seq_lseek,
-	.release = single_release,
-};
 
 void sfsim_faults_add(struct sfsim_pf *pf)
 {
-	struct sfsim_faults *faults = &pf->faults;
+	mutex_init(&pf->faults.lock);
+	init_waitqueue_head(&pf->faults.changed);
+	pf->faults.trace = kvcalloc(SFSIM_TRACE_LINES, sizeof(*pf->faults.trace), GFP_KERNEL);
+	sfsim_debugfs_add(pf);
+}
 
-	mutex_init(&faults->lock);
-	faults->dir = debugfs_create_dir(pci_name(pf->pdev), sfsim_debugfs);
-	debugfs_create_u32("attach_delay_ms", 0600, faults->dir, &faults->attach_delay_ms);
-	debugfs_create_u32("detach_delay_ms", 0600, faults->dir, &faults->detach_delay_ms);
-	debugfs_create_file("fail_next", 0600, faults->dir, pf, &sfsim_fail_next_fops);
+/* From here on nothing is delayed, and nothing hangs. */
+void sfsim_faults_over(struct sfsim_pf *pf)
+{
+	sfsim_debugfs_del(pf);
+	WRITE_ONCE(pf->faults.over, true);
+	wake_up_all(&pf->faults.changed);
 }
 
 void sfsim_faults_del(struct sfsim_pf *pf)
 {
-	debugfs_remove_recursive(pf->faults.dir);
-}
-
-void sfsim_faults_init(void)
-{
-	sfsim_debugfs = debugfs_create_dir("sfsim", NULL);
-}
-
-void sfsim_faults_exit(void)
-{
-	debugfs_remove_recursive(sfsim_debugfs);
+	kvfree(pf->faults.trace);
 }

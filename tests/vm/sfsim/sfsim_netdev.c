@@ -52,7 +52,7 @@ static const struct net_device_ops sfsim_netdev_ops = {
 
 static void sfsim_netdev_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
 {
-	strscpy(info->driver, SFSIM_DRIVER, sizeof(info->driver));
+	strscpy(info->driver, sfsim_driver_name(), sizeof(info->driver));
 	strscpy(info->bus_info, dev_name(dev->dev.parent), sizeof(info->bus_info));
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The physical function: a PCI driver on QEMU's `edu` device, its devlink instance, e-switch and uplink. */
+/*
+ * The physical function: a PCI driver on QEMU's `edu` device, or on its `nvme`, which has virtual functions too;
+ * its devlink instance, e-switch and uplink.
+ */
 #include <linux/idr.h>
 #include <linux/slab.h>
 
@@ -20,13 +23,23 @@ static int sfsim_eswitch_get(struct devlink *devlink, u16 *mode)
 static int sfsim_eswitch_set(struct devlink *devlink, u16 mode, struct netlink_ext_ack *extack)
 {
 	struct sfsim_pf *pf = devlink_priv(devlink);
+	int err;
 
 	if (mode > DEVLINK_ESWITCH_MODE_SWITCHDEV)
 		return -EINVAL;
 	if (mode == pf->mode)
 		return 0;
-	if (mode == DEVLINK_ESWITCH_MODE_LEGACY)
+	err = sfsim_fault(pf, SFSIM_OP_ESWITCH, SFSIM_NOBODY, extack);
+	if (err)
+		return err;
+	if (mode == DEVLINK_ESWITCH_MODE_SWITCHDEV) {
+		err = sfsim_vf_ports_add(pf);
+		if (err)
+			return err;
+	} else {
 		sfsim_port_delete_all(pf);
+		sfsim_vf_ports_del(pf);
+	}
 	pf->mode = mode;
 	return 0;
 }
@@ -36,28 +49,26 @@ static int sfsim_info_get(struct devlink *devlink, struct devlink_info_req *req,
 	return devlink_info_version_running_put(req, "fw.version", "99.99.0001");
 }
 
-static int sfsim_rate_node_new(struct devlink_rate *node, void **priv, struct netlink_ext_ack *extack) { return 0; }
-static int sfsim_rate_node_del(struct devlink_rate *node, void *priv, struct netlink_ext_ack *extack) { return 0; }
-
-static int sfsim_rate_parent_set(struct devlink_rate *child, struct devlink_rate *parent, void *child_priv,
-				 void *parent_priv, struct netlink_ext_ack *extack)
-{
-	return 0;
-}
-
 static const struct devlink_ops sfsim_pf_ops = {
 	.info_get = sfsim_info_get,
 	.eswitch_mode_get = sfsim_eswitch_get,
 	.eswitch_mode_set = sfsim_eswitch_set,
 	.port_new = sfsim_port_new,
-	.rate_leaf_tx_share_set = sfsim_rate_set,
-	.rate_leaf_tx_max_set = sfsim_rate_set,
+	.rate_leaf_tx_share_set = sfsim_rate_leaf_set,
+	.rate_leaf_tx_max_set = sfsim_rate_leaf_set,
 	.rate_leaf_parent_set = sfsim_rate_parent_set,
 	.rate_node_tx_share_set = sfsim_rate_set,
 	.rate_node_tx_max_set = sfsim_rate_set,
 	.rate_node_new = sfsim_rate_node_new,
 	.rate_node_del = sfsim_rate_node_del,
 	.rate_node_parent_set = sfsim_rate_parent_set,
+};
+
+static const struct devlink_ops sfsim_ice_pf_ops = {
+	.info_get = sfsim_info_get,
+	.eswitch_mode_get = sfsim_eswitch_get,
+	.eswitch_mode_set = sfsim_eswitch_set,
+	.port_new = sfsim_port_new,
 };
 
 static const struct devlink_port_ops sfsim_uplink_ops = {};
@@ -75,6 +86,8 @@ static int sfsim_pf_resources(struct devlink *devlink)
 {
 	struct devlink_resource_size_params size;
 
+	if (sfsim_ice)
+		return 0;
 	devlink_resource_size_params_init(&size, sfsim_max_sfs, sfsim_max_sfs, 1, DEVLINK_RESOURCE_UNIT_ENTRY);
 	return devl_resource_register(devlink, "max_local_SFs", sfsim_max_sfs, 1, DEVLINK_RESOURCE_ID_PARENT_TOP,
 				      &size);
@@ -92,7 +105,8 @@ static int sfsim_pf_load(struct devlink *devlink)
 	attrs.phys.port_number = pf->pfnum;
 	attrs.switch_id = pf->switch_id;
 	devlink_port_attrs_set(&pf->port, &attrs);
-	err = devl_port_register_with_ops(devlink, &pf->port, (pf->vhca_id << 16) | SFSIM_UPLINK_VPORT,
+	err = devl_port_register_with_ops(devlink, &pf->port,
+					  sfsim_ice ? 0 : (pf->vhca_id << 16) | SFSIM_UPLINK_VPORT,
 					  &sfsim_uplink_ops);
 	if (err)
 		goto err_resources;
@@ -115,10 +129,34 @@ static void sfsim_pf_unload(struct devlink *devlink)
 	struct sfsim_pf *pf = devlink_priv(devlink);
 
 	sfsim_port_delete_all(pf);
+	sfsim_vf_ports_del(pf);
 	devl_rate_nodes_destroy(devlink);
 	sfsim_netdev_del(pf->uplink);
 	devl_port_unregister(&pf->port);
 	devl_resources_unregister(devlink);
+}
+
+static void sfsim_pf_queues_del(struct sfsim_pf *pf)
+{
+	int i;
+
+	for (i = 0; i < SFSIM_QUEUES; i++)
+		if (pf->queues[i])
+			destroy_workqueue(pf->queues[i]);
+}
+
+static int sfsim_pf_queues_add(struct sfsim_pf *pf)
+{
+	int i;
+
+	for (i = 0; i < SFSIM_QUEUES; i++) {
+		pf->queues[i] = alloc_ordered_workqueue("sfsim-%s-%d", 0, pci_name(pf->pdev), i);
+		if (!pf->queues[i]) {
+			sfsim_pf_queues_del(pf);
+			return -ENOMEM;
+		}
+	}
+	return 0;
 }
 
 static int sfsim_pf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -127,7 +165,9 @@ static int sfsim_pf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	struct sfsim_pf *pf;
 	int err;
 
-	devlink = devlink_alloc(&sfsim_pf_ops, sizeof(*pf), &pdev->dev);
+	if (pdev->is_virtfn)
+		return sfsim_vf_probe(pdev);
+	devlink = devlink_alloc(sfsim_ice ? &sfsim_ice_pf_ops : &sfsim_pf_ops, sizeof(*pf), &pdev->dev);
 	if (!devlink)
 		return -ENOMEM;
 	pf = devlink_priv(devlink);
@@ -142,11 +182,9 @@ static int sfsim_pf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (err < 0)
 		goto err_free;
 	pf->vhca_id = err;
-	pf->wq = alloc_workqueue("sfsim-%s", WQ_UNBOUND, 0, pci_name(pdev));
-	if (!pf->wq) {
-		err = -ENOMEM;
+	err = sfsim_pf_queues_add(pf);
+	if (err)
 		goto err_vhca;
-	}
 	sfsim_faults_add(pf);
 	pci_set_drvdata(pdev, devlink);
 
@@ -157,11 +195,15 @@ static int sfsim_pf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	devl_unlock(devlink);
 	if (err)
 		goto err_faults;
+	err = sfsim_mdev_add(pf);
+	if (err)
+		dev_warn(&pdev->dev, "no mediated devices: %d\n", err);
 	return 0;
 
 err_faults:
+	sfsim_faults_over(pf);
 	sfsim_faults_del(pf);
-	destroy_workqueue(pf->wq);
+	sfsim_pf_queues_del(pf);
 err_vhca:
 	ida_free(&sfsim_vhca_ids, pf->vhca_id);
 err_free:
@@ -172,15 +214,24 @@ err_free:
 static void sfsim_pf_remove(struct pci_dev *pdev)
 {
 	struct devlink *devlink = pci_get_drvdata(pdev);
-	struct sfsim_pf *pf = devlink_priv(devlink);
+	struct sfsim_pf *pf;
 
-	sfsim_faults_del(pf);
+	if (pdev->is_virtfn) {
+		sfsim_vf_remove(pdev);
+		return;
+	}
+	pf = devlink_priv(devlink);
+	sfsim_faults_over(pf);
+	sfsim_mdev_del(pf);
+	if (pf->num_vfs)
+		sfsim_vf_configure(pdev, 0);
 	devl_lock(devlink);
 	devl_unregister(devlink);
 	sfsim_pf_unload(devlink);
 	devl_unlock(devlink);
 	sfsim_firmware_drain(pf);
-	destroy_workqueue(pf->wq);
+	sfsim_pf_queues_del(pf);
+	sfsim_faults_del(pf);
 	xa_destroy(&pf->sfs);
 	ida_free(&sfsim_vhca_ids, pf->vhca_id);
 	devlink_free(devlink);
@@ -188,19 +239,21 @@ static void sfsim_pf_remove(struct pci_dev *pdev)
 
 static const struct pci_device_id sfsim_pf_match[] = {
 	{ PCI_DEVICE(0x1234, 0x11e8) },	/* QEMU's edu */
+	{ PCI_DEVICE(0x1b36, 0x0010) },	/* QEMU's nvme, and its virtual functions */
 	{ }
 };
 MODULE_DEVICE_TABLE(pci, sfsim_pf_match);
 
 static struct pci_driver sfsim_pf_driver = {
-	.name = SFSIM_DRIVER,
 	.id_table = sfsim_pf_match,
 	.probe = sfsim_pf_probe,
 	.remove = sfsim_pf_remove,
+	.sriov_configure = sfsim_vf_configure,
 };
 
 int sfsim_pf_register(void)
 {
+	sfsim_pf_driver.name = sfsim_driver_name();
 	return pci_register_driver(&sfsim_pf_driver);
 }
 

@@ -2,10 +2,6 @@
 /* The sub-function's port on the PF: made, configured, activated and deleted by the user. */
 #include "sfsim.h"
 
-/* mlx5 works in Mbit/s; devlink speaks bytes per second. */
-#define SFSIM_RATE_UNIT 125000ULL
-#define SFSIM_LINK_MBPS 100000ULL
-
 static struct sfsim_sf *sfsim_port_sf(struct devlink_port *port)
 {
 	return container_of(port, struct sfsim_sf, port);
@@ -22,19 +18,28 @@ static int sfsim_port_mac_get(struct devlink_port *port, u8 *mac, int *len, stru
 	return 0;
 }
 
-/* Accepted at any time; the running function keeps the address it came up with. */
+/* mlx5 accepts it at any time, and the running function keeps the address it came up with; ice refuses it then. */
 static int sfsim_port_mac_set(struct devlink_port *port, const u8 *mac, int len, struct netlink_ext_ack *extack)
 {
 	struct sfsim_sf *sf = sfsim_port_sf(port);
 	int err;
 
-	err = sfsim_fault(sf->pf, SFSIM_OP_SET_MAC, extack);
+	if (sfsim_ice && !is_valid_ether_addr(mac)) {
+		sfsim_refuse(extack, "Invalid ethernet address");
+		return -EADDRNOTAVAIL;
+	}
+	err = sfsim_fault(sf->pf, SFSIM_OP_SET_MAC, sf->sfnum, extack);
 	if (err)
 		return err;
 	mutex_lock(&sf->pf->fw_lock);
-	ether_addr_copy(sf->mac, mac);
+	if (sfsim_ice && (sf->vhca == SFSIM_IN_USE || sf->vhca == SFSIM_TEARDOWN)) {
+		sfsim_refuse(extack, "Ethernet address can be change only in detached state");
+		err = -EBUSY;
+	} else {
+		ether_addr_copy(sf->mac, mac);
+	}
 	mutex_unlock(&sf->pf->fw_lock);
-	return 0;
+	return err;
 }
 
 static int sfsim_port_roce_get(struct devlink_port *port, bool *enabled, struct netlink_ext_ack *extack)
@@ -50,7 +55,10 @@ static int sfsim_port_roce_get(struct devlink_port *port, bool *enabled, struct 
 static int sfsim_port_roce_set(struct devlink_port *port, bool enable, struct netlink_ext_ack *extack)
 {
 	struct sfsim_sf *sf = sfsim_port_sf(port);
+	int err = sfsim_fault(sf->pf, SFSIM_OP_SET_ROCE, sf->sfnum, extack);
 
+	if (err)
+		return err;
 	mutex_lock(&sf->pf->fw_lock);
 	sf->roce = enable;
 	mutex_unlock(&sf->pf->fw_lock);
@@ -70,7 +78,10 @@ static int sfsim_port_io_eqs_get(struct devlink_port *port, u32 *eqs, struct net
 static int sfsim_port_io_eqs_set(struct devlink_port *port, u32 eqs, struct netlink_ext_ack *extack)
 {
 	struct sfsim_sf *sf = sfsim_port_sf(port);
+	int err = sfsim_fault(sf->pf, SFSIM_OP_SET_EQS, sf->sfnum, extack);
 
+	if (err)
+		return err;
 	mutex_lock(&sf->pf->fw_lock);
 	sf->max_io_eqs = eqs;
 	mutex_unlock(&sf->pf->fw_lock);
@@ -100,8 +111,7 @@ static int sfsim_port_state_set(struct devlink_port *port, enum devlink_port_fn_
 
 	if (state == DEVLINK_PORT_FN_STATE_ACTIVE)
 		return sfsim_firmware_activate(sf, extack);
-	sfsim_firmware_deactivate(sf);
-	return 0;
+	return sfsim_firmware_deactivate(sf, extack);
 }
 
 static void sfsim_port_delete(struct sfsim_sf *sf)
@@ -115,7 +125,8 @@ static void sfsim_port_delete(struct sfsim_sf *sf)
 	mutex_unlock(&sf->pf->fw_lock);
 	if (representor)
 		sfsim_netdev_del(representor);
-	devl_rate_leaf_destroy(&sf->port);
+	if (!sfsim_ice)
+		devl_rate_leaf_destroy(&sf->port);
 	devl_port_unregister(&sf->port);
 	sfsim_firmware_free(sf);
 }
@@ -124,7 +135,7 @@ static int sfsim_port_del(struct devlink *devlink, struct devlink_port *port, st
 {
 	int err;
 
-	err = sfsim_fault(devlink_priv(devlink), SFSIM_OP_DEL, extack);
+	err = sfsim_fault(devlink_priv(devlink), SFSIM_OP_DEL, sfsim_port_sf(port)->sfnum, extack);
 	if (err)
 		return err;
 	sfsim_port_delete(sfsim_port_sf(port));
@@ -168,6 +179,36 @@ static const struct devlink_port_ops sfsim_port_ops = {
 	.port_fn_state_set = sfsim_port_state_set,
 };
 
+static const struct devlink_port_ops sfsim_ice_port_ops = {
+	.port_del = sfsim_port_del,
+	.port_fn_hw_addr_get = sfsim_port_mac_get,
+	.port_fn_hw_addr_set = sfsim_port_mac_set,
+	.port_fn_state_get = sfsim_port_state_get,
+	.port_fn_state_set = sfsim_port_state_set,
+};
+
+static int sfsim_ice_port_check(struct sfsim_pf *pf, const struct devlink_port_new_attrs *attrs,
+				struct netlink_ext_ack *extack)
+{
+	if (attrs->flavour != DEVLINK_PORT_FLAVOUR_PCI_SF) {
+		sfsim_refuse(extack, "Flavour other than pcisf is not supported");
+	} else if (attrs->controller_valid) {
+		sfsim_refuse(extack, "Setting controller is not supported");
+	} else if (attrs->port_index_valid) {
+		sfsim_refuse(extack, "Driver does not support user defined port index assignment");
+	} else if (attrs->pfnum != pf->pfnum) {
+		sfsim_refuse(extack, "Incorrect pfnum supplied");
+		return -EINVAL;
+	} else if (sfsim_no_sf) {
+		sfsim_refuse(extack, "Dynamic MSIX-X interrupt allocation is not supported");
+	} else if (pf->mode != DEVLINK_ESWITCH_MODE_SWITCHDEV) {
+		sfsim_refuse(extack, "SF ports are only supported in eswitch switchdev mode");
+	} else {
+		return 0;
+	}
+	return -EOPNOTSUPP;
+}
+
 static int sfsim_port_check(struct sfsim_pf *pf, const struct devlink_port_new_attrs *attrs,
 			    struct netlink_ext_ack *extack)
 {
@@ -198,12 +239,14 @@ static int sfsim_port_register(struct devlink *devlink, struct sfsim_sf *sf)
 
 	sf->port.attrs.switch_id = pf->switch_id;
 	devlink_port_attrs_pci_sf_set(&sf->port, 0, pf->pfnum, sf->sfnum, false);
-	/* Function id and virtual port, as on mlx5: not a number to be guessed. */
-	err = devl_port_register_with_ops(devlink, &sf->port, (pf->vhca_id << 16) | (32768 + sf->slot),
-					  &sfsim_port_ops);
+	/* mlx5: function id and virtual port; ice: the index of a queue set. Nothing to be guessed. */
+	err = devl_port_register_with_ops(devlink, &sf->port,
+					  sfsim_ice ? 10 + sf->slot : (pf->vhca_id << 16) | (32768 + sf->slot),
+					  sfsim_ice ? &sfsim_ice_port_ops : &sfsim_port_ops);
 	if (err)
 		return err;
-	err = devl_rate_leaf_create(&sf->port, sf, NULL);
+	if (!sfsim_ice)
+		err = devl_rate_leaf_create(&sf->port, sf, NULL);
 	if (err)
 		goto err_port;
 	representor = sfsim_netdev_add(&pf->pdev->dev, &sf->port, NULL);
@@ -217,7 +260,8 @@ static int sfsim_port_register(struct devlink *devlink, struct sfsim_sf *sf)
 	return 0;
 
 err_leaf:
-	devl_rate_leaf_destroy(&sf->port);
+	if (!sfsim_ice)
+		devl_rate_leaf_destroy(&sf->port);
 err_port:
 	devl_port_unregister(&sf->port);
 	return err;
@@ -230,13 +274,13 @@ int sfsim_port_new(struct devlink *devlink, const struct devlink_port_new_attrs 
 	struct sfsim_sf *sf;
 	int err;
 
-	err = sfsim_port_check(pf, attrs, extack);
+	err = sfsim_ice ? sfsim_ice_port_check(pf, attrs, extack) : sfsim_port_check(pf, attrs, extack);
 	if (err)
 		return err;
-	err = sfsim_fault(pf, SFSIM_OP_NEW, extack);
+	err = sfsim_fault(pf, SFSIM_OP_NEW, attrs->sfnum_valid ? attrs->sfnum : SFSIM_NOBODY, extack);
 	if (err)
 		return err;
-	sf = sfsim_firmware_alloc(pf, attrs->sfnum, extack);
+	sf = sfsim_firmware_alloc(pf, attrs, extack);
 	if (IS_ERR(sf))
 		return PTR_ERR(sf);
 	err = sfsim_port_register(devlink, sf);
@@ -245,21 +289,5 @@ int sfsim_port_new(struct devlink *devlink, const struct devlink_port_new_attrs 
 		return err;
 	}
 	*port = &sf->port;
-	return 0;
-}
-
-/* Shaping is not simulated; devlink keeps and shows the value. */
-int sfsim_rate_set(struct devlink_rate *rate, void *priv, u64 bytes_per_s, struct netlink_ext_ack *extack)
-{
-	u64 remainder, mbps = div64_u64_rem(bytes_per_s, SFSIM_RATE_UNIT, &remainder);
-
-	if (remainder) {
-		sfsim_refuse(extack, "TX rate value not in link speed units of 1Mbps");
-		return -EINVAL;
-	}
-	if (mbps > SFSIM_LINK_MBPS) {
-		sfsim_refuse(extack, "TX rate value exceed link maximum speed");
-		return -EINVAL;
-	}
 	return 0;
 }

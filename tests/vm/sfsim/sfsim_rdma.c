@@ -101,9 +101,9 @@ static const struct ib_device_ops sfsim_rdma_ops = {
 	INIT_RDMA_OBJ_SIZE(ib_pd, sfsim_pd, pd),
 };
 
-/* @dev may be absent: Ethernet is switched off on the function. */
-struct sfsim_rdma *sfsim_rdma_add(struct device *parent, struct device *dma, struct net_device *dev)
+static struct sfsim_rdma *sfsim_rdma_add(struct sfsim_instance *instance)
 {
+	struct sfsim_function *function = instance->function;
 	struct sfsim_rdma *rdma = ib_alloc_device(sfsim_rdma, ibdev);
 	int err;
 
@@ -112,15 +112,17 @@ struct sfsim_rdma *sfsim_rdma_add(struct device *parent, struct device *dma, str
 	rdma->ibdev.node_type = RDMA_NODE_IB_CA;
 	rdma->ibdev.phys_port_cnt = 1;
 	rdma->ibdev.num_comp_vectors = 1;
-	rdma->ibdev.dev.parent = parent;
+	rdma->ibdev.dev.parent = &function->adev.dev;
 	ib_set_device_ops(&rdma->ibdev, &sfsim_rdma_ops);
-	if (dev) {
-		addrconf_addr_eui48((u8 *)&rdma->ibdev.node_guid, dev->dev_addr);
-		err = ib_device_set_netdev(&rdma->ibdev, dev, 1);
+	addrconf_addr_eui48((u8 *)&rdma->ibdev.node_guid,
+			    instance->netdev ? instance->netdev->dev_addr : function->mac);
+	/* Without Ethernet on the function there is none, and it may come and go. */
+	if (instance->netdev) {
+		err = ib_device_set_netdev(&rdma->ibdev, instance->netdev, 1);
 		if (err)
 			goto err_dealloc;
 	}
-	err = ib_register_device(&rdma->ibdev, "mlx5_%d", dma);
+	err = ib_register_device(&rdma->ibdev, "mlx5_%d", &function->sf->pf->pdev->dev);
 	if (err)
 		goto err_dealloc;
 	return rdma;
@@ -130,8 +132,32 @@ err_dealloc:
 	return ERR_PTR(err);
 }
 
-void sfsim_rdma_del(struct sfsim_rdma *rdma)
+int sfsim_rdma_probe(struct sfsim_instance *instance, struct device *dev)
 {
+	struct sfsim_rdma *rdma;
+
+	mutex_lock(&instance->lock);
+	rdma = sfsim_rdma_add(instance);
+	if (!IS_ERR(rdma))
+		instance->rdma = rdma;
+	mutex_unlock(&instance->lock);
+	return PTR_ERR_OR_ZERO(rdma);
+}
+
+void sfsim_rdma_remove(struct sfsim_instance *instance, struct device *dev)
+{
+	struct sfsim_rdma *rdma;
+
+	mutex_lock(&instance->lock);
+	rdma = instance->rdma;
+	instance->rdma = NULL;
+	mutex_unlock(&instance->lock);
 	ib_unregister_device(&rdma->ibdev);
 	ib_dealloc_device(&rdma->ibdev);
+}
+
+/* The function's netdev has come, or is about to go (NULL). With the instance's lock. */
+void sfsim_rdma_follow(struct sfsim_rdma *rdma, struct net_device *dev)
+{
+	ib_device_set_netdev(&rdma->ibdev, dev, 1);
 }

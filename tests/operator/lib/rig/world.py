@@ -28,6 +28,7 @@ OTHER_PARENT: Final = Handle.parse("pci/0000:82:00.0")
 NOW: Final = "2026-01-01T00:00:00Z"
 _POLLS: Final = 40
 _POLL_SECONDS: Final = 0.1
+_FRESH: Final = Memory()
 
 
 class Killed(BaseException):
@@ -168,7 +169,7 @@ class World:
     def look(self, name: str = "blue") -> Observation:
         return self.reconciler.observer.look(self.devlink, Look(Desired.of(self.objects[f"uid-{name}"]), PARENT))
 
-    def settle(self, name: str = "blue") -> Outcome:
+    def settle(self, name: str = "blue", memory: Memory = _FRESH) -> Outcome:
         """Work on one object until it rests, fails, waits for a pod, or has waited long for the kernel."""
         uid = f"uid-{name}"
         known = self.objects.get(uid)
@@ -181,7 +182,6 @@ class World:
         record = self.records.read(uid)
         parent = Handle.parse(record.claim.parent) if record else self._parent(known)
         reserved = numbers_of(list(self.objects.values()), parent, uid)
-        memory = Memory()
         for poll in range(_POLLS):
             look = Look(desired, parent, reserved)
             outcome = self.reconciler.run(self.doors, look, dataclasses.replace(memory, waited=poll * _POLL_SECONDS))
