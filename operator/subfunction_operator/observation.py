@@ -120,10 +120,11 @@ class Usage:
 class Observation:
     """One look at a sub-function; None is what is not there.
 
-    `netdev` is what a pod would use, `native` the function's own; with flavour virtio these are two.
-    `handle` is the parent that was looked for; `away` is true while the function's netdev is in another network
-    namespace. `children` are the auxiliary devices below the function's own, each with its driver; `drivers` those
-    registered on the bus of its use; `group` its whole IOMMU group; `owner` names the record that has it already.
+    `handle` is the parent that was looked for. `netdev` is what a pod would use, `native` the function's own: with
+    flavour virtio these are two. `away` is true while it is in another network namespace, `name_taken` while another
+    one has the name it was recorded under. `children` are the auxiliary devices below the function's own, each with its
+    driver; `drivers` those registered on the bus of its use; `group` its whole IOMMU group; `owner` names the record
+    that has it already.
     """
 
     boot_id: str
@@ -136,6 +137,7 @@ class Observation:
     netdev: Netdev | None = None
     native: Netdev | None = None
     away: bool = False
+    name_taken: bool = False
     rdma: RdmaDevice | None = None
     connection_manager: CharacterDevice | None = None
     representor: Netdev | None = None

@@ -106,6 +106,7 @@ class Observer:
             netdev=native,
             native=native,
             away=away,
+            name_taken=native is not None and self._taken(native, seen.record),
             rdma=RdmaDevice.under(self.sysfs, auxiliary.path),
             connection_manager=connection_manager(self.sysfs),
         )
@@ -130,6 +131,11 @@ class Observer:
             netdev = Netdev.named(self.sysfs, function.netdev)  # ice: its netdev hangs under the PF
         return netdev, netdev is None and function is not None and function.ethernet
 
+    def _taken(self, netdev: Netdev, record: Record | None) -> bool:
+        if record is None or not record.lent or record.link is None or record.link.name == netdev.name:
+            return False
+        return Netdev.named(self.sysfs, record.link.name) is not None
+
     def _virtio(self, spec: Spec, auxiliary: AuxiliaryDevice, seen: Observation) -> Observation:
         drivers = binding.drivers(self.sysfs, "vdpa")
         seen = dataclasses.replace(seen, children=_children(self.sysfs, auxiliary), drivers=drivers, netdev=None)
@@ -142,7 +148,12 @@ class Observer:
         found = virtio_netdevs(self.sysfs, seen.parent.function.path)
         netdev = next((netdev for netdev in found if netdev.mac == mac), None)
         lent = seen.record is not None and seen.record.link is not None
-        return dataclasses.replace(seen, netdev=netdev, away=netdev is None and lent and device.driver == "virtio_vdpa")
+        return dataclasses.replace(
+            seen,
+            netdev=netdev,
+            away=netdev is None and lent and device.driver == "virtio_vdpa",
+            name_taken=netdev is not None and self._taken(netdev, seen.record),
+        )
 
     def _bridge(self, name: str) -> Netdev | None:
         return Netdev.named(self.sysfs, name) if self.sysfs.names(f"class/net/{name}/bridge") else None

@@ -142,8 +142,11 @@ class _Run:
         match step:
             case CreatePort():
                 self.look, self.announced = dataclasses.replace(self.look, index=index), None
-            case StoreRecord(record) if isinstance(record.claim, PortClaim):
-                self.node.observer.census.chosen(self.look.parent, record.uid, record.claim.number)
+            case StoreRecord(record):
+                # What is written is what a failure of the next step is noted in.
+                self.seen = dataclasses.replace(self.seen, record=record) if self.seen else None
+                if isinstance(record.claim, PortClaim):
+                    self.node.observer.census.chosen(self.look.parent, record.uid, record.claim.number)
             case Reload():
                 self.memory = dataclasses.replace(self.memory, reloaded=True)
             case ProbeDriver():

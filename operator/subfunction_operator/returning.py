@@ -1,6 +1,7 @@
 """A netdev that comes back from a pod: late, down, under another name, with the pod's MTU and address. Pure.
 
-Its record is `returning`, and so offered to nobody, until name, MAC and MTU are as recorded.
+Its record is `returning`, and so offered to nobody, until MAC, MTU and, where it is still to be had, the name are as
+recorded.
 """
 
 from subfunction.kernel.address import Mac
@@ -17,7 +18,7 @@ def returning(case: Case) -> Steps | None:
     record, netdev = case.record, case.seen.netdev
     if not record.lent or netdev is None or record.link is None:
         return None
-    settings = _differences(record.link, netdev)
+    settings = _differences(record.link, netdev, keeps_name=case.seen.name_taken)
     if settings == LinkSettings():
         return None
     steps = []
@@ -27,10 +28,11 @@ def returning(case: Case) -> Steps | None:
     return Steps((*steps, SetLink(netdev, settings)))
 
 
-def _differences(recorded: Link, netdev: Netdev) -> LinkSettings:
+def _differences(recorded: Link, netdev: Netdev, *, keeps_name: bool) -> LinkSettings:
     mac = Mac.parse(recorded.mac_address) if recorded.mac_address else None
     return LinkSettings(
-        name=recorded.name if recorded.name != netdev.name else None,
+        # Where somebody else has its name by now, it goes by the one it came back with.
+        name=recorded.name if recorded.name != netdev.name and not keeps_name else None,
         mac=mac if mac != netdev.mac else None,
         mtu=recorded.mtu if recorded.mtu != netdev.mtu else None,
     )

@@ -98,7 +98,7 @@ async def _for_ever(what: str, source: Callable[[], AsyncGenerator[T, None]]) ->
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def woken_by_folder(agent: Agent, path: Path) -> None:
+async def woken_by_folder(agent: Agent, wake_node: Callable[[], None], path: Path) -> None:
     """Look at a sub-function when its file in a folder changes.
 
     In the ledger: the device plugin hands it out, or takes it back. In the records: somebody else wrote there, or we
@@ -113,6 +113,7 @@ async def woken_by_folder(agent: Agent, path: Path) -> None:
                 await agent.look_at_all()
                 async for event in inotify:
                     if event.name is not None and event.name.suffix == ".json":
+                        wake_node()  # whose a sub-function is, stands in the records
                         agent.look_soon(event.name.stem)
                     elif event.mask & _DEAF:
                         break

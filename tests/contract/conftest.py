@@ -420,6 +420,15 @@ class RealConsole:
         _run("ip", "-n", self._namespace, "link", "set", name, "netns", "1")
         _run("ip", "netns", "del", self._namespace)
 
+    @staticmethod
+    def with_virtual_functions(parents: tuple[Handle, ...]) -> tuple[Handle, ...]:
+        """Put the parent that can have virtual functions first, with two of them."""
+        counts = {handle: Path("/sys", handle.path, "sriov_numvfs") for handle in parents}
+        able = next(handle for handle, count in counts.items() if count.exists())
+        if counts[able].read_text(encoding="ascii").strip() == "0":
+            counts[able].write_text("2", encoding="ascii")
+        return (able, *(handle for handle in parents if handle != able))
+
     def bridge(self, name: str) -> None:
         _run("ip", "link", "add", name, "type", "bridge")
         self._bridges.append(name)
@@ -521,6 +530,8 @@ def _real(_: Path, wanted: Kernel) -> Iterator[Node]:
     with contextlib.closing(Netlink(KernelTransport())) as netlink:
         parents = tuple(handle for handle in Devlink(netlink).instances() if handle.bus == "pci")
         assert len(parents) >= 2, "the contract needs two PCI functions that can have sub-functions; is sfsim loaded?"
+        if "virtual-functions" in wanted.has:
+            parents = console.with_virtual_functions(parents)
         node = Node(netlink, SysfsTree(), console, parents, wanted.personality)
         node.empty()
         for handle in parents:

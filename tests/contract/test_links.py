@@ -1,5 +1,7 @@
 """Setting a network link: a representor, and what is said of it afterwards."""
 
+import dataclasses
+
 import pytest
 from tests.contract.conftest import Node, until
 
@@ -43,9 +45,11 @@ def test_a_port_names_its_representor_by_the_new_name(node: Node) -> None:
 def test_what_is_not_asked_for_stays_as_it_was(node: Node) -> None:
     port, netdev = representor(node)
     node.links.set(netdev.ifindex, LinkSettings(mtu=1400, up=True))
-    node.links.set(netdev.ifindex, LinkSettings(mac=MAC))
+    node.links.set(netdev.ifindex, LinkSettings(mtu=1300))
     seen = node.representor(port)
-    assert (seen.name, seen.mac, seen.mtu, seen.up) == (netdev.name, MAC, 1400, True)
+    assert (seen.name, seen.mac, seen.mtu, seen.up) == (netdev.name, netdev.mac, 1300, True)
+    node.links.set(netdev.ifindex, LinkSettings(up=False))
+    assert node.representor(port) == dataclasses.replace(seen, up=False)
 
 
 def test_a_representor_is_put_into_a_bridge_and_taken_out(node: Node) -> None:

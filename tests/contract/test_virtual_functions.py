@@ -6,6 +6,8 @@ from tests.contract.conftest import Node, until
 from subfunction.errors import Gone
 from subfunction.kernel import binding
 from subfunction.kernel.pci import VirtualFunction, virtual_functions
+from subfunction.kernel.port import FunctionSettings
+from subfunction.kernel.uapi import PortFlavour
 from subfunction.kernel.vfio import VfioNodes, group_members, group_of
 
 pytestmark = pytest.mark.needs("virtual-functions")
@@ -81,3 +83,16 @@ def test_the_other_functions_are_left_alone(node: Node) -> None:
 def test_a_driver_that_does_not_have_the_function_cannot_be_unbound(node: Node) -> None:
     with pytest.raises(Gone):
         binding.unbind(node.sysfs, BUS, seen(node).address, VFIO)
+
+
+def test_switchdev_shows_a_port_for_each_with_what_only_they_can_be_set_to(node: Node) -> None:
+    ports = [port for port in node.devlink.ports(node.parent) if port.flavour is PortFlavour.PCI_VF]
+    assert [port.vf for port in ports] == [function.index for function in virtual_functions(node.sysfs, node.parent)]
+    first = ports[0]
+    assert first.number is None
+    for migratable in (True, False):
+        node.devlink.set_function(first.handle, first.index, FunctionSettings(migratable=migratable))
+        function = node.seen(first).function
+        assert function is not None
+        assert function.migratable is migratable
+        assert function.roce is not None

@@ -13,7 +13,7 @@ from subfunction.api import FINALIZER, ConditionType, Phase, SubFunction
 from subfunction.kernel.address import Handle
 from subfunction.records import State
 from subfunction.resources import Resources
-from subfunction_operator.step import Activate, CreatePort, Effect
+from subfunction_operator.step import Activate, CreatePort, Effect, WriteObject
 from subfunction_simulator.kernel import Kind, Parent, Topology
 from subfunction_simulator.kubelet.pods import Container, Pod
 
@@ -32,6 +32,11 @@ class Steps:
 
     def done(self, uid: str, step: Effect) -> None:
         assert (uid, step) in self.taken
+
+    @property
+    def first(self) -> str:
+        """Whose was the first step towards the kernel."""
+        return next(uid for uid, effect in self.taken if not isinstance(effect, WriteObject))
 
 
 def answers(asked: SubFunction) -> Callable[[SubFunction], bool]:
@@ -503,7 +508,7 @@ async def test_what_one_object_breaks_in_the_agent_is_said_there_and_the_others_
     class Broken(Steps):
         def about_to(self, uid: str, step: Effect) -> None:
             super().about_to(uid, step)
-            if isinstance(step, Activate) and self.taken[0][0] == uid:
+            if isinstance(step, Activate) and self.first == uid:
                 raise ZeroDivisionError
 
     node.start_agent(Broken())

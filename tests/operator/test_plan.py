@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rig.claims import port_claim
-from subfunction.api import Flavour, Metadata, Status, SubFunction
+from subfunction.api import Metadata, Status, SubFunction
 from subfunction.errors import SubFunctionError
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
@@ -18,7 +18,6 @@ from subfunction.kernel.port import Function, Port
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.records import Health, PortClaim, Record, State
-from subfunction_operator.flavours import KINDS
 from subfunction_operator.observation import Desired, Memory, Observation, Parent, Policy, Usage
 from subfunction_operator.plan import plan
 from subfunction_operator.step import (
@@ -261,7 +260,3 @@ PROMISES = (
 def test_whatever_is_seen_the_next_steps_break_no_promise(desired: Desired, seen: Observation, memory: Memory) -> None:
     for promise in PROMISES:
         promise(desired, seen, memory)
-
-
-def test_flavours_that_are_not_made_yet_are_refused_by_their_name() -> None:
-    assert set(KINDS) == {Flavour.MLX5}

@@ -34,6 +34,7 @@ _ONE = "The function has its vDPA device already; see `vdpa dev show`."
 _MANAGEMENT = "See `vdpa mgmtdev show`: it takes `enable_vnet` on the function, a reload, and the driver (mlx5_vdpa)."
 _NAME = "The node has another device of that name; see `vdpa dev show`."
 _LINK_NAME = "Another link has that name; see `ip link show`."
+_LINK_UP = "Many drivers change the address, and old kernels the name, only of a link that is down."
 _RATE = "mlx5 counts in 125000 bytes/s (1 Mbit/s), up to the speed of the link."
 
 _Command: TypeAlias = Command | VdpaCommand | RouteMessage
@@ -77,6 +78,7 @@ _ROWS: Final = (
     _Row(Command.PORT_SET, errno.EBUSY, "detached state", StillAttached),  # ice
     _Row(VdpaCommand.DEV_NEW, errno.ENOSPC, _ANY, Full, _ONE),
     _Row(VdpaCommand.DEV_NEW, errno.EEXIST, _ANY, KernelError, _NAME),
+    _Row(RouteMessage.SETLINK, errno.EBUSY, _ANY, KernelError, _LINK_UP),
     _Row(RouteMessage.SETLINK, errno.EEXIST, _ANY, KernelError, _LINK_NAME),
     _Row(Command.RATE_SET, errno.EINVAL, _ANY, Invalid, _RATE),
     _Row(_ANY, errno.EOPNOTSUPP, _ANY, Unsupported),

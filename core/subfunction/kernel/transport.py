@@ -156,9 +156,9 @@ def _closed_on_error(opened: socket.socket | Socket) -> Iterator[None]:
 class UnixTransport:
     """A simulated kernel that listens on a Unix socket and speaks netlink's bytes, one datagram a packet.
 
-    Protocol and multicast group, which belong to the real kernel's socket, are a first packet of eight bytes; group 0 is
-    for requests. It comes back once it is in force, so that nothing announced after `subscribe` is missed. Without it
-    the socket is one for generic netlink's requests.
+    Protocol and multicast group, which belong to the real kernel's socket, are a first packet of eight bytes; group 0
+    is for requests. It comes back once it is in force, so that nothing announced after `subscribe` is missed. Without
+    it the socket is one for generic netlink's requests.
     """
 
     def __init__(self, path: Path) -> None:

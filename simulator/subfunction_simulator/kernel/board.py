@@ -18,7 +18,8 @@ from subfunction_simulator.kernel.machine import Machine
 from subfunction_simulator.kernel.manners import manners_of
 from subfunction_simulator.kernel.mediated import MediatedDevices
 from subfunction_simulator.kernel.modules import Modules
-from subfunction_simulator.kernel.netdev import VIRTUAL, Looks, Netdevs
+from subfunction_simulator.kernel.netdev import Looks
+from subfunction_simulator.kernel.netdevs import VIRTUAL, Netdevs
 from subfunction_simulator.kernel.nic import Nic
 from subfunction_simulator.kernel.nodes import Nodes
 from subfunction_simulator.kernel.rdma import RdmaDevices
@@ -51,7 +52,7 @@ class Board:
         devices = Devices(self.tree, announcer)
         nodes = Nodes(self.root / "dev")
         iommu = IommuGroups(self.tree)
-        vfio = VfioDevices(devices, nodes, cdev=self.topology.vfio_cdev)
+        vfio = VfioDevices(devices, nodes, cdev=self.topology.vfio_cdev, noiommu=self.topology.noiommu)
         self.machine = Machine(
             topology=self.topology,
             timing=self.timing,

@@ -74,9 +74,7 @@ class Devlink:
             raise Refusal(EINVAL)
         return do(self._instance(handle), attributes)
 
-    def _dumped(
-        self, dump: Callable[[Instance], list[bytes]], handle: Handle, asked: Handle | None
-    ) -> list[bytes]:
+    def _dumped(self, dump: Callable[[Instance], list[bytes]], handle: Handle, asked: Handle | None) -> list[bytes]:
         try:
             return dump(self._instance(handle))
         except Refusal:

@@ -11,7 +11,7 @@ from subfunction_simulator.kernel.faults import Faults
 from subfunction_simulator.kernel.instance import Instance
 from subfunction_simulator.kernel.iommu import IommuGroups
 from subfunction_simulator.kernel.mediated import MediatedDevices
-from subfunction_simulator.kernel.netdev import Netdevs
+from subfunction_simulator.kernel.netdevs import Netdevs
 from subfunction_simulator.kernel.nodes import Nodes
 from subfunction_simulator.kernel.pci import PciBus
 from subfunction_simulator.kernel.rdma import RdmaDevices

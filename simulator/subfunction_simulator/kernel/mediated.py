@@ -9,7 +9,7 @@ from subfunction_simulator.kernel.devices import Devices
 from subfunction_simulator.kernel.faults import Faults, Operation
 from subfunction_simulator.kernel.iommu import IommuGroups
 from subfunction_simulator.kernel.topology import MediatedType
-from subfunction_simulator.kernel.vfio import VfioDevice, VfioDevices
+from subfunction_simulator.kernel.vfio import NOIOMMU, VfioDevice, VfioDevices
 from subfunction_simulator.kernel.wire import EINVAL, Refusal
 from subfunction_simulator.kernel.work import Work, one_after_another
 
@@ -49,7 +49,7 @@ class MediatedDriver:
 
     def probe(self, device: MediatedDevice, /) -> None:
         """Let user space drive it, in an emulated group of its own."""
-        group = self._iommu.join(device.path, name="vfio-noiommu")
+        group = self._iommu.join(device.path, name=NOIOMMU)
         self._taken[device] = self._vfio.register(device.path, group)
 
     def remove(self, device: MediatedDevice, /) -> Work:

@@ -1,41 +1,16 @@
-"""All that happens to a node behind its agent's back."""
-
-import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Self
+"""All that happens to hardware, firmware and drivers behind the agent's back."""
 
 from subfunction.kernel.address import Handle
-from subfunction.kernel.uapi import IFF_UP, EswitchMode
-from subfunction_simulator.kernel.board import Board
-from subfunction_simulator.kernel.netdev import Netdev
-from subfunction_simulator.kernel.nodes import Node
+from subfunction.kernel.uapi import EswitchMode
 from subfunction_simulator.kernel.pci import PciFunction
 from subfunction_simulator.kernel.schedule import Kind
 from subfunction_simulator.kernel.slot import plug, unplug
 from subfunction_simulator.kernel.topology import Topology
+from subfunction_simulator.kernel.users import Users
 from subfunction_simulator.kernel.work import Work
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Held:
-    """A node that somebody has open."""
-
-    board: "Mishaps"
-    node: Node
-
-    def close(self) -> None:
-        """Close it; once is enough."""
-        self.board.close(self.node)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Mishaps(Board):
+class Mishaps(Users):
     """Verbs that act now, from any thread, and wait for nobody: what a device's user holds up comes when it closes."""
 
     # The firmware.
@@ -147,63 +122,6 @@ class Mishaps(Board):
             if device is None:
                 raise LookupError(f"no mediated device {uuid}")
             return self.machine.mediated.remove(device)
-
-    # Users of devices.
-
-    def hold_open(self, name: str) -> Held:
-        """Open a node below `/dev` as its user does (`vhost-vdpa-0`, `vfio/9`); closed by `close`, or by a `with`.
-
-        Raises:
-            FileNotFoundError: there is no such node.
-            OSError: EBUSY, since somebody else has it open.
-        """
-        with self.lock:
-            return Held(self, self.machine.nodes.open(name))
-
-    def close(self, node: Node | str) -> None:
-        """Close a node, by its name wherever it went meanwhile; whatever waited for that goes on."""
-        with self.lock:
-            self.machine.nodes.close(node)
-            self.lock.notify_all()
-
-    # Netdevs.
-
-    def move_netdev(self, name: str, namespace: str = "pod") -> None:
-        """Move a netdev out of the host's namespace (`ip link set NAME netns pod`)."""
-        with self._announced(name) as netdev:
-            self.machine.netdevs.leave(netdev, namespace)
-
-    def namespace_ends(self, namespace: str = "pod", *, mtu: int | None = None) -> list[str]:
-        """Return the netdevs of a namespace that died, and give their names; the pod had set `mtu`."""
-        names = []
-        with self.lock:
-            for netdev in self.machine.netdevs:
-                if netdev.namespace == namespace:
-                    netdev.mtu = mtu or netdev.mtu
-                    self.machine.netdevs.come_back(netdev)
-                    if netdev.port is not None:
-                        netdev.port.tell()
-                    names.append(netdev.name)
-        return names
-
-    def rename_netdev(self, name: str, new: str) -> None:
-        """Rename a netdev, as udev does."""
-        with self._announced(name) as netdev:
-            self.machine.netdevs.rename(netdev, new)
-
-    def set_netdev_up(self, name: str, *, up: bool) -> None:
-        """Set a netdev up or down (`ip link set NAME down`)."""
-        with self.lock:
-            netdev = self.machine.netdevs.find(name)
-            self.machine.netdevs.set_flags(netdev, netdev.flags | IFF_UP if up else netdev.flags & ~IFF_UP)
-
-    @contextmanager
-    def _announced(self, name: str) -> Iterator[Netdev]:
-        with self.lock:
-            netdev = self.machine.netdevs.find(name)
-            yield netdev
-            if netdev.port is not None:
-                netdev.port.tell()
 
     def _function(self, address: str) -> PciFunction:
         function = self.machine.pci.find(address)

@@ -19,10 +19,12 @@ from subfunction_simulator.kernel.subfunction import SubFunction
 from subfunction_simulator.kernel.topology import Parent
 from subfunction_simulator.kernel.virtualport import VirtualPort
 from subfunction_simulator.kernel.wire import Attributes, Refusal
-from subfunction_simulator.kernel.work import Work, one_after_another
+from subfunction_simulator.kernel.work import Work, done, one_after_another
 
 _FIRST_SUB_FUNCTION = 0x8000
 _UPLINK = 0xFFFF
+_EVENT_QUEUES = 4
+"""How many queues mlx5 spreads the events of its functions over, by the function's id."""
 
 
 class Nic(Instance):
@@ -39,6 +41,7 @@ class Nic(Instance):
         """By slot of the firmware's table; one whose port is deleted stays until its driver has let go."""
         self._vhca_id = machine.next_vhca_id()
         self._rdma: RdmaDevice | None = None
+        self._queues = [done()] * _EVENT_QUEUES
 
     @property
     def driver(self) -> str:
@@ -129,6 +132,11 @@ class Nic(Instance):
         self._machine.faults.strike(Operation.PORT_DELETE)
         self._remove(port)
         port.sub_function.port_deleted()
+
+    def in_turn(self, sub_function: SubFunction, begin: Callable[[], Work]) -> None:
+        """Do what the firmware asks for: a function that cannot go holds up the others of its event queue."""
+        queue = sub_function.slot % _EVENT_QUEUES
+        self._queues[queue] = self._queues[queue].after(begin)
 
     def forget(self, sub_function: SubFunction) -> None:
         """Free a sub-function's place and number."""

@@ -7,7 +7,7 @@ from subfunction_simulator.kernel.bus import Bus, Device
 from subfunction_simulator.kernel.faults import Faults, Operation
 from subfunction_simulator.kernel.iommu import IommuGroups
 from subfunction_simulator.kernel.topology import Parent
-from subfunction_simulator.kernel.vfio import VfioDevice, VfioDevices
+from subfunction_simulator.kernel.vfio import NOIOMMU, VfioDevice, VfioDevices
 from subfunction_simulator.kernel.wire import Refusal
 from subfunction_simulator.kernel.work import Work
 
@@ -51,10 +51,17 @@ class VfioPci:
         """Hand a function to user space."""
         self._faults.strike(Operation.VFIO_PROBE)
         group = self._iommu.group_of(device.path)
-        if group is None:
+        if group is None and not self._vfio.noiommu:
             raise Refusal(errno.EINVAL)
-        self._taken[device] = self._vfio.register(device.path, group)
+        unsafe = group is None
+        if group is None:
+            group = self._iommu.join(device.path, name=NOIOMMU)
+        self._taken[device] = self._vfio.register(device.path, group, unsafe=unsafe)
 
     def remove(self, device: PciFunction, /) -> Work:
         """Take it back, once whoever drives it is gone."""
-        return self._vfio.unregister(self._taken.pop(device))
+        vfio = self._taken.pop(device)
+        work = self._vfio.unregister(vfio)
+        if vfio.unsafe:
+            work.then(lambda: self._iommu.leave(device.path, vfio.group))
+        return work

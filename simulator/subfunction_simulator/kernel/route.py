@@ -102,5 +102,3 @@ def _within(netdev: Netdev, mtu: int) -> int:
     if mtu > netdev.highest_mtu:
         raise Refusal(EINVAL, "mtu greater than device maximum")
     return mtu
-
-

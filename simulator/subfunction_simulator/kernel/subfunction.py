@@ -95,7 +95,7 @@ class SubFunction:
             if self.nic.manners.synchronous:
                 self._attach()
             else:
-                self.machine.schedule.after(self.machine.timing.attach, Kind.ATTACH, self._attach)
+                self.machine.schedule.after(self.machine.timing.attach, Kind.ATTACH, self._enter)
         else:
             self.machine.faults.strike(Operation.DEACTIVATE)
             self._tear_down()
@@ -124,16 +124,20 @@ class SubFunction:
         else:
             self.machine.schedule.after(self.machine.timing.detach, Kind.DETACH, self._leave)
 
-    def _attach(self) -> None:
+    def _attach(self) -> Work:
         if self.vhca is not Vhca.ACTIVE or self.device is not None:
-            return  # it was asked to go before it came
+            return done()  # it was asked to go before it came
         self.device = self.nic.new_device(self._probe, self._remove)
         shown = {"sfnum": self.number} if self.nic.manners.shows_number else {}
         self.machine.tree.directory(f"{self.device.path}/irqs")
         self.machine.auxiliary.add(self.device, shown, f"MODALIAS=auxiliary:{self.device.kind}")
+        return done()
+
+    def _enter(self) -> None:
+        self.nic.in_turn(self, self._attach)
 
     def _leave(self) -> None:
-        self._detach()
+        self.nic.in_turn(self, self._detach)
 
     def _detach(self) -> Work:
         work = self.machine.auxiliary.remove(self.device) if self.device is not None else done()

@@ -109,7 +109,9 @@ class Topology:
     modules: tuple[str, ...] = MODULES
     """What is loaded, in this order: of two drivers that would take a vDPA device, the first one does."""
     iommu: bool = True
-    """Whether PCI functions are in IOMMU groups; without, vfio-pci takes none."""
+    """Whether PCI functions are in IOMMU groups; without, vfio-pci takes none, but for the next setting."""
+    noiommu: bool = False
+    """Whether vfio may do without (`enable_unsafe_noiommu_mode`), by nodes that say so: `vfio/noiommu-0`."""
     vfio_cdev: bool = False
     """Whether the kernel gives each vfio device a node of its own (VFIO_DEVICE_CDEV; Debian's 6.12 does not)."""
     bridges: tuple[str, ...] = ()

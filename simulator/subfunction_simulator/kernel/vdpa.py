@@ -15,6 +15,8 @@ from subfunction_simulator.kernel.wire import Attributes, Refusal, Request
 VDPA_ID: Final = 0x1B
 _LOWEST_MTU: Final = 68
 _LINK_UP: Final = 1
+_LONGEST_NAME: Final = 200
+"""The kernel has no such limit; the file system that sysfs is on here has one."""
 
 
 class Vdpa:
@@ -74,12 +76,12 @@ class Vdpa:
 
     def _new(self, attributes: Attributes) -> list[bytes]:
         name = attributes.text(VdpaAttribute.DEV_NAME)
-        if not name:
+        if not name or name in {".", ".."} or len(name) > _LONGEST_NAME:
             raise Refusal(errno.EINVAL)
         wish = _wish(attributes)
         management = self._asked_management(attributes)
         self._machine.faults.strike(Operation.VDPA_ADD)
-        self._machine.vdpa.add(name, management, wish)
+        self._machine.vdpa.add(name.replace("/", "!"), management, wish)
         return []
 
     def _delete(self, attributes: Attributes) -> list[bytes]:

@@ -9,6 +9,8 @@ from subfunction_simulator.kernel.work import Work
 
 _GROUP_MAJOR: Final = 243
 _DEVICE_MAJOR: Final = 510
+NOIOMMU: Final = "vfio-noiommu"
+"""The name of a group that vfio made itself, be it emulated or unsafe."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -21,12 +23,15 @@ class VfioDevice:
     group: int
     node: Node | None
     """Its own node."""
+    unsafe: bool
+    """Whether no IOMMU keeps it from the rest of the machine."""
 
 
 class VfioDevices:
     """All devices that user space may drive."""
 
-    def __init__(self, devices: Devices, nodes: Nodes, *, cdev: bool) -> None:
+    def __init__(self, devices: Devices, nodes: Nodes, *, cdev: bool, noiommu: bool) -> None:
+        self.noiommu = noiommu
         self._devices = devices
         self._nodes = nodes
         self._cdev = cdev
@@ -41,14 +46,15 @@ class VfioDevices:
             self._nodes.add("vfio/vfio", 10, 196)
             self._devices.add("devices/virtual/misc/vfio", "class/misc", {"dev": "10:196"}, "DEVNAME=vfio/vfio")
 
-    def register(self, path: str, group: int) -> VfioDevice:
+    def register(self, path: str, group: int, *, unsafe: bool = False) -> VfioDevice:
         """Let user space drive a device."""
         if group not in self._groups:
-            self._groups[group] = node = self._nodes.add(f"vfio/{group}", _GROUP_MAJOR, group)
-            self._devices.add(_group(group), "class/vfio", {"dev": node.number}, f"DEVNAME={node.name}")
+            name = f"vfio/noiommu-{group}" if unsafe else f"vfio/{group}"
+            self._groups[group] = node = self._nodes.add(name, _GROUP_MAJOR, group)
+            self._devices.add(_path(node), "class/vfio", {"dev": node.number}, f"DEVNAME={node.name}")
         number = lowest_free({device.number for device in self._present})
         own = self._nodes.add(f"vfio/devices/vfio{number}", _DEVICE_MAJOR, number) if self._cdev else None
-        device = VfioDevice(f"{path}/vfio-dev/vfio{number}", number, group, own)
+        device = VfioDevice(f"{path}/vfio-dev/vfio{number}", number, group, own, unsafe)
         self._present.append(device)
         words = (f"DEVNAME={own.name}",) if own is not None else ()
         self._devices.add(device.path, "class/vfio-dev", {"dev": own.number} if own is not None else {}, *words)
@@ -75,9 +81,10 @@ class VfioDevices:
     def _forget(self, device: VfioDevice) -> None:
         self._present.remove(device)
         if all(other.group != device.group for other in self._present):
-            self._nodes.remove(self._groups.pop(device.group))
-            self._devices.remove(_group(device.group), "class/vfio")
+            node = self._groups.pop(device.group)
+            self._nodes.remove(node)
+            self._devices.remove(_path(node), "class/vfio")
 
 
-def _group(number: int) -> str:
-    return f"devices/virtual/vfio/{number}"
+def _path(group: Node) -> str:
+    return f"devices/virtual/{group.name}"

@@ -1,12 +1,17 @@
 """The driver `virtio_vdpa`: a vDPA device as a virtio device of this kernel, with a netdev."""
 
+from typing import Final
+
 from subfunction_simulator.kernel import uapi
 from subfunction_simulator.kernel.devices import Devices
 from subfunction_simulator.kernel.faults import Faults, Operation
-from subfunction_simulator.kernel.netdev import Looks, Netdev, Netdevs
+from subfunction_simulator.kernel.netdev import Looks, Netdev
+from subfunction_simulator.kernel.netdevs import Netdevs
 from subfunction_simulator.kernel.nodes import lowest_free
 from subfunction_simulator.kernel.vdpabus import VdpaDevice
 from subfunction_simulator.kernel.work import Work, done
+
+_VIRTIO_NET: Final = "bus/virtio/drivers/virtio_net"
 
 
 class VirtioVdpa:
@@ -19,6 +24,7 @@ class VirtioVdpa:
         self._netdevs = netdevs
         self._faults = faults
         self._taken: dict[VdpaDevice, tuple[int, Netdev]] = {}
+        devices.tree.directory(_VIRTIO_NET)
 
     @property
     def in_use(self) -> bool:
@@ -35,7 +41,7 @@ class VirtioVdpa:
         number = lowest_free({taken for taken, _ in self._taken.values()})
         path = f"{device.management.parent_path}/virtio{number}"
         self._devices.add(path, "bus/virtio", {"device": "0x0001", "vendor": "0x15b3", "status": "0x0000000f"})
-        self._devices.tree.link(f"{path}/driver", "bus/virtio/drivers/virtio_net")
+        self._devices.tree.link(f"{path}/driver", _VIRTIO_NET)
         self._taken[device] = number, self._netdevs.add(path, None, _looks(device))
         self._devices.tell("bind", path, "bus/virtio", "DRIVER=virtio_net")
 

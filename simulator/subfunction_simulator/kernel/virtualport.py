@@ -5,10 +5,7 @@ from subfunction.kernel.uapi import FUNCTION_CAP_ROCE, Attribute, FunctionAttrib
 from subfunction_simulator.kernel import uapi, wire
 
 CAPABILITIES = (
-    FUNCTION_CAP_ROCE
-    | uapi.FUNCTION_CAP_MIGRATABLE
-    | uapi.FUNCTION_CAP_IPSEC_CRYPTO
-    | uapi.FUNCTION_CAP_IPSEC_PACKET
+    FUNCTION_CAP_ROCE | uapi.FUNCTION_CAP_MIGRATABLE | uapi.FUNCTION_CAP_IPSEC_CRYPTO | uapi.FUNCTION_CAP_IPSEC_PACKET
 )
 
 

@@ -34,6 +34,8 @@ class Flavour:
     operations: tuple[Operation, ...]
     numbered: bool = True
     """Whether it has a number, and a port of its own."""
+    waits: tuple[tuple[str, str], ...] = ()
+    """In which operations the firmware takes its time: to attach, or to detach."""
 
 
 def _node(**parent: Any) -> Topology:
@@ -50,6 +52,7 @@ _RDMA = ("auxiliary mlx5_core.rdma: mlx5_ib.rdma", "node infiniband/uverbs")
 _VNET = ("auxiliary mlx5_core.vnet: mlx5_vdpa.vnet",)
 
 _LIMIT = {"maxBitsPerSecond": 1_000_000_000}
+_WAITS = (("created", "attach"), ("changed", "attach"), ("changed", "detach"), ("deleted", "detach"))
 _BRIDGED = {"mtu": 1450, "bridge": "br0"}
 
 
@@ -91,6 +94,7 @@ def _mlx5() -> Flavour:
             ),
             Operation("deleted", None),
         ),
+        waits=_WAITS,
     )
 
 
@@ -189,6 +193,7 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
             ),
             Operation("deleted", None),
         ),
+        waits=_WAITS,
     )
 
 
@@ -210,7 +215,7 @@ def _virtual_function() -> Flavour:
                 {"macAddress": MAC, "capabilities": {"migratable": True}},
                 (before, *gone, f"{HANDLE} vf 0: {MAC} capabilities 0b11 representor down 1500", *taken),
             ),
-            Operation("deleted", None),
+            Operation("deleted", None, (before, f"{HANDLE} vf 0: {MAC} capabilities 0b11 representor down 1500")),
         ),
         numbered=False,
     )

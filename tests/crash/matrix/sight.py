@@ -102,11 +102,14 @@ def _nodes(folder: Path) -> Iterator[str]:
 
 
 def paths(root: Path) -> list[str]:
-    """List every file, directory and link below a sysfs, links with where they point, overrides with their value."""
+    """List every file and link below a sysfs, links with where they point, overrides with their value."""
     found: list[str] = []
     for directory, folders, names in os.walk(root):
+        # A class that nothing is in any more is no leak, so directories count by what is in them.
         for name in (*folders, *names):
             path = Path(directory) / name
+            if name in folders and not path.is_symlink():
+                continue
             target = f" -> {path.readlink()}" if path.is_symlink() else ""
             value = f" = {path.read_text(encoding='utf-8').strip()}" if name == "driver_override" else ""
             found.append(f"{path.relative_to(root)}{target}{value}")

@@ -51,10 +51,23 @@ class Stage:
 
     # --- the agent ---
 
+    async def ready(self) -> None:
+        """Start an agent, and wait until it has its first list of objects and nothing to do."""
+        before = len(self.moments)
+        self.start()
+        await self.until(lambda: "after names" in self.moments[before:], "the agent has its first list")
+        await self.quiet()
+
     def start(self) -> None:
         """Start an agent."""
         self._started += 1
         self._agent = self.zygote.start(Agent(self.settings, self.cluster.root).run, self._log(self._started))
+
+    @property
+    def dead(self) -> bool:
+        """Whether the agent has ended."""
+        assert self._agent is not None
+        return ended(self._agent)
 
     async def killed(self) -> None:
         """Wait until the agent has died as ordered.
@@ -62,9 +75,15 @@ class Stage:
         Raises:
             Late: it lives on.
         """
-        pid = self._agent
-        assert pid is not None
-        await self.until(lambda: ended(pid), "the agent comes to the moment at which it is to die")
+        await self.until(lambda: self.dead, "the agent comes to the moment at which it is to die")
+        self.bury()
+
+    def bury(self) -> None:
+        """Collect an agent that died as ordered.
+
+        Raises:
+            Late: it died of something else.
+        """
         self.orders.give(None)
         self._collect()
 

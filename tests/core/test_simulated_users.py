@@ -1,0 +1,298 @@
+"""Devices of the simulated kernel that somebody has open: what waits for them, and what goes on meanwhile."""
+
+import contextlib
+import errno
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from subfunction.kernel import binding
+from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.mdev import MediatedDevice
+from subfunction.kernel.mdev import create as create_mediated
+from subfunction.kernel.mdev import remove as remove_mediated
+from subfunction.kernel.sysfs import SysfsTree
+from subfunction.kernel.transport import UnixTransport
+from subfunction.kernel.uapi import EswitchMode
+from subfunction.kernel.vdpa import Vdpa, VdpaDevice, VdpaSettings
+from subfunction_simulator.kernel import MediatedType, Parent, SimulatedKernel, Timing, Topology
+from subfunction_simulator.kernel.server import SOCKET, running
+from subfunction_simulator.kernel.topology import TWO_CARDS
+
+FIRST, SECOND = (parent.handle for parent in TWO_CARDS)
+MAC = Mac.parse("02:00:00:00:88:88")
+UUID = "83b8f4f2-509f-482f-a1e9-b7a1b7e3a7d5"
+NODE = "vhost-vdpa-0"
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> SimulatedKernel:
+    return SimulatedKernel(tmp_path)
+
+
+def asking(kernel: SimulatedKernel) -> Netlink:
+    """Open sockets of one's own: a request that waits keeps them."""
+    return Netlink(kernel.transport())
+
+
+def made(kernel: SimulatedKernel, name: str = "vd0", number: int = 88, handle: Handle = FIRST) -> Handle:
+    """Make a function with a vDPA device on it, bound to vhost_vdpa, and give its instance."""
+    devlink = Devlink(asking(kernel))
+    index = devlink.new_port(handle, pf=0, number=number).index
+    devlink.set_active(handle, index, active=True)
+    kernel.settle()
+    port = devlink.port(handle, index)
+    assert port is not None
+    assert port.function is not None
+    assert port.function.instance is not None
+    instance = port.function.instance
+    devlink.set_parameter(instance, "enable_vnet", value=True)
+    devlink.reload(instance)
+    Vdpa(asking(kernel)).add(name, instance, VdpaSettings(mac=MAC))
+    return instance
+
+
+def driver_of(kernel: SimulatedKernel, name: str = "vd0") -> str | None:
+    device = VdpaDevice.named(kernel.sysfs(), name)
+    assert device is not None
+    return device.driver
+
+
+class Caller:
+    """Somebody who asks the kernel, in a thread of his own."""
+
+    def __init__(self, ask: Callable[[], object]) -> None:
+        self._thread = threading.Thread(target=ask, daemon=True)
+        self._thread.start()
+
+    def answered(self, *, within: float = 10) -> bool:
+        self._thread.join(within)
+        return not self._thread.is_alive()
+
+    @property
+    def waits(self) -> bool:
+        return not self.answered(within=0.05)
+
+
+def until(good: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not good():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_vhost_device_is_opened_by_one_at_a_time(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    with kernel.hold_open(NODE), pytest.raises(OSError, match="busy") as refused:
+        kernel.hold_open(NODE)
+    assert refused.value.errno == errno.EBUSY
+    with pytest.raises(FileNotFoundError):
+        kernel.hold_open("vhost-vdpa-1")
+    kernel.hold_open(NODE).close()
+
+
+def test_an_unbind_takes_link_and_node_at_once_and_the_writer_waits_alone(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    held = kernel.hold_open(NODE)
+    writer = Caller(lambda: binding.unbind(kernel.sysfs(), "vdpa", "vd0", "vhost_vdpa"))
+    until(lambda: driver_of(kernel) is None)
+    assert not (kernel.root / "dev" / NODE).exists()
+    assert kernel.sysfs().names(f"bus/vdpa/devices/vd0/{NODE}") == ()
+    assert Vdpa(asking(kernel)).config("vd0") is not None
+    assert len(Devlink(asking(kernel)).instances()) == 3
+    # Whoever writes to the device's own attributes waits for its lock.
+    other = Caller(lambda: binding.override(kernel.sysfs(), "vdpa", "vd0", "virtio_vdpa"))
+    assert writer.waits
+    assert other.waits
+    held.close()
+    assert writer.answered()
+    assert other.answered()
+
+
+def test_the_number_of_a_node_is_free_only_when_its_user_is_gone(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    with kernel.hold_open(NODE):
+        kernel.unbind_vdpa("vd0")
+        made(kernel, "vd1", 89)
+        assert (kernel.root / "dev" / "vhost-vdpa-1").exists()
+    binding.probe(kernel.sysfs(), "vdpa", "vd0")
+    assert (kernel.root / "dev" / NODE).exists()
+
+
+def test_a_deletion_that_waits_stops_vdpa_and_every_look_up_of_a_family_but_not_devlink(
+    kernel: SimulatedKernel,
+) -> None:
+    made(kernel)
+    made(kernel, "vd1", 89)
+    devlink = Devlink(asking(kernel))
+    devlink.instances()  # the family's number is known from now on
+    held = kernel.hold_open(NODE)
+    deleting = Caller(lambda: Vdpa(asking(kernel)).delete("vd0"))
+    until(lambda: driver_of(kernel) is None)
+    showing = Caller(lambda: Vdpa(asking(kernel)).config("vd1"))
+    starting = Caller(lambda: asking(kernel).family("devlink"))
+    assert deleting.waits
+    assert showing.waits
+    assert starting.waits
+    assert len(devlink.ports()) > 2
+    held.close()
+    assert deleting.answered()
+    assert showing.answered()
+    assert starting.answered()
+    assert VdpaDevice.named(kernel.sysfs(), "vd0") is None
+
+
+def test_a_function_whose_device_is_open_stays_attached_until_it_is_closed(kernel: SimulatedKernel) -> None:
+    instance = made(kernel)
+    devlink = Devlink(asking(kernel))
+    (port,) = [port for port in devlink.ports(FIRST) if port.is_sub_function]
+    held = kernel.hold_open(NODE)
+    devlink.set_active(FIRST, port.index, active=False)  # is answered: the worker waits
+    kernel.settle()
+    seen = devlink.port(FIRST, port.index)
+    assert seen is not None
+    assert seen.function is not None
+    assert (seen.function.active, seen.function.attached) == (False, True)
+    # The worker holds the instance, and the lock of vDPA.
+    everything = Caller(lambda: Devlink(asking(kernel)).instances())
+    vdpa = Caller(lambda: Vdpa(asking(kernel)).management_devices())
+    assert everything.waits
+    assert vdpa.waits
+    assert len(devlink.ports(SECOND)) == 1
+    held.close()
+    assert everything.answered()
+    assert vdpa.answered()
+    assert instance not in devlink.instances()
+    seen = devlink.port(FIRST, port.index)
+    assert seen is not None
+    assert seen.function is not None
+    assert not seen.function.attached
+
+
+def test_a_function_that_cannot_go_holds_up_every_fourth_one(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    held = kernel.hold_open(NODE)
+    devlink = Devlink(asking(kernel))
+    devlink.set_active(FIRST, kernel.sub_function(FIRST, 88).port.index, active=False)  # type: ignore[union-attr]
+    kernel.settle()
+    ports = [devlink.new_port(FIRST, pf=0, number=number) for number in (1, 2, 3, 4)]
+    for port in ports:
+        devlink.set_active(FIRST, port.index, active=True)
+    kernel.settle()
+    assert [kernel.sub_function(FIRST, number).attached for number in (1, 2, 3, 4)] == [True, True, True, False]
+    held.close()
+    assert kernel.sub_function(FIRST, 4).attached
+
+
+def test_a_reload_waits_and_holds_its_instance(kernel: SimulatedKernel) -> None:
+    instance = made(kernel)
+    held = kernel.hold_open(NODE)
+    reloading = Caller(lambda: Devlink(asking(kernel)).reload(instance))
+    until(lambda: driver_of(kernel) is None)
+    reading = Caller(lambda: Devlink(asking(kernel)).parameter(instance, "enable_vnet"))
+    assert reloading.waits
+    assert reading.waits
+    held.close()
+    assert reloading.answered()
+    assert reading.answered()
+    assert VdpaDevice.named(kernel.sysfs(), "vd0") is None
+    assert [device.handle for device in Vdpa(asking(kernel)).management_devices()] == [instance]
+
+
+def test_legacy_mode_waits_and_holds_the_parent(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    held = kernel.hold_open(NODE)
+    changing = Caller(lambda: kernel.set_eswitch_mode(FIRST, EswitchMode.LEGACY))
+    until(lambda: driver_of(kernel) is None)
+    showing = Caller(lambda: Devlink(asking(kernel)).ports(FIRST))
+    assert changing.waits
+    assert showing.waits
+    assert len(Devlink(asking(kernel)).ports(SECOND)) == 1
+    held.close()
+    assert changing.answered()
+    assert showing.answered()
+    assert kernel.nic(FIRST).mode is EswitchMode.LEGACY
+
+
+def test_a_card_taken_out_is_gone_when_the_device_is_closed(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    with kernel.hold_open(NODE):
+        removal = kernel.remove_parent(FIRST)
+        assert not removal.over
+        assert kernel.sysfs().resolve(FIRST.path)
+    assert removal.over
+    assert kernel.sysfs().resolve(FIRST.path) is None
+
+
+def test_a_module_whose_device_is_open_stays(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    with kernel.hold_open(NODE), pytest.raises(OSError, match="busy"):
+        kernel.unload_module("vhost_vdpa")
+    kernel.unload_module("vhost_vdpa")
+    assert driver_of(kernel) is None
+
+
+def test_a_mediated_device_that_is_open_loses_its_remove_at_once_and_goes_later(tmp_path: Path) -> None:
+    card = Parent(bdf="0000:03:00.0", netdev="p0", mediated_types=(MediatedType("mlx5_core-sf"),))
+    kernel = SimulatedKernel(tmp_path, Topology(parents=(card,)))
+    create_mediated(kernel.sysfs(), FIRST, "mlx5_core-sf", UUID)
+    device = MediatedDevice.named(kernel.sysfs(), UUID)
+    assert device is not None
+    assert device.vfio is not None
+    with kernel.hold_open(device.vfio.group.name):
+        removing = Caller(lambda: remove_mediated(kernel.sysfs(), UUID))
+        until(lambda: (seen := MediatedDevice.named(kernel.sysfs(), UUID)) and not seen.removable)
+        assert removing.waits
+    assert removing.answered()
+    assert MediatedDevice.named(kernel.sysfs(), UUID) is None
+    assert not (kernel.root / "dev" / device.vfio.group.name).exists()
+
+
+def test_a_virtual_function_that_is_driven_is_given_back_when_its_user_is_gone(tmp_path: Path) -> None:
+    card = Parent(bdf="0000:03:00.0", netdev="p0", virtual_functions=1)
+    kernel = SimulatedKernel(tmp_path, Topology(parents=(card,)))
+    sysfs, address = kernel.sysfs(), card.virtual_function(0)
+    binding.override(sysfs, "pci", address, "vfio-pci")
+    kernel.unbind_pci(address)
+    binding.probe(sysfs, "pci", address)
+    group = (sysfs.target(f"bus/pci/devices/{address}/iommu_group") or "").rpartition("/")[2]
+    with kernel.hold_open(f"vfio/{group}"), pytest.raises(OSError, match="busy"):
+        kernel.unload_module("vfio-pci")
+    held = kernel.hold_open(f"vfio/{group}")
+    unbinding = Caller(lambda: binding.unbind(sysfs, "pci", address, "vfio-pci"))
+    until(lambda: sysfs.target(f"bus/pci/devices/{address}/driver") is None)
+    assert unbinding.waits
+    held.close()
+    assert unbinding.answered()
+
+
+def test_a_reboot_ends_every_user_and_whatever_waited_for_him(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    held = kernel.hold_open(NODE)
+    deleting = Caller(lambda: contextlib.suppress(OSError) and Vdpa(asking(kernel)).delete("vd0"))
+    until(lambda: driver_of(kernel) is None)
+    kernel.reboot()
+    assert deleting.answered()
+    assert not (kernel.root / "dev" / NODE).exists()
+    held.close()  # is closed already
+
+
+async def test_a_served_kernel_lets_go_when_the_device_is_closed_though_nobody_waits_at_the_file(
+    tmp_path: Path,
+) -> None:
+    kernel = SimulatedKernel(tmp_path, timing=Timing(attach=0.001, detach=0.001, in_seconds=True))
+    async with running(kernel):
+        made(kernel)
+        held = kernel.hold_open(NODE)
+        netlink, sysfs = Netlink(UnixTransport(kernel.root / SOCKET), timeout=0.2), SysfsTree(kernel.root / "sys")
+        work = kernel.written("bus/vdpa/drivers/vhost_vdpa/unbind", "vd0")
+        assert not work.over
+        assert VdpaDevice.named(sysfs, "vd0") is not None
+        held.close()
+        assert work.over
+        netlink.close()

@@ -1,0 +1,115 @@
+"""A netdev that was in a pod: late, down, renamed, with the pod's MTU, and offered only when it is whole again."""
+
+import pytest
+
+from rig.world import World, derived
+from subfunction.kernel.netdev import Netdev
+from subfunction.reasons import Reason
+from subfunction.records import State
+from subfunction_operator.step import Rest, SetLink, StoreRecord
+from subfunction_simulator.kernel import Operation
+
+EEXIST = 17
+
+
+@pytest.fixture
+def lent(world: World) -> World:
+    """A node whose one sub-function has its netdev in a pod."""
+    world.apply()
+    world.settle()
+    world.pods.take("uid-blue")
+    world.kernel.move_netdev(name(world))
+    world.settle()
+    return world
+
+
+def name(world: World) -> str:
+    return world.record().env["SUBFUNCTION_NETDEV"]
+
+
+def netdev(world: World) -> Netdev | None:
+    return Netdev.named(world.sysfs, name(world))
+
+
+def test_that_it_is_away_is_written_once(lent: World) -> None:
+    assert lent.record().lent
+    lent.restart()
+    lent.settle()
+    assert lent.seam.steps == []
+
+
+def test_it_comes_back_with_the_pods_mtu_and_another_name_and_is_made_what_it_was(lent: World) -> None:
+    before = lent.record()
+    lent.pods.give_back("uid-blue")
+    lent.kernel.namespace_ends(mtu=1300)
+    lent.kernel.rename_netdev(name(lent), "net1")
+    lent.restart()
+    assert lent.settle().decision == Rest()
+    found = netdev(lent)
+    assert found is not None
+    assert (found.name, found.mtu, str(found.mac)) == (name(lent), 1500, derived())
+    states = [step.record.state for step in lent.seam.steps if isinstance(step, StoreRecord)]
+    assert states == [State.RETURNING, State.READY]
+    assert lent.record().device_id == before.device_id
+    assert not lent.record().lent
+
+
+def test_it_goes_by_another_name_if_somebody_has_its_own_by_now(lent: World) -> None:
+    lent.foreign(900)
+    lent.pods.give_back("uid-blue")
+    (returned,) = lent.kernel.namespace_ends(mtu=1300)
+    assert lent.settle().decision == Rest()
+    found = netdev(lent)
+    assert found is not None
+    assert (found.name, found.mtu, str(found.mac)) == (returned, 1500, derived())
+
+
+def test_until_it_is_whole_it_is_offered_to_nobody(lent: World) -> None:
+    lent.pods.give_back("uid-blue")
+    lent.kernel.namespace_ends(mtu=1300)
+    lent.kernel.faults.fail_next(Operation.SET_LINK, EEXIST)
+    error = lent.settle().error
+    assert error is not None
+    record = lent.record()
+    assert (record.state, record.health.healthy, record.health.reason) == (State.RETURNING, False, Reason.RETURNING)
+    assert lent.settle().decision == Rest()
+    assert lent.offered()
+
+
+def test_a_restarted_agent_goes_on(lent: World) -> None:
+    lent.pods.give_back("uid-blue")
+    lent.kernel.namespace_ends(mtu=1300)
+    lent.kernel.faults.fail_next(Operation.SET_LINK, EEXIST)
+    lent.settle()
+    lent.restart()
+    assert lent.settle().decision == Rest()
+    found = netdev(lent)
+    assert found is not None
+    assert found.mtu == 1500
+
+
+def test_while_it_is_away_nothing_is_repaired(lent: World) -> None:
+    lent.restart()
+    lent.settle()
+    assert [step for step in lent.seam.steps if isinstance(step, SetLink)] == []
+
+
+def test_one_that_comes_back_as_it_went_is_offered_again_at_once(lent: World) -> None:
+    lent.pods.give_back("uid-blue")
+    lent.kernel.namespace_ends()
+    lent.restart()
+    assert lent.settle().decision == Rest()
+    assert lent.offered()
+    assert [step for step in lent.seam.steps if isinstance(step, SetLink)] == []
+
+
+def test_an_object_that_is_deleted_while_it_is_away_goes_when_it_is_back(lent: World) -> None:
+    lent.delete()
+    lent.settle()
+    assert lent.port_numbers() == [1]
+    lent.pods.give_back("uid-blue")
+    lent.settle()
+    assert lent.port_numbers() == [1]
+    lent.kernel.namespace_ends(mtu=1300)
+    lent.settle()
+    assert (lent.port_numbers(), lent.objects) == ([], {})
