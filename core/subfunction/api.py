@@ -255,6 +255,11 @@ class SubFunction(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return FINALIZER in self.metadata.finalizers
 
 
+# msgspec 0.22 learns a type at its first use and without a lock: two threads that do so at once (the watch and the first
+# LIST, in an agent that starts with objects) end the process with SIGSEGV, about once in a hundred starts.
+msgspec.json.Decoder(SubFunction)
+
+
 def plain(status: Status) -> dict[str, Any]:
     """Give a status as the JSON of the API; fields without a value are left out."""
     built = msgspec.to_builtins(status)

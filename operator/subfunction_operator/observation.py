@@ -4,7 +4,7 @@ import dataclasses
 
 from subfunction.api import GROUP, AllocatedTo, SubFunction
 from subfunction.errors import UnsupportedField
-from subfunction.kernel.address import Mac
+from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
 from subfunction.kernel.chardev import CharacterDevice
 from subfunction.kernel.devlink import RateLeaf
@@ -175,6 +175,15 @@ class Observation:
     def why_held(self) -> str:
         """Who has it, in words."""
         return self.usage.why or "its netdev is in the namespace of a pod"
+
+    @property
+    def child_handles(self) -> tuple[Handle, ...]:
+        """The instances of the devices below the function's own, of which that of its netdev is one."""
+        return tuple(Handle("auxiliary", name) for name, _ in self.children)
+
+    def child(self, kind: str) -> tuple[str, str | None] | None:
+        """Give the child of a kind (`vnet` of `mlx5_core.vnet.4`) and its driver."""
+        return next((child for child in self.children if child[0].split(".")[1] == kind), None)
 
     def vdpa(self, name: str) -> VdpaDevice | None:
         """Give the vDPA device of that name."""

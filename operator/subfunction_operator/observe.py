@@ -94,13 +94,14 @@ class Observer:
             parent=parent,
             port=port,
             auxiliary=auxiliary,
+            children=_children(self.sysfs, auxiliary) if auxiliary else (),
             vdpas=VdpaDevice.under(self.sysfs, auxiliary.path) if auxiliary else (),
             representor=Netdev.named(self.sysfs, port.netdev) if port and port.netdev else None,
             bridge=self._bridge(bridge) if bridge else None,
         )
         if auxiliary is None or auxiliary.driver is None or port is None:
             return seen
-        native, away = self._netdev(devlink, auxiliary)
+        native, away = self._netdev(devlink, auxiliary, seen)
         seen = dataclasses.replace(
             seen,
             netdev=native,
@@ -115,18 +116,18 @@ class Observer:
         if spec.rate != type(spec.rate)() or (seen.claim is not None and seen.claim.rated):
             seen = dataclasses.replace(seen, rate=devlink.rate(port.handle, port.index))
         if spec.flavour is Flavour.VIRTIO:
-            seen = self._virtio(spec, auxiliary, seen)
+            seen = self._virtio(spec, seen)
         if kind.as_asked(spec, seen):
             return seen  # the class devices say all that the parameters would
         parameters = tuple((name, devlink.parameter(auxiliary.handle, name)) for name in kind.parameters(spec))
         return dataclasses.replace(seen, parameters=parameters)
 
-    def _netdev(self, devlink: Devlink, auxiliary: AuxiliaryDevice) -> tuple[Netdev | None, bool]:
+    def _netdev(self, devlink: Devlink, auxiliary: AuxiliaryDevice, seen: Observation) -> tuple[Netdev | None, bool]:
         """Find the function's own netdev, and say whether it is in another network namespace."""
         netdev = next(iter(Netdev.under(self.sysfs, auxiliary.path)), None)
         if netdev is not None:
             return netdev, False
-        function = _function_port(devlink, auxiliary)
+        function = _function_port(devlink, (auxiliary.handle, *seen.child_handles))
         if function is not None and function.netdev is not None:
             netdev = Netdev.named(self.sysfs, function.netdev)  # ice: its netdev hangs under the PF
         return netdev, netdev is None and function is not None and function.ethernet
@@ -136,9 +137,9 @@ class Observer:
             return False
         return Netdev.named(self.sysfs, record.link.name) is not None
 
-    def _virtio(self, spec: Spec, auxiliary: AuxiliaryDevice, seen: Observation) -> Observation:
+    def _virtio(self, spec: Spec, seen: Observation) -> Observation:
         drivers = binding.drivers(self.sysfs, "vdpa")
-        seen = dataclasses.replace(seen, children=_children(self.sysfs, auxiliary), drivers=drivers, netdev=None)
+        seen = dataclasses.replace(seen, drivers=drivers, netdev=None)
         claim = seen.claim.vdpa if seen.claim else None
         device = seen.vdpa(claim.name) if claim else None
         if spec.virtio.driver is not VirtioDriver.VIRTIO or claim is None or device is None or seen.parent is None:
@@ -213,13 +214,17 @@ def _number(desired: Desired, seen: Observation) -> int | None:
     return desired.published if wanted is None or wanted.spec.number is None else wanted.spec.number
 
 
-def _function_port(devlink: Devlink, auxiliary: AuxiliaryDevice) -> Port | None:
-    """Find the port by which a function knows its own netdev, also while that is in another namespace."""
-    return next((port for port in devlink.ports(auxiliary.handle) if port.flavour is PortFlavour.VIRTUAL), None)
+def _function_port(devlink: Devlink, instances: tuple[Handle, ...]) -> Port | None:
+    """Find the port by which a function knows its own netdev, also while that is in another namespace.
+
+    ice has it on the function's own instance, mlx5 since Linux 6.3 on that of its child `mlx5_core.eth.N`.
+    """
+    ports = (port for instance in instances for port in devlink.ports(instance))
+    return next((port for port in ports if port.flavour is PortFlavour.VIRTUAL), None)
 
 
 def _children(sysfs: Sysfs, auxiliary: AuxiliaryDevice) -> tuple[tuple[str, str | None], ...]:
-    """List the auxiliary devices below a function's (`mlx5_core.vnet.4`) by their middle name, with their drivers."""
+    """List the auxiliary devices below a function's (`mlx5_core.vnet.4`), each with its driver."""
     names = [name for name in sysfs.names(auxiliary.path) if name.startswith("mlx5_core.")]
-    links = ((name.split(".")[1], sysfs.target(f"{auxiliary.path}/{name}/driver")) for name in names)
+    links = ((name, sysfs.target(f"{auxiliary.path}/{name}/driver")) for name in names)
     return tuple((name, link.rpartition("/")[2] if link else None) for name, link in links)

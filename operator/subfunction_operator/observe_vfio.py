@@ -32,7 +32,7 @@ def of_vfio(spec: Spec | None, record: Record | None) -> Vfio | None:
 def look_at_mediated_device(sysfs: Sysfs, parent: Handle, uid: str, seen: Observation) -> Observation:
     """Look at the mediated device of an object, and at what its parent offers."""
     return dataclasses.replace(
-        seen, mediated=MediatedDevice.named(sysfs, mediated_uuid(uid)), types=mdev.types(sysfs, parent)
+        seen, mediated=MediatedDevice.of(sysfs, parent, mediated_uuid(uid)), types=mdev.types(sysfs, parent)
     )
 
 

@@ -17,8 +17,9 @@ class Sightings:
         """Take note of all that is seen of it; what it no longer has stays known until something else has it."""
         if seen.port is not None:
             self._devices[f"{seen.port.handle}/{seen.port.index}"] = uid
-        if seen.auxiliary is not None:
-            self._devices[str(seen.auxiliary.handle)] = uid
+        instances = (seen.auxiliary.handle,) if seen.auxiliary else ()
+        for instance in (*instances, *seen.child_handles):
+            self._devices[str(instance)] = uid
         for device in (seen.auxiliary, seen.virtual_function, seen.mediated):
             if device is not None:
                 self._paths[device.path] = uid

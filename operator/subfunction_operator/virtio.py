@@ -53,19 +53,17 @@ class Virtio:
         Raises:
             DriverNotLoaded: the child is there and nobody drives it.
         """
-        children = dict(seen.children)
-        if _CHILD not in children:
+        child = seen.child(_CHILD)
+        if child is None:
             return "vDPA management device"
-        if children[_CHILD] is None:
-            raise DriverNotLoaded(
-                f"no driver makes a vDPA management device of {seen.auxiliary.name if seen.auxiliary else 'it'}",
-                module=_MANAGEMENT_MODULE,
-            )
+        name, driver = child
+        if driver is None:
+            raise DriverNotLoaded(f"no driver makes a vDPA management device of {name}", module=_MANAGEMENT_MODULE)
         return ""
 
     def as_asked(self, spec: Spec, seen: Observation) -> bool:
         """Look for what the parameters would have made."""
-        return _CHILD in dict(seen.children) and seen.rdma is None and seen.native is None and not seen.away
+        return seen.child(_CHILD) is not None and seen.rdma is None and seen.native is None and not seen.away
 
     def placed(self, case: Case) -> Decision | None:
         """Make the vDPA device and bind it to the driver of its use."""

@@ -30,6 +30,7 @@ from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.link import Links
 from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.sysfs import Sysfs, SysfsTree
 from subfunction.kernel.transport import KernelTransport, Transport, UnixTransport
@@ -528,7 +529,8 @@ def _simulated(wanted: Kernel, kernel: SimulatedKernel, transport: Transport, sy
 def _real(_: Path, wanted: Kernel) -> Iterator[Node]:
     console = RealConsole()
     with contextlib.closing(Netlink(KernelTransport())) as netlink:
-        parents = tuple(handle for handle in Devlink(netlink).instances() if handle.bus == "pci")
+        functions = [PciFunction.at(SysfsTree(), handle) for handle in Devlink(netlink).instances()]
+        parents = tuple(sorted(one.handle for one in functions if one and one.handle.bus == "pci" and not one.virtual))
         assert len(parents) >= 2, "the contract needs two PCI functions that can have sub-functions; is sfsim loaded?"
         if "virtual-functions" in wanted.has:
             parents = console.with_virtual_functions(parents)

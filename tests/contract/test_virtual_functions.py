@@ -5,7 +5,8 @@ from tests.contract.conftest import Node, until
 
 from subfunction.errors import Gone
 from subfunction.kernel import binding
-from subfunction.kernel.pci import VirtualFunction, virtual_functions
+from subfunction.kernel.address import Handle
+from subfunction.kernel.pci import PciFunction, VirtualFunction, virtual_functions
 from subfunction.kernel.port import FunctionSettings
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.kernel.vfio import VfioNodes, group_members, group_of
@@ -39,6 +40,12 @@ def test_a_parents_virtual_functions_have_an_address_each_and_the_parents_numa_n
     for function in functions:
         assert node.sysfs.target(f"{function.path}/physfn") == f"../{node.parent.device}"
         assert function.driver is not None
+        seen_as_any = PciFunction.at(node.sysfs, Handle("pci", function.address))
+        assert seen_as_any is not None
+        assert seen_as_any.virtual
+    parent = PciFunction.at(node.sysfs, node.parent)
+    assert parent is not None
+    assert not parent.virtual
 
 
 def test_a_parent_without_virtual_functions_has_none(node: Node) -> None:

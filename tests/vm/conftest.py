@@ -9,6 +9,7 @@ import pytest
 from harness.machine import Machine
 from harness.sfsim import Sfsim
 from harness.snapshot import Snapshot, build_snapshot
+from harness.topology import IOMMU
 
 HERE = Path(__file__).parent
 
@@ -29,6 +30,14 @@ def snapshot() -> Snapshot:
 def machine(snapshot: Snapshot) -> Iterator[Machine]:
     """A machine of the module's own; sfsim is at hand, not loaded."""
     with snapshot.restore() as machine:
+        yield machine
+        machine.console.check()
+
+
+@pytest.fixture(scope="module")
+def iommu_machine() -> Iterator[Machine]:
+    """A machine of the second kind: with an IOMMU, and a card that has virtual functions (0000:41:00.0)."""
+    with build_snapshot(IOMMU).restore() as machine:
         yield machine
         machine.console.check()
 

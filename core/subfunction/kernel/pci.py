@@ -11,7 +11,8 @@ from subfunction.kernel.vfio import group_of
 class PciFunction:
     """One PCI function; `numa_node` is None where the firmware does not tell (the kernel says -1).
 
-    `vendor` is the PCI vendor id as sysfs spells it (`0x15b3`); `driver` is None while none is bound.
+    `vendor` is the PCI vendor id as sysfs spells it (`0x15b3`); `driver` is None while none is bound. One that is
+    `virtual` may have a devlink instance of its own, and is no parent of sub-functions.
     """
 
     handle: Handle
@@ -19,6 +20,7 @@ class PciFunction:
     driver: str | None
     vendor: str | None
     numa_node: int | None
+    virtual: bool = False
 
     @classmethod
     def at(cls, sysfs: Sysfs, handle: Handle) -> "PciFunction | None":
@@ -33,6 +35,7 @@ class PciFunction:
             driver=driver.rpartition("/")[2] if driver else None,
             vendor=sysfs.read(f"{path}/vendor"),
             numa_node=_numa_node(sysfs, path),
+            virtual=sysfs.target(f"{path}/physfn") is not None,
         )
 
 

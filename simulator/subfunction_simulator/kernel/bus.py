@@ -23,6 +23,8 @@ class Device:
         self.override: str | None = None
         self.removal = done()
         """The work of a driver that lets go; until it is over, the device's own lock is held."""
+        self.leaving = False
+        """Whether it is being taken away: the bus has forgotten it, its directory stands until its driver let go."""
 
     @property
     def driver(self) -> str | None:
@@ -111,6 +113,8 @@ class Bus(Generic[D]):
 
     def remove(self, device: D) -> Work:
         """Take a device away, once its driver has let go."""
+        device.leaving = True
+        self._devices.detach(device.path, f"bus/{self.name}")
         work = self.unbind(device)
         work.then(lambda: self._forget(device))
         return work
@@ -162,7 +166,7 @@ class Bus(Generic[D]):
             self._devices.remove(device.path, f"bus/{self.name}")
 
     def _offer(self, device: D) -> None:
-        if self._present.get(device.name) is not device:
+        if device.leaving:
             return  # it went while its driver was waited for
         for driver in tuple(self._drivers.values()):
             if device.bound is None and self._fits(device, driver):
@@ -181,14 +185,14 @@ class Bus(Generic[D]):
 
     def _named(self, text: str) -> D:
         device = self._present.get(text)
-        if device is None:
+        if device is None or device.leaving:
             raise Refusal(errno.ENODEV)
         return device
 
     def _override(self, device: D, text: str) -> Work:
         def override() -> None:
             device.override = text if text not in {"", _NO_OVERRIDE} else None
-            if not text and self._present.get(device.name) is device:
+            if not text and not device.leaving:
                 self._tree.directory(device.path, {"driver_override": _NO_OVERRIDE})
 
         work = Work()

@@ -24,6 +24,11 @@ class Devices:
         self.tree.link(_entry(path, subsystem), path)
         self.tell("add", path, subsystem, *more)
 
+    def detach(self, path: str, subsystem: str) -> None:
+        """Let a bus forget a device, the first thing of its removal."""
+        self.tree.unlink(_entry(path, subsystem))
+        self.tree.unlink(f"{path}/subsystem")
+
     def remove(self, path: str, subsystem: str, *more: str) -> None:
         """Unregister a device with everything below it."""
         self.tree.unlink(_entry(path, subsystem))

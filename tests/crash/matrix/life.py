@@ -90,7 +90,7 @@ class _Trial:
         except Late as late:
             complaints = [str(late), *await self.judge.complaints(self.operation)]
         if complaints:
-            complaints.append(self.stage.last_words())
+            complaints.append(await self.stage.last_words())
         return Ordeal(
             self.flavour.name,
             self.operation.name,

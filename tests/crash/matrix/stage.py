@@ -28,6 +28,7 @@ PATIENCE: Final = 15.0
 """Seconds after which something that should have happened will not."""
 
 _PAUSE: Final = 0.004
+_STACKS_SECONDS: Final = 0.3
 _FOREIGN: Final = 1
 """The number of somebody else's sub-function, which is there from the start and must not be touched."""
 
@@ -98,12 +99,15 @@ class Stage:
         assert pid is not None
         code = self.zygote.end(pid)
         if code != -signal.SIGKILL:
-            raise Late(f"the agent was to be killed, and ended with {code}: {self.last_words()}")
+            raise Late(f"the agent was to be killed, and ended with {code}")
 
-    def last_words(self) -> str:
-        """Give the end of the last agent's log."""
+    async def last_words(self) -> str:
+        """Give the end of the last agent's log, and where each of its threads stands if it lives."""
+        if self._agent is not None and not self.dead:
+            os.kill(self._agent, signal.SIGUSR1)
+            await asyncio.sleep(_STACKS_SECONDS)
         log = self._log(self._started)
-        return "\n".join(log.read_text(encoding="utf-8").splitlines()[-4:]) if log.exists() else ""
+        return log.read_text(encoding="utf-8") if log.exists() else ""
 
     def _log(self, number: int) -> Path:
         return self.cluster.root / f"agent-{number}.log"
@@ -144,7 +148,7 @@ class Stage:
         deadline = time.monotonic() + within
         while not condition():
             if time.monotonic() > deadline:
-                raise Late(f"not within {within:g} s: {what}; {self.last_words()}")
+                raise Late(f"not within {within:g} s: {what}")
             await asyncio.sleep(_PAUSE)
 
     async def quiet(self) -> None:

@@ -6,6 +6,7 @@ Starting Python and importing the agent takes longer than all that an agent does
 import asyncio
 import contextlib
 import dataclasses
+import faulthandler
 import gc
 import logging
 import os
@@ -122,6 +123,8 @@ def _be(start: Start) -> None:
     descriptor = os.open(start.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)  # `kill -USR1` shows where each thread stands
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("kopf").setLevel(logging.WARNING)
     code = 1

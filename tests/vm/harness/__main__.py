@@ -10,6 +10,7 @@ from harness.errors import HarnessError
 from harness.machine import Machine
 from harness.sfsim import Sfsim
 from harness.snapshot import build_snapshot
+from harness.topology import IOMMU, Topology
 
 DESCRIPTION = """A virtual machine with a simulated NIC on a real kernel.
 
@@ -28,6 +29,9 @@ def main() -> int:
     parser.add_argument("what", choices=("build", "shell", "console", "clean"))
     parser.add_argument("line", nargs="*", help="shell lines, run one after the other")
     parser.add_argument("--legacy", action="store_true", help="leave the NIC's e-switch in legacy mode")
+    parser.add_argument(
+        "--iommu", action="store_true", help="a machine with an IOMMU and a card with virtual functions"
+    )
     parser.add_argument("--timeout", type=float, default=120, help="seconds for each line")
     arguments = parser.parse_args()
     try:
@@ -44,10 +48,12 @@ def _do(arguments: argparse.Namespace) -> int:
         shutil.rmtree(cache.cache_root(), ignore_errors=True)
         return 0
     started = time.monotonic()
-    snapshot = build_snapshot()
-    sys.stderr.write(f"ready in {time.monotonic() - started:.1f} s: {snapshot.state}\n")
     if arguments.what == "build":
+        build_snapshot()
+        build_snapshot(IOMMU)
+        sys.stderr.write(f"ready in {time.monotonic() - started:.1f} s\n")
         return 0
+    snapshot = build_snapshot(IOMMU if arguments.iommu else Topology())
     lines = arguments.line or (line.rstrip("\n") for line in sys.stdin)
     code = 0
     with snapshot.restore() as machine:

@@ -82,7 +82,7 @@ class Machine:
         self._channel: Channel | None = None
         incoming = [] if state is None else ["-incoming", f"exec:exec cat '{state}'"]
         qemu = require_tool("qemu-system-x86_64")
-        command = [qemu, *self.topology.options(), *self.place.options(image), *incoming]
+        command = [qemu, *self.topology.options(), *self.place.options(image, self.topology.kernel_line), *incoming]
         self._qemu = Guarded(command, self.place.stderr)
 
     @classmethod
@@ -112,6 +112,7 @@ class Machine:
             self.run(["true"], timeout=deadline - time.monotonic())
             if restored:
                 self._settle()
+                self._plug(deadline)
         except BaseException:
             self.stop()
             raise
@@ -135,6 +136,22 @@ class Machine:
             f"tar -C {SOURCES} -xf {SHARE}/sources.tar",
             timeout=60,
         )
+
+    def _plug(self, deadline: float) -> None:
+        """Plug in the cards whose state cannot be saved, and press the slot's button twice: it waits 5 s for that."""
+        for card in self.topology.cards:
+            if not card.virtual_functions:
+                continue
+            monitor = self._monitor(deadline)
+            try:
+                monitor.execute("device_add", **card.device())
+            finally:
+                monitor.close()
+            (address,) = card.addresses()
+            self.run(
+                f"until [ -e /sys/bus/pci/devices/{address} ]; do echo 1 > /sys/bus/pci/slots/{card.bus}/power; "
+                "sleep 0.05; done 2>/dev/null"
+            )
 
     def _monitor(self, deadline: float) -> Monitor:
         while True:

@@ -10,6 +10,7 @@ from harness.faults import Faults, Operation
 from harness.machine import SHARE, Machine
 from harness.mediated import Mediated
 from harness.vdpa import Vdpa
+from harness.virtual_functions import VirtualFunctions
 from harness.wait import until
 
 AUX = "/sys/bus/auxiliary/devices"
@@ -32,6 +33,10 @@ class Sfsim:
     def mediated(self) -> Mediated:
         """The machine's mediated devices."""
         return Mediated(self.machine)
+
+    def virtual_functions(self, address: str) -> VirtualFunctions:
+        """The virtual functions of this PCI function."""
+        return VirtualFunctions(self.machine, address)
 
     def faults(self, address: str) -> Faults:
         """What this PCI function is told to do wrong."""

@@ -10,7 +10,10 @@ from harness.image import Image, build_image
 from harness.machine import Machine
 from harness.module import build_module
 from harness.packages import packages
-from harness.topology import KERNEL_LINE, Topology
+from harness.topology import Topology
+
+KINDS = 2
+"""Of machines: the plain one, and that with an IOMMU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def _build(topology: Topology) -> Snapshot:
     version = subprocess.run(
         [require_tool("qemu-system-x86_64"), "--version"], check=True, capture_output=True, text=True, timeout=30
     ).stdout
-    key = cache.digest(image.key, version, KERNEL_LINE, *topology.options())
+    key = cache.digest(image.key, version, topology.kernel_line, *topology.options())
 
     def build(into: Path, _final: Path) -> None:
         machine = Machine.boot(image, topology)
@@ -60,4 +63,4 @@ def _build(topology: Topology) -> Snapshot:
         finally:
             machine.stop()
 
-    return Snapshot(image, topology, cache.entry("snapshot", key, build) / "state", module)
+    return Snapshot(image, topology, cache.entry("snapshot", key, build, keep=KINDS + 2) / "state", module)

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.image import Image
 
@@ -14,18 +15,24 @@ KERNEL_LINE = (
     "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc=reliable no_timer_check "
     "net.ifnames=0 random.trust_cpu=on"
 )
+IOMMU_LINE = "intel_iommu=on iommu=pt"
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One NIC; each function is a QEMU `edu` device, which sfsim's PCI driver takes for its own."""
+    """One NIC; each function is a QEMU `edu` device, which sfsim's PCI driver takes for its own.
+
+    With virtual functions it is one QEMU `nvme` device, for that is what QEMU 7.2 has with SR-IOV. Its state cannot be
+    saved: it is plugged in when the machine has been restored.
+    """
 
     bus: int
     numa_node: int
-    functions: int
+    functions: int = 1
+    virtual_functions: int = 0
 
     def addresses(self) -> tuple[str, ...]:
-        """The PCI addresses of its functions."""
+        """The PCI addresses of its physical functions."""
         return tuple(f"0000:{self.bus:02x}:00.{function}" for function in range(self.functions))
 
     def options(self) -> list[str]:
@@ -34,23 +41,43 @@ class Card:
         bridge = f"pxb-pcie,id=bridge{self.bus:02x},bus_nr={self.bus - 1},bus=pcie.0,numa_node={self.numa_node}"
         slot = f"pcie-root-port,id={name},bus=bridge{self.bus:02x},chassis={self.bus},slot={self.bus}"
         options = ["-device", bridge, "-device", slot]
+        if self.virtual_functions:  # only the place for it
+            return [*options, "-device", f"nvme-subsys,id=subsys-{name}"]
         for function in range(self.functions):
             more = ",multifunction=on" if self.functions > 1 and function == 0 else ""
             options += ["-device", f"edu,bus={name},addr=0.{function}{more}"]
         return options
+
+    def device(self) -> dict[str, Any]:
+        """What is plugged in for its virtual functions (QMP's `device_add`)."""
+        name = f"card{self.bus:02x}"
+        return {
+            "driver": "nvme", "id": f"nvme-{name}", "bus": name, "addr": "0.0", "serial": name,
+            "subsys": f"subsys-{name}", "sriov_max_vfs": self.virtual_functions,
+            "max_ioqpairs": 2 * self.virtual_functions + 2, "sriov_vq_flexible": 2 * self.virtual_functions,
+            "msix_qsize": self.virtual_functions + 2, "sriov_vi_flexible": self.virtual_functions,
+        }  # fmt: skip
+
+
+CARDS = (Card(bus=0x05, numa_node=0, functions=2), Card(bus=0x81, numa_node=1))
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
     """Two sockets, each a NUMA node, and the cards between them."""
 
-    cards: tuple[Card, ...] = field(
-        default=(Card(bus=0x05, numa_node=0, functions=2), Card(bus=0x81, numa_node=1, functions=1))
-    )
+    cards: tuple[Card, ...] = field(default=CARDS)
+    iommu: bool = False
+    """With an IOMMU, as VFIO needs it for a PCI function."""
 
     def addresses(self) -> tuple[str, ...]:
         """The PCI addresses of all physical functions."""
         return tuple(address for card in self.cards for address in card.addresses())
+
+    @property
+    def kernel_line(self) -> str:
+        """What the kernel is told."""
+        return f"{KERNEL_LINE} {IOMMU_LINE}" if self.iommu else KERNEL_LINE
 
     def options(self) -> list[str]:
         """The part of the command line that a snapshot depends on."""
@@ -61,6 +88,8 @@ class Topology:
             "-object", f"memory-backend-ram,id=m0,size={half}", "-numa", "node,nodeid=0,memdev=m0,cpus=0",
             "-object", f"memory-backend-ram,id=m1,size={half}", "-numa", "node,nodeid=1,memdev=m1,cpus=1",
             "-nodefaults", "-display", "none", "-no-reboot", "-device", "vmgenid,guid=auto",
+            # Before every device it is to translate for.
+            *(("-device", "intel-iommu,intremap=on,caching-mode=on") if self.iommu else ()),
             "-device", "virtio-blk-pci,drive=root", "-device", "virtio-net-pci,netdev=net,romfile=",
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=harness,name=harness",
             "-device", "virtio-9p-pci,fsdev=share,mount_tag=share",
@@ -68,6 +97,10 @@ class Topology:
         for card in self.cards:
             options += card.options()
         return options
+
+
+IOMMU = Topology(cards=(*CARDS, Card(bus=0x41, numa_node=0, virtual_functions=4)), iommu=True)
+"""The second kind of machine: with an IOMMU, and a card that has virtual functions (0000:41:00.0, at most four)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +148,10 @@ class Workplace:
         """What QEMU itself says."""
         return self.folder / "qemu.log"
 
-    def options(self, image: Image) -> list[str]:
+    def options(self, image: Image, kernel_line: str) -> list[str]:
         """The part of the command line that differs from machine to machine."""
         return [
-            "-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", KERNEL_LINE,
+            "-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", kernel_line,
             "-drive", f"file={image.root},if=none,id=root,format=raw,readonly=on",
             "-serial", f"file:{self.console}",
             "-netdev", "user,id=net",
