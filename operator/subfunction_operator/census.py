@@ -17,15 +17,15 @@ _FRESH_SECONDS: Final = 2.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Count:
-    """One count: the parent's own number, those its ports have, and those that records name, by their uid."""
+    """One count: the parent's own number, those its ports have, and by uid those that records name, with their names."""
 
     pf: int | None
     taken: frozenset[int]
-    recorded: Mapping[str, int]
+    recorded: Mapping[str, tuple[int, str]]
 
-    def of_others(self, uid: str) -> frozenset[int]:
-        """Give the numbers that records name, but for its own."""
-        return frozenset(number for owner, number in self.recorded.items() if owner != uid)
+    def of_others(self, uid: str) -> Mapping[int, str]:
+        """Give the numbers that records name, but for its own, each with its owner's name."""
+        return {number: name for owner, (number, name) in self.recorded.items() if owner != uid}
 
 
 @dataclasses.dataclass(slots=True)
@@ -43,11 +43,14 @@ class Census:
         """Keep a count that was just made."""
         self._counts[parent] = (time.monotonic(), count)
 
-    def chosen(self, parent: Handle, uid: str, number: int) -> None:
+    def chosen(self, parent: Handle, uid: str, number: int, name: str) -> None:
         """Add a number that was just written down in a record."""
         if parent in self._counts:
             counted_at, count = self._counts[parent]
-            self._counts[parent] = (counted_at, dataclasses.replace(count, recorded={**count.recorded, uid: number}))
+            self._counts[parent] = (
+                counted_at,
+                dataclasses.replace(count, recorded={**count.recorded, uid: (number, name)}),
+            )
 
     def forget(self, parent: Handle) -> None:
         """Count anew next time: something was not as thought."""

@@ -134,9 +134,9 @@ def _create(claim: PortClaim) -> Step:
 
 
 def _taken(port: Port, parent: Parent) -> SubFunctionError:
-    if port.number in parent.recorded:
+    if port.number is not None and port.number in parent.recorded:
         return NumberOwned(
-            f"number {port.number} of {port.handle} belongs to another SubFunction of this node",
+            f"number {port.number} of {port.handle} belongs to the SubFunction {parent.recorded[port.number]}",
             hint="See `kubectl get sf`; take another number, or leave spec.number out.",
         )
     return Foreign(

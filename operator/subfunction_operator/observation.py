@@ -1,6 +1,7 @@
 """What was seen of one sub-function at one moment: kernel, record, holders. Plain values, so that a plan is pure."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from subfunction.api import GROUP, AllocatedTo, SubFunction
 from subfunction.errors import UnsupportedField
@@ -94,13 +95,13 @@ class Parent:
     """The parent as it is: its PCI function, and the number that its sub-functions name as their `pf`.
 
     `pf` is None where only one port was looked at; `taken` are the numbers that its ports and other objects have,
-    `recorded` those that other records name.
+    `recorded` those that other records name, with the names of their owners.
     """
 
     function: PciFunction
     pf: int | None = None
     taken: frozenset[int] = frozenset()
-    recorded: frozenset[int] = frozenset()
+    recorded: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

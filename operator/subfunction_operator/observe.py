@@ -180,18 +180,17 @@ class Observer:
             count, ports = self._counted(devlink, handle)
             port = next((port for port in ports if port.number == number), None)
         others = count.of_others(look.desired.uid)
-        return Parent(function, count.pf, count.taken | others | look.reserved, others), port
+        return Parent(function, count.pf, count.taken | frozenset(others) | look.reserved, others), port
 
     def _counted(self, devlink: Devlink, handle: Handle) -> tuple[Count, list[Port]]:
         ports = devlink.ports(handle)
         pf = next((port.port_number for port in ports if port.flavour is PortFlavour.PHYSICAL), None)
         mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
         taken = frozenset(port.number for port in mine if port.number is not None)
-        claims = {uid: record.claim for uid, record in self.records.read_all().items.items()}
         recorded = {
-            uid: claim.number
-            for uid, claim in claims.items()
-            if isinstance(claim, PortClaim) and claim.parent == str(handle)
+            uid: (record.claim.number, record.name)
+            for uid, record in self.records.read_all().items.items()
+            if isinstance(record.claim, PortClaim) and record.claim.parent == str(handle)
         }
         count = Count(pf, taken, recorded)
         self.census.counted(handle, count)

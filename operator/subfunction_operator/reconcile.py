@@ -146,7 +146,7 @@ class _Run:
                 # What is written is what a failure of the next step is noted in.
                 self.seen = dataclasses.replace(self.seen, record=record) if self.seen else None
                 if isinstance(record.claim, PortClaim):
-                    self.node.observer.census.chosen(self.look.parent, record.uid, record.claim.number)
+                    self.node.observer.census.chosen(self.look.parent, record.uid, record.claim.number, record.name)
             case Reload():
                 self.memory = dataclasses.replace(self.memory, reloaded=True)
             case ProbeDriver():

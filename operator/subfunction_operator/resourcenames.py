@@ -7,22 +7,16 @@ from subfunction.errors import ResourceNameConflict
 
 
 def uncontested(wanted: SubFunction, others: Iterable[SubFunction]) -> None:
-    """Refuse a name that a sub-function of another flavour has; who was made first, or comes first by name, keeps it.
+    """Refuse a name that is another flavour's: that of the one that was made first, or comes first by name.
 
     Raises:
         ResourceNameConflict: it is another's.
     """
-    rivals = (
-        other
-        for other in others
-        if other.uid != wanted.uid
-        and other.spec.resource == wanted.spec.resource
-        and other.spec.flavour is not wanted.spec.flavour
-    )
-    rival = next((other for other in rivals if _rank(other) < _rank(wanted)), None)
-    if rival is not None:
+    named = [other for other in others if other.spec.resource == wanted.spec.resource]
+    first = min(named, key=_rank, default=wanted)
+    if first.spec.flavour is not wanted.spec.flavour:
         raise ResourceNameConflict(
-            f"{wanted.spec.resource} is the resource of {rival.name}, which is of flavour {rival.spec.flavour}",
+            f"{wanted.spec.resource} is the resource of {first.name}, which is of flavour {first.spec.flavour}",
             hint="Delete this one and make it with another spec.resourceName.",
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from subfunction.errors import KernelError
 from subfunction.kernel import binding
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.devlink import Devlink
@@ -57,10 +58,10 @@ def made(kernel: SimulatedKernel, name: str = "vd0", number: int = 88, handle: H
     return instance
 
 
-def driver_of(kernel: SimulatedKernel, name: str = "vd0") -> str | None:
+def unbound(kernel: SimulatedKernel, name: str = "vd0") -> bool:
+    """Whether a device has no driver any more, or is not on its bus any more."""
     device = VdpaDevice.named(kernel.sysfs(), name)
-    assert device is not None
-    return device.driver
+    return device is None or device.driver is None
 
 
 class Caller:
@@ -100,7 +101,7 @@ def test_an_unbind_takes_link_and_node_at_once_and_the_writer_waits_alone(kernel
     made(kernel)
     held = kernel.hold_open(NODE)
     writer = Caller(lambda: binding.unbind(kernel.sysfs(), "vdpa", "vd0", "vhost_vdpa"))
-    until(lambda: driver_of(kernel) is None)
+    until(lambda: unbound(kernel))
     until(lambda: not (kernel.root / "dev" / NODE).exists())
     until(lambda: kernel.sysfs().resolve(f"bus/vdpa/devices/vd0/{NODE}") is None)
     assert Vdpa(asking(kernel)).config("vd0") is not None
@@ -133,7 +134,7 @@ def test_a_deletion_that_waits_stops_vdpa_and_every_look_up_of_a_family_but_not_
     devlink.instances()  # the family's number is known from now on
     held = kernel.hold_open(NODE)
     deleting = Caller(lambda: Vdpa(asking(kernel)).delete("vd0"))
-    until(lambda: driver_of(kernel) is None)
+    until(lambda: unbound(kernel))
     showing = Caller(lambda: Vdpa(asking(kernel)).config("vd1"))
     starting = Caller(lambda: asking(kernel).family("devlink"))
     assert deleting.waits
@@ -194,7 +195,7 @@ def test_a_reload_waits_and_holds_its_instance(kernel: SimulatedKernel) -> None:
     instance = made(kernel)
     held = kernel.hold_open(NODE)
     reloading = Caller(lambda: Devlink(asking(kernel)).reload(instance))
-    until(lambda: driver_of(kernel) is None)
+    until(lambda: unbound(kernel))
     reading = Caller(lambda: Devlink(asking(kernel)).parameter(instance, "enable_vnet"))
     assert reloading.waits
     assert reading.waits
@@ -209,7 +210,7 @@ def test_legacy_mode_waits_and_holds_the_parent(kernel: SimulatedKernel) -> None
     made(kernel)
     held = kernel.hold_open(NODE)
     changing = Caller(lambda: kernel.set_eswitch_mode(FIRST, EswitchMode.LEGACY))
-    until(lambda: driver_of(kernel) is None)
+    until(lambda: unbound(kernel))
     showing = Caller(lambda: Devlink(asking(kernel)).ports(FIRST))
     assert changing.waits
     assert showing.waits
@@ -235,22 +236,27 @@ def test_a_module_whose_device_is_open_stays(kernel: SimulatedKernel) -> None:
     with kernel.hold_open(NODE), pytest.raises(OSError, match="busy"):
         kernel.unload_module("vhost_vdpa")
     kernel.unload_module("vhost_vdpa")
-    assert driver_of(kernel) is None
+    assert unbound(kernel)
 
 
-def test_a_mediated_device_that_is_open_loses_its_remove_at_once_and_goes_later(tmp_path: Path) -> None:
+def test_a_mediated_device_that_is_open_is_forgotten_by_its_bus_at_once_and_goes_later(tmp_path: Path) -> None:
     card = Parent(bdf="0000:03:00.0", netdev="p0", mediated_types=(MediatedType("mlx5_core-sf"),))
     kernel = SimulatedKernel(tmp_path, Topology(parents=(card,)))
-    create_mediated(kernel.sysfs(), FIRST, "mlx5_core-sf", UUID)
-    device = MediatedDevice.named(kernel.sysfs(), UUID)
+    sysfs = kernel.sysfs()
+    create_mediated(sysfs, FIRST, "mlx5_core-sf", UUID)
+    device = MediatedDevice.named(sysfs, UUID)
     assert device is not None
     assert device.vfio is not None
     with kernel.hold_open(device.vfio.group.name):
-        removing = Caller(lambda: remove_mediated(kernel.sysfs(), UUID))
-        until(lambda: (seen := MediatedDevice.named(kernel.sysfs(), UUID)) and not seen.removable)
+        removing = Caller(lambda: remove_mediated(sysfs, UUID))
+        until(lambda: sysfs.resolve(f"bus/mdev/devices/{UUID}") is None)
         assert removing.waits
+        assert sysfs.resolve(device.path)
+        assert sysfs.read(f"{device.path}/remove") is None
+        with pytest.raises(KernelError, match="File exists"):
+            create_mediated(sysfs, FIRST, "mlx5_core-sf", UUID)
     assert removing.answered()
-    assert MediatedDevice.named(kernel.sysfs(), UUID) is None
+    assert sysfs.resolve(device.path) is None
     assert not (kernel.root / "dev" / device.vfio.group.name).exists()
 
 
@@ -276,7 +282,7 @@ def test_a_reboot_ends_every_user_and_whatever_waited_for_him(kernel: SimulatedK
     made(kernel)
     held = kernel.hold_open(NODE)
     deleting = Caller(lambda: Vdpa(asking(kernel)).delete("vd0"))
-    until(lambda: driver_of(kernel) is None)
+    until(lambda: unbound(kernel))
     kernel.reboot()
     assert deleting.answered()
     assert not (kernel.root / "dev" / NODE).exists()
@@ -292,7 +298,7 @@ async def test_a_served_kernel_lets_go_when_the_device_is_closed_though_nobody_w
         held = kernel.hold_open(NODE)
         sysfs = SysfsTree(kernel.root / "sys")
         binding.unbind(sysfs, "vdpa", "vd0", "vhost_vdpa")  # is back at once, as no writer of the real kernel is
-        await asyncio.to_thread(until, lambda: driver_of(kernel) is None)
+        await asyncio.to_thread(until, lambda: unbound(kernel))
         netlink = Netlink(UnixTransport(path))
         deleting = Caller(lambda: Vdpa(netlink).delete("vd0"))
         assert deleting.waits

@@ -1,6 +1,7 @@
 """What a spec sets: MTU, rate, representor, and what of it may change while a pod has the device."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ def test_a_netdev_that_udev_renames_is_offered_under_its_new_name(world: World) 
     ids=["rate", "capability"],
 )
 def test_an_edit_that_cannot_be_had_says_so_and_takes_nothing_out_of_the_offer(
-    world: World, spec: dict[str, object]
+    world: World, spec: dict[str, Any]
 ) -> None:
     world.apply()
     world.settle()

@@ -1,6 +1,7 @@
 """Flavour ice: another driver's manners, the same promises."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,9 +74,7 @@ def test_a_mac_is_changed_while_detached(world: World) -> None:
         ({"rate": {"maxBitsPerSecond": 1_000_000_000}}, "rate"),
     ],
 )
-def test_what_the_driver_does_not_offer_is_refused_by_its_name(
-    world: World, spec: dict[str, object], named: str
-) -> None:
+def test_what_the_driver_does_not_offer_is_refused_by_its_name(world: World, spec: dict[str, Any], named: str) -> None:
     world.apply(flavour="ice", **spec)
     error = world.settle().error
     assert error is not None

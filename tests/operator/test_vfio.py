@@ -1,6 +1,7 @@
 """Flavour vfio: a virtual function that is given away and back, or a mediated device that is made for it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,8 @@ FUNCTIONS = Parent(bdf="0000:03:00.0", netdev="enp3s0np0", virtual_functions=4)
 TYPES = Parent(bdf="0000:03:00.0", netdev="enp3s0np0", mediated_types=(MediatedType("mlx5_core-local", available=2),))
 ADDRESS = FUNCTIONS.virtual_function(0)
 UUID = mediated_uuid("uid-blue")
-VF = {"flavour": "vfio", "vfio": {"virtualFunction": 0}}
-MDEV = {"flavour": "vfio", "vfio": {"mediatedDevice": "mlx5_core-local"}}
+VF: dict[str, Any] = {"flavour": "vfio", "vfio": {"virtualFunction": 0}}
+MDEV: dict[str, Any] = {"flavour": "vfio", "vfio": {"mediatedDevice": "mlx5_core-local"}}
 
 
 @pytest.fixture

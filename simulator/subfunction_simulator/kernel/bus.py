@@ -174,10 +174,16 @@ class Bus(Generic[D]):
                     self._take(device, driver)
 
     def _take(self, device: D, driver: Driver[D]) -> None:
-        driver.probe(device)
+        link, back = f"{device.path}/driver", f"bus/{self.name}/drivers/{driver.name}/{device.name}"
+        self._tree.link(link, f"bus/{self.name}/drivers/{driver.name}")
+        self._tree.link(back, device.path)
+        try:
+            driver.probe(device)
+        except Refusal:
+            self._tree.unlink(link)
+            self._tree.unlink(back)
+            raise
         device.bound = driver
-        self._tree.link(f"{device.path}/driver", f"bus/{self.name}/drivers/{driver.name}")
-        self._tree.link(f"bus/{self.name}/drivers/{driver.name}/{device.name}", device.path)
         self._devices.tell("bind", device.path, f"bus/{self.name}", f"DRIVER={driver.name}")
 
     def _fits(self, device: D, driver: Driver[D]) -> bool:

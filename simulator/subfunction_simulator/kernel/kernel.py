@@ -87,6 +87,16 @@ class SimulatedKernel(Mishaps):
         with self.lock:
             return self.tree.written(path, text) or done()
 
+    def look(self, path: str) -> None:
+        """Find out what user space wrote to a file of sysfs, if anything.
+
+        Raises:
+            Refusal: it was nothing that the kernel takes.
+            FileNotFoundError: the file is gone.
+        """
+        with self.lock:
+            self.tree.look(path)
+
     def write(self, path: str, text: str) -> None:
         """Write to an attribute of sysfs as a program does, and wait as long as the kernel does."""
         with self.lock:

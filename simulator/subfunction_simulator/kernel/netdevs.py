@@ -13,6 +13,7 @@ from subfunction_simulator.kernel.devices import Devices
 from subfunction_simulator.kernel.link import link
 from subfunction_simulator.kernel.netdev import DOWN, Looks, Netdev
 from subfunction_simulator.kernel.uapi import RTNLGRP_LINK, RouteMessage
+from subfunction_simulator.kernel.wire import EINVAL, Refusal
 
 if TYPE_CHECKING:
     from subfunction_simulator.kernel.instance import Port
@@ -167,8 +168,8 @@ class Netdevs:
     def _attributes(self, netdev: Netdev) -> None:
         """Show what changes, below the name that the device has now."""
         path = netdev.path
-        self._tree.attribute(f"{path}/flags", hex(netdev.flags), on_write=lambda t: self.set_flags(netdev, int(t, 0)))
-        self._tree.attribute(f"{path}/mtu", netdev.mtu, on_write=lambda t: self.set_mtu(netdev, int(t, 0)))
+        self._tree.attribute(f"{path}/flags", hex(netdev.flags), on_write=lambda t: self.set_flags(netdev, _number(t)))
+        self._tree.attribute(f"{path}/mtu", netdev.mtu, on_write=lambda t: self.set_mtu(netdev, _number(t)))
         self._refresh(netdev)
 
     def _show_master(self, netdev: Netdev, master: Netdev | None) -> None:
@@ -192,6 +193,13 @@ class Netdevs:
             "carrier": int(netdev.up),
         }
         self._tree.directory(netdev.path, state)
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError as error:
+        raise Refusal(EINVAL) from error
 
 
 def _words(netdev: Netdev) -> tuple[str, str]:

@@ -129,7 +129,7 @@ async def _writes(kernel: SimulatedKernel, inotify: Inotify) -> None:
     def look(path: str) -> None:
         # What write(2) would have failed with is lost on a file, and nobody waits here for a device's user.
         with contextlib.suppress(FileNotFoundError, Refusal):
-            kernel.written(path, (kernel.tree.root / path).read_text(encoding="utf-8"))
+            kernel.look(path)
 
     def appeared(path: str) -> None:
         loop.call_soon_threadsafe(watch, path)

@@ -18,7 +18,7 @@ from subfunction_simulator.kernel.work import Work
 
 BOOT_ID = "boot_id"
 _GRAVEYARD = "graveyard"
-_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 
 Heard: TypeAlias = Callable[[str], Work | None]
 """Acts on what was written, and gives the work that the writer waits for."""
@@ -35,6 +35,8 @@ class Tree:
         self._graveyard = root / _GRAVEYARD
         self._buried = 0
         self._writable: dict[str, Heard] = {}
+        self._shown: dict[str, str] = {}
+        """What stands in those that can be written, by the kernel's hand or a user's."""
         if self.root.exists() and not (root / BOOT_ID).exists():
             raise FileExistsError(f"{root} is not a simulated kernel's folder: it has a sys/ and no {BOOT_ID}")
         # What an earlier simulation left here is nobody's.
@@ -53,20 +55,17 @@ class Tree:
 
     def attribute(self, path: str, value: str | int, *, on_write: Heard | None = None) -> None:
         """Set an attribute; `on_write` is called with what user space writes to it."""
-        directory, _, name = path.rpartition("/")
-        self.directory(directory, {name: value})
+        self._put(path, f"{value}\n")
         if on_write is not None:
-            # Nothing at all is a file between the opening and the writing.
-            self._listen(path, lambda text: on_write(text.strip()) if text else None)
+            self._shown[path] = f"{value}\n"
+            self._listen(path, on_write)
 
     def trigger(self, path: str, on_write: Heard) -> None:
         """Make an attribute that can be written alone; nothing stays in it."""
 
         def hear(text: str) -> Work | None:
-            if not text.strip():
-                return None
             self._put(path, "")
-            return on_write(text.strip())
+            return on_write(text) if text else None
 
         self._put(path, "")
         self._listen(path, hear)
@@ -91,8 +90,13 @@ class Tree:
         except FileNotFoundError:
             self._make(path.rpartition("/")[0])
             descriptor = os.open(whole, _WRITE, 0o644)
-        os.write(descriptor, text.encode())
+        octets = text.encode()
+        os.write(descriptor, octets)
+        # Not before, so that whoever reads meanwhile finds the old text or the new one.
+        os.ftruncate(descriptor, len(octets))
         os.close(descriptor)
+        if path in self._writable:
+            self._shown[path] = text
 
     def link(self, path: str, target: str) -> None:
         """Make a relative symbolic link to `target`, both paths being relative to the root."""
@@ -108,6 +112,7 @@ class Tree:
         """Remove a link or an attribute; that it is gone already is no news."""
         (self.root / path).unlink(missing_ok=True)
         self._writable.pop(path, None)
+        self._shown.pop(path, None)
 
     def bury(self, path: str) -> None:
         """Remove a directory with everything below it at once; its inodes stay in use."""
@@ -126,6 +131,7 @@ class Tree:
             (self.root / path).rename(outside)
         for name in [name for name in self._writable if name.startswith(f"{path}/")]:
             del self._writable[name]
+            self._shown.pop(name, None)
 
     def move_in(self, outside: Path, path: str) -> None:
         """Put a directory back into the tree."""
@@ -147,7 +153,16 @@ class Tree:
             Refusal: what write(2) fails with.
         """
         react = self._writable.get(path)
-        return None if react is None else react(text)
+        if react is None:
+            return None
+        self._shown[path] = text
+        return react(text.strip())
+
+    def look(self, path: str) -> Work | None:
+        """Find out what user space wrote to a file, if anything; see `written`."""
+        text = (self.root / path).read_text(encoding="utf-8")
+        # Nothing at all is a file between its opening and the writing.
+        return self.written(path, text) if text and text != self._shown.get(path) else None
 
 
 class WatchedSysfs(SysfsTree):
