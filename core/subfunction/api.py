@@ -255,8 +255,8 @@ class SubFunction(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return FINALIZER in self.metadata.finalizers
 
 
-# msgspec 0.22 learns a type at its first use and without a lock: two threads that do so at once (the watch and the first
-# LIST, in an agent that starts with objects) end the process with SIGSEGV, about once in a hundred starts.
+# msgspec 0.22 learns a type at its first use and without a lock: two threads that do so at once (the watch and the
+# first LIST, in an agent that starts with objects) end the process with SIGSEGV, about once in a hundred starts.
 msgspec.json.Decoder(SubFunction)
 
 

@@ -68,16 +68,28 @@ class VdpaClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     features: int | None = None
 
 
+class FunctionClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How a virtual function was set when it was found; None where its port did not say."""
+
+    mac_address: str | None = None
+    roce: bool | None = None
+    migratable: bool | None = None
+    ipsec_crypto: bool | None = None
+    ipsec_packet: bool | None = None
+    max_io_event_queues: int | None = None
+
+
 class VirtualFunctionClaim(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="kind", tag="virtualFunction"
 ):
-    """A virtual function that somebody else made: its PCI address, the driver it is to have and the one it had."""
+    """A virtual function that somebody else made: its PCI address, its driver, and how it was, which it is again."""
 
     parent: str
     index: int
     address: str
     driver: str
     previous_driver: str | None = None
+    previous: FunctionClaim = FunctionClaim()
 
     def __post_init__(self) -> None:
         """Refuse a parent that is no handle."""

@@ -17,7 +17,7 @@ _FRESH_SECONDS: Final = 2.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Count:
-    """One count: the parent's own number, those its ports have, and by uid those that records name, with their names."""
+    """One count: the parent's own number, those its ports have, and by uid those that records name."""
 
     pf: int | None
     taken: frozenset[int]

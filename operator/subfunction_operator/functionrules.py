@@ -4,8 +4,10 @@ from typing import Final
 
 from subfunction.api import SubFunction
 from subfunction.errors import GroupShared, UnsupportedField
+from subfunction.kernel.address import Mac
 from subfunction.kernel.pci import VirtualFunction
-from subfunction.kernel.port import FunctionSettings
+from subfunction.kernel.port import FunctionSettings, Port
+from subfunction.records import FunctionClaim
 from subfunction_operator.observation import Desired, Observation
 
 _HARMLESS: Final = frozenset({"pcieport", "pci-stub"})
@@ -86,4 +88,37 @@ def settings_of(desired: Desired, wanted: SubFunction, seen: Observation) -> Fun
         ipsec_crypto=differing("ipsecCrypto"),
         ipsec_packet=differing("ipsecPacket"),
         max_io_eqs=queues if queues is not None and queues != function.max_io_eqs else None,
+    )
+
+
+def as_found(port: Port | None) -> FunctionClaim:
+    """Write down how a function is set before it is touched."""
+    function = port.function if port else None
+    if function is None:
+        return FunctionClaim()
+    return FunctionClaim(
+        mac_address=str(function.mac) if function.mac else None,
+        roce=function.roce,
+        migratable=function.migratable,
+        ipsec_crypto=function.ipsec_crypto,
+        ipsec_packet=function.ipsec_packet,
+        max_io_event_queues=function.max_io_eqs,
+    )
+
+
+def restored(port: Port | None, previous: FunctionClaim) -> FunctionSettings:
+    """Say what must be set for a function to be as it was found."""
+    now = as_found(port)
+
+    def differing(before: bool | None, after: bool | None) -> bool | None:  # noqa: FBT001  # the values are the matter
+        return before if before is not None and after is not None and before != after else None
+
+    queues, mac = previous.max_io_event_queues, previous.mac_address
+    return FunctionSettings(
+        mac=Mac.parse(mac) if mac and now.mac_address and mac != now.mac_address else None,
+        roce=differing(previous.roce, now.roce),
+        migratable=differing(previous.migratable, now.migratable),
+        ipsec_crypto=differing(previous.ipsec_crypto, now.ipsec_crypto),
+        ipsec_packet=differing(previous.ipsec_packet, now.ipsec_packet),
+        max_io_eqs=queues if queues is not None and now.max_io_event_queues not in {None, queues} else None,
     )

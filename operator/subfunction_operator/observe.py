@@ -53,6 +53,11 @@ class Look:
         """What is asked for, where anything is."""
         return self.desired.object.spec if self.desired.object else None
 
+    @property
+    def bridge(self) -> str | None:
+        """The bridge that the representor should be in."""
+        return self.spec.representor.bridge if self.spec else None
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observer:
@@ -76,8 +81,10 @@ class Observer:
         wanted = of_vfio(look.spec, record)
         if wanted is None:
             return self._sub_function(devlink, look, seen)
-        function = PciFunction.at(self.sysfs, look.parent)
-        seen = dataclasses.replace(seen, parent=Parent(function) if function else None)
+        function, bridge = PciFunction.at(self.sysfs, look.parent), look.bridge
+        seen = dataclasses.replace(
+            seen, parent=Parent(function) if function else None, bridge=self._bridge(bridge) if bridge else None
+        )
         if wanted.mediated_device is not None:
             return look_at_mediated_device(self.sysfs, look.parent, look.desired.uid, seen)
         return look_at_virtual_function(
@@ -87,8 +94,7 @@ class Observer:
     def _sub_function(self, devlink: Devlink, look: Look, seen: Observation) -> Observation:
         parent, port = self._parent(devlink, look, seen)
         auxiliary = self._auxiliary(port)
-        spec = look.spec
-        bridge = spec.representor.bridge if spec else None
+        spec, bridge = look.spec, look.bridge
         seen = dataclasses.replace(
             seen,
             parent=parent,

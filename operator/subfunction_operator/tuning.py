@@ -2,9 +2,11 @@
 
 import msgspec
 
+from subfunction.api import Representor
 from subfunction.errors import BridgeNotFound, UnsupportedField
 from subfunction.kernel.link import LinkSettings
 from subfunction_operator.kind import Case
+from subfunction_operator.observation import Desired, Observation
 from subfunction_operator.step import SetLink, SetRate, Step, Steps, StoreRecord
 
 _BITS = 8
@@ -62,28 +64,35 @@ def tuned(case: Case) -> tuple[tuple[Step, ...], str]:
         steps.append(SetLink(seen.netdev, LinkSettings(mtu=mtu)))
     if seen.away and mtu is not None and case.record.link is not None and case.record.link.mtu != mtu:
         pending = f"its MTU can change when its netdev is back; {seen.why_held}"
-    if seen.representor is not None and (settings := connected(case)) != LinkSettings():
-        steps.append(SetLink(seen.representor, settings))
-    return tuple(steps), pending
+    return (*steps, *connected(case.wanted.spec.representor, seen)), pending
 
 
-def connected(case: Case) -> LinkSettings:
-    """Say what of the representor differs; a bridge that is not asked for is nobody's business.
+def connected(asked: Representor, seen: Observation) -> tuple[Step, ...]:
+    """Give the change of the representor that is due; a bridge that is not asked for is nobody's business.
 
     Raises:
         BridgeNotFound: it should be in one that this node does not have.
     """
-    asked, representor, bridge = case.wanted.spec.representor, case.seen.representor, case.seen.bridge
+    representor, bridge = seen.representor, seen.bridge
     if representor is None:
-        return LinkSettings()
+        return ()
     if asked.bridge is not None and bridge is None:
         raise BridgeNotFound(
             f"this node has no bridge {asked.bridge} for the representor {representor.name}",
             hint=f"Make it with `ip link add {asked.bridge} type bridge`, or leave spec.representor.bridge out.",
         )
     up = asked.admin_state == "up"
-    return LinkSettings(
+    settings = LinkSettings(
         mtu=asked.mtu if asked.mtu not in {None, representor.mtu} else None,
         up=up if up != representor.up else None,
         master=bridge.ifindex if bridge is not None and representor.master != bridge.name else None,
     )
+    return () if settings.empty else (SetLink(representor, settings),)
+
+
+def disconnected(desired: Desired, seen: Observation) -> tuple[Step, ...]:
+    """Take a representor that stays behind out of the bridge it was put into."""
+    bridge = desired.object.spec.representor.bridge if desired.object else None
+    if seen.representor is None or bridge is None or seen.representor.master != bridge:
+        return ()
+    return (SetLink(seen.representor, LinkSettings(master=0)),)

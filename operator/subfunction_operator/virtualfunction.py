@@ -13,7 +13,7 @@ from subfunction.errors import DriverNotLoaded, Foreign, NoVirtualFunction, Numb
 from subfunction.kernel.pci import VirtualFunction
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State, VirtualFunctionClaim, Witness
-from subfunction_operator.functionrules import settings_of, whole_group
+from subfunction_operator.functionrules import as_found, restored, settings_of, whole_group
 from subfunction_operator.interruption import interrupted, lapsed
 from subfunction_operator.native import nodes
 from subfunction_operator.observation import Desired, Observation, Parent, Policy
@@ -31,6 +31,7 @@ from subfunction_operator.step import (
     UnbindDriver,
     Wait,
 )
+from subfunction_operator.tuning import connected, disconnected
 
 _BUS: Final = "pci"
 _OF_PARENT: Final = {"mlx5_core": "mlx5_vfio_pci"}
@@ -72,15 +73,18 @@ def bound(desired: Desired, wanted: SubFunction, seen: Observation, parent: Pare
     return interrupted(seen, record, "MAC, capabilities and driver", *change)
 
 
-def given_back(seen: Observation, record: Record, claim: VirtualFunctionClaim) -> Decision:
+def given_back(desired: Desired, seen: Observation, record: Record, claim: VirtualFunctionClaim) -> Decision:
     """Give a function that nobody holds back to the driver it had, and forget it."""
     function = seen.virtual_function
     forget = RemoveRecord(record.uid)
     if function is None or function.address != claim.address or not seen.this_boot:
         return Steps((forget,), last=True)
-    steps: list[Step] = []
+    steps: list[Step] = [*disconnected(desired, seen)]
     if function.driver == claim.driver:
         steps.append(UnbindDriver(_BUS, function.address, claim.driver))
+    settings = restored(seen.port, claim.previous)
+    if not settings.empty and seen.port is not None:
+        steps.append(SetFunction(seen.port.handle, seen.port.index, settings))
     if function.driver in {None, claim.driver} and claim.previous_driver in seen.drivers:
         # Told which one, or whichever driver of the bus comes first would take it.
         steps += [
@@ -121,7 +125,7 @@ def _claimed(
         # A record of an earlier boot: the function goes back to what this boot's scripts made of it.
         claim = msgspec.structs.replace(old, address=function.address, driver=driver)
         if function.driver != driver:
-            claim = msgspec.structs.replace(claim, previous_driver=function.driver)
+            claim = msgspec.structs.replace(claim, previous_driver=function.driver, previous=as_found(seen.port))
     elif lost is not None:
         claim = lost
     else:
@@ -142,6 +146,7 @@ def _claimed(
             address=function.address,
             driver=driver,
             previous_driver=function.driver,
+            previous=as_found(seen.port),
         )
     record = Record(
         uid=desired.uid,
@@ -196,11 +201,11 @@ def _offered(  # noqa: PLR0913, PLR0917  # what is asked, what is seen, and what
             numbers={f"{node.path}/dev": node.number for node in handed},
         ),
     )
-    return offered_or_rest(seen, record, offered)
+    return offered_or_rest(seen, record, offered, connected(wanted.spec.representor, seen))
 
 
-def offered_or_rest(seen: Observation, old: Record, offered: Record) -> Decision:
-    """Say what is offered, unless that is said already or a pod has what was offered before."""
+def offered_or_rest(seen: Observation, old: Record, offered: Record, changes: tuple[Step, ...] = ()) -> Decision:
+    """Say what is offered after the `changes` due, unless that is said already or a pod has what was offered before."""
     said = old.state is State.READY and bool(old.witness.inodes)
     if said and (offered.nodes, offered.witness) != (old.nodes, old.witness):
         if not seen.usage.asked:
@@ -209,6 +214,6 @@ def offered_or_rest(seen: Observation, old: Record, offered: Record) -> Decision
             why = "its devices were made anew while a pod has the old ones"
             sick = msgspec.structs.replace(old, health=Health(reason=Reason.STALE_ALLOCATION, message=why))
             return Rest(pending=f"{why}; {seen.why_held}") if old == sick else Steps((StoreRecord(sick),))
-    if old.state is State.READY and offered == old:
-        return Rest()
-    return Steps((StoreRecord(offered.moved(State.READY, Health(healthy=True))),), last=True)
+    unsaid = old.state is not State.READY or offered != old
+    taken = (*changes, *([StoreRecord(offered.moved(State.READY, Health(healthy=True)))] if unsaid else []))
+    return Steps(taken, last=not changes) if taken else Rest()

@@ -19,7 +19,9 @@ from subfunction.errors import (
     UnsupportedField,
 )
 from subfunction.kernel.mdev import MediatedDevice, mediated_uuid
+from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.pci import VirtualFunction
+from subfunction.kernel.port import Function
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.records import State
 from subfunction_operator.outcome import Outcome
@@ -82,6 +84,35 @@ def test_it_goes_back_to_the_driver_it_had(world: World) -> None:
     world.kernel.unbind_pci(ADDRESS)
     world.kernel.probe_pci(ADDRESS)
     assert function(world).driver == before  # no override is left behind
+
+
+def test_its_representor_is_up_and_in_its_bridge_and_leaves_it_with_the_object(root: Path) -> None:
+    world = World(root, Topology(parents=(FUNCTIONS,), bridges=("br0",)))
+    world.apply(**VF, representor={"bridge": "br0", "mtu": 9000})
+    assert_ready(world, world.settle())
+    representor = world.look().representor
+    assert representor is not None
+    assert (representor.up, representor.master, representor.mtu) == (True, "br0", 9000)
+    world.delete()
+    world.settle()
+    after = Netdev.named(world.sysfs, representor.name)
+    assert after is not None
+    assert after.master is None
+
+
+def test_it_goes_back_with_the_address_and_capabilities_it_had(world: World) -> None:
+    before = shown(world)
+    world.apply(**VF, macAddress="02:00:00:00:00:05", capabilities={"migratable": True, "roce": False})
+    world.settle()
+    assert shown(world) != before
+    world.delete()
+    world.settle()
+    assert shown(world) == before
+
+
+def shown(world: World) -> Function | None:
+    ports = world.devlink.ports(PARENT)
+    return next(port.function for port in ports if port.vf == 0)
 
 
 def test_one_that_had_no_driver_gets_none_back(world: World) -> None:
