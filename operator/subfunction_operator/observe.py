@@ -107,7 +107,7 @@ class Observer:
         )
         if auxiliary is None or auxiliary.driver is None or port is None:
             return seen
-        native, away = self._netdev(devlink, auxiliary, seen)
+        native, away = self._netdev(devlink, auxiliary)
         seen = dataclasses.replace(
             seen,
             netdev=native,
@@ -128,12 +128,12 @@ class Observer:
         parameters = tuple((name, devlink.parameter(auxiliary.handle, name)) for name in kind.parameters(spec))
         return dataclasses.replace(seen, parameters=parameters)
 
-    def _netdev(self, devlink: Devlink, auxiliary: AuxiliaryDevice, seen: Observation) -> tuple[Netdev | None, bool]:
+    def _netdev(self, devlink: Devlink, auxiliary: AuxiliaryDevice) -> tuple[Netdev | None, bool]:
         """Find the function's own netdev, and say whether it is in another network namespace."""
         netdev = next(iter(Netdev.under(self.sysfs, auxiliary.path)), None)
         if netdev is not None:
             return netdev, False
-        function = _function_port(devlink, (auxiliary.handle, *seen.child_handles))
+        function = _function_port(devlink, auxiliary.instances(self.sysfs))
         if function is not None and function.netdev is not None:
             netdev = Netdev.named(self.sysfs, function.netdev)  # ice: its netdev hangs under the PF
         return netdev, netdev is None and function is not None and function.ethernet
@@ -220,10 +220,7 @@ def _number(desired: Desired, seen: Observation) -> int | None:
 
 
 def _function_port(devlink: Devlink, instances: tuple[Handle, ...]) -> Port | None:
-    """Find the port by which a function knows its own netdev, also while that is in another namespace.
-
-    ice has it on the function's own instance, mlx5 since Linux 6.3 on that of its child `mlx5_core.eth.N`.
-    """
+    """Find the port by which a function knows its own netdev, also while that is in another namespace."""
     ports = (port for instance in instances for port in devlink.ports(instance))
     return next((port for port in ports if port.flavour is PortFlavour.VIRTUAL), None)
 

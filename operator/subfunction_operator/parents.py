@@ -69,7 +69,8 @@ def _selected(wanted: SubFunction, selector: ParentSelector, devlink: Devlink, s
 def _fits(selector: ParentSelector, function: PciFunction) -> bool:
     vendor = None if selector.vendor is None else f"0x{selector.vendor}"
     return (
-        selector.driver in {None, function.driver}
+        not function.virtual
+        and selector.driver in {None, function.driver}
         and vendor in {None, function.vendor}
         and selector.numa_node in {None, function.numa_node}
     )

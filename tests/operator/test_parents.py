@@ -113,3 +113,8 @@ def test_a_parent_that_cannot_make_any_now_comes_after_one_that_can(root: Path) 
 def test_a_selector_never_finds_a_parent_of_another_flavours_driver(world: World) -> None:
     with pytest.raises(ParentNotFound):
         found(world, asks(selector={"driver": "ice"}))
+
+
+def test_a_virtual_function_is_no_parent_though_it_has_a_devlink_instance(root: Path) -> None:
+    card = Parent(bdf="0000:03:00.0", netdev="enp3s0np0", mode=EswitchMode.LEGACY, virtual_functions=2)
+    assert found(World(root, Topology(parents=(card,))), asks(selector={"vendor": "15b3"})) == PARENT

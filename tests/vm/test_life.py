@@ -1,79 +1,171 @@
-"""The life of an mlx5 sub-function on the real kernel, by the agent's own plan and hands; iproute2 is the judge."""
+"""The life of a device of each flavour on the real kernel, by the agent's own plan and hands; iproute2 is the judge.
 
+One pass a flavour: made, looked at again, removed, and killed by SIGKILL before and after each step of both ways.
+"""
+
+import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from conftest import loaded
 from harness.machine import Machine
+from harness.snapshot import build_snapshot
+from harness.topology import IOMMU, PLAIN
 
 PROGRAMS = "/src/tests/vm/programs"
+PARENT, WITH_FUNCTIONS = "pci/0000:05:00.0", "pci/0000:41:00.0"
+MAC = "02:53:46:00:00:01"
 
 
-@pytest.fixture(scope="module")
-def story(machine: Machine) -> Iterator[dict[str, Any]]:
-    kubelet = machine.spawn(["/venv/bin/python", f"{PROGRAMS}/kubelet.py", "/run/life/kubelet"], name="kubelet")
-    with loaded(machine, switchdev=1):
-        code = f"import runpy; runpy.run_path('{PROGRAMS}/life.py', run_name='__main__')"
-        machine.run("until [ -S /run/life/kubelet/pod-resources/kubelet.sock ]; do sleep 0.1; done", timeout=30)
-        yield json.loads(machine.python(code, timeout=240).stdout.splitlines()[-1])
-    kubelet.signal(9)
+@dataclass(frozen=True)
+class Case:
+    """A flavour: its spec, how the NIC is loaded for it, and what its record and its way must show."""
+
+    spec: dict[str, Any]
+    parameters: dict[str, int | str] = field(default_factory=dict)
+    functions: int = 0
+    nodes: int = 0
+    made: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
-def only(ports: dict[str, Any]) -> dict[str, Any]:
-    assert len(ports) == 1, ports
-    (port,) = ports.values()
-    assert isinstance(port, dict)
-    return port
+def native(flavour: str, **more: Any) -> dict[str, Any]:
+    return {"flavour": flavour, "parent": {"device": PARENT}, "macAddress": MAC, **more}
 
 
-def assert_whole(seen: dict[str, Any]) -> None:
-    port = only(seen["ports"])
-    assert (port["pfnum"], port["sfnum"], port["controller"]) == (0, 1, 0)
-    function = port["function"]
-    assert (function["hw_addr"], function["state"], function["opstate"]) == ("02:53:46:00:00:01", "active", "attached")
-    assert list(function["nested_devlink"]) == [f"auxiliary/{seen['device']}"]
-    assert (seen["state"], seen["number"], seen["mismatch"]) == ("ready", 1, None)
-    assert seen["nodes"], "it has no device node"
+PORT = ("StoreRecord", "CreatePort")
+NO_PORT = ("StoreRecord", "Deactivate", "DeletePort", "RemoveRecord")
+NO_VDPA = ("StoreRecord", "UnbindDriver", "OverrideDriver", "DeleteVdpa", "Deactivate", "DeletePort", "RemoveRecord")
+CASES = {
+    "mlx5": Case(
+        native("mlx5", mtu=1400, rate={"maxBitsPerSecond": 1_000_000_000}), nodes=1, made=PORT, removed=NO_PORT
+    ),
+    "ice": Case(native("ice"), {"personality": "ice"}, made=PORT, removed=NO_PORT),
+    "vhost-vdpa": Case(native("virtio"), nodes=1, made=PORT, removed=NO_VDPA),
+    "virtio-vdpa": Case(native("virtio", virtio={"driver": "virtio-vdpa"}), made=PORT, removed=NO_VDPA),
+    "virtual function": Case(
+        {"flavour": "vfio", "parent": {"device": WITH_FUNCTIONS}, "macAddress": MAC, "vfio": {"virtualFunction": 1}},
+        functions=2,
+        nodes=2,
+        made=("StoreRecord", "OverrideDriver"),
+        removed=(
+            "StoreRecord",
+            "UnbindDriver",
+            "SetFunction",
+            "OverrideDriver",
+            "ProbeDriver",
+            "OverrideDriver",
+            "RemoveRecord",
+        ),
+    ),
+    "mediated device": Case(
+        {"flavour": "vfio", "parent": {"device": PARENT}, "vfio": {"mediatedDevice": "mlx5_core-local"}},
+        {"mdev": 1},
+        nodes=2,
+        made=("StoreRecord", "CreateMediated"),
+        removed=("StoreRecord", "RemoveMediated", "RemoveRecord"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the program told of a case."""
+
+    case: Case
+    told: dict[str, Any]
+
+    def done(self, way: str) -> tuple[str, ...]:
+        moments = self.told[way]["moments"]
+        return tuple(moment.removeprefix("done ") for moment in moments if moment.startswith("done"))
+
+
+@pytest.fixture(scope="module", params=CASES, ids=list(CASES))
+def story(request: pytest.FixtureRequest) -> Iterator[Story]:
+    case = CASES[request.param]
+    with build_snapshot(IOMMU if case.functions else PLAIN).restore() as machine, kubelet(machine):
+        with loaded(machine, switchdev=1, **case.parameters) as sfsim:
+            if case.functions:
+                sfsim.virtual_functions(WITH_FUNCTIONS.removeprefix("pci/")).make(case.functions)
+            code = f"import runpy; runpy.run_path('{PROGRAMS}/life.py', run_name='__main__')"
+            said = machine.python(code, timeout=300, env={"SPEC": json.dumps(case.spec)}).stdout
+            yield Story(case, json.loads(said.splitlines()[-1]))
+        machine.console.check()
+
+
+@contextlib.contextmanager
+def kubelet(machine: Machine) -> Iterator[None]:
+    program = machine.spawn(["/venv/bin/python", f"{PROGRAMS}/kubelet.py", "/run/life/kubelet"], name="kubelet")
+    machine.run("until [ -S /run/life/kubelet/pod-resources/kubelet.sock ]; do sleep 0.1; done", timeout=30)
+    yield
+    program.signal(9)
+
+
+def assert_whole(case: Case, seen: dict[str, Any]) -> None:
+    assert (seen["state"], seen["mismatch"]) == ("ready", None)
+    assert len(seen["nodes"]) >= case.nodes
     assert all(is_device for _, is_device in seen["nodes"]), seen["nodes"]
+    match case.spec["flavour"]:
+        case "vfio" if case.functions:
+            assert seen["functions"][seen["device"]] == "vfio-pci"
+        case "vfio":
+            assert seen["mediated"] == [seen["device"]]
+        case flavour:
+            assert_port(seen)
+            assert flavour != "virtio" or seen["vdpa"] == {seen["device"]: driver(case)}
 
 
-class TestLife:
-    def test_one_call_makes_it_whole_on_its_bus_with_the_mac_asked_for(self, story: dict[str, Any]) -> None:
-        assert story["made"]["error"] is None
-        assert_whole(story["whole"])
-
-    def test_the_record_comes_before_the_port_and_ready_comes_last(self, story: dict[str, Any]) -> None:
-        done = [moment.removeprefix("done ") for moment in story["made"]["moments"] if moment.startswith("done")]
-        assert done[:2] == ["StoreRecord", "CreatePort"]
-        assert done[-1] == "StoreRecord"
-        assert done.index("Activate") < done.index("SetParameter") < done.index("Reload")
-
-    def test_a_second_call_does_nothing(self, story: dict[str, Any]) -> None:
-        assert story["again"]["moments"] == []
-
-    def test_it_goes_in_order_and_leaves_the_kernel_as_it_was(self, story: dict[str, Any]) -> None:
-        done = [moment.removeprefix("done ") for moment in story["removed"]["moments"] if moment.startswith("done")]
-        assert done == ["StoreRecord", "Deactivate", "DeletePort", "RemoveRecord"]
-        assert story["gone"] == story["clean"]
+def driver(case: Case) -> str:
+    return str(case.spec.get("virtio", {}).get("driver", "vhost-vdpa")).replace("-", "_")
 
 
-class TestKilledAtEachStep:
-    def test_each_moment_of_the_way_was_tried_and_each_killed(self, story: dict[str, Any]) -> None:
-        moments = len(story["made"]["moments"]) + len(story["removed"]["moments"])
-        assert len(story["kills"]) == moments > 20
-        assert {code for _, _, code, _, _ in story["kills"]} == {-9}
+def assert_port(seen: dict[str, Any]) -> None:
+    (port,) = seen["ports"].values()
+    assert (port["pfnum"], port["sfnum"], port["controller"], seen["number"]) == (0, 1, 0, 1)
+    function = port["function"]
+    assert (function["hw_addr"], function["state"], function["opstate"]) == (MAC, "active", "attached")
+    assert len(function["nested_devlink"]) == 1
 
-    def test_what_was_begun_is_finished_once_with_the_same_number(self, story: dict[str, Any]) -> None:
-        for action, moment, _, taken_up, after in story["kills"]:
-            if action == "create":
-                assert taken_up["error"] is None, moment
-                assert_whole(after)
 
-    def test_what_was_being_removed_is_removed(self, story: dict[str, Any]) -> None:
-        for action, moment, _, taken_up, after in story["kills"]:
-            if action == "delete":
-                assert taken_up["error"] is None, moment
-                assert after == story["clean"], moment
+def test_one_call_makes_it_whole_on_its_bus(story: Story) -> None:
+    assert story.told["made"]["error"] is None
+    assert_whole(story.case, story.told["whole"])
+
+
+def test_the_record_comes_first_and_ready_comes_last(story: Story) -> None:
+    done = story.done("made")
+    assert done[: len(story.case.made)] == story.case.made
+    assert done[-1] == "StoreRecord"
+
+
+def test_a_second_call_does_nothing(story: Story) -> None:
+    assert story.told["again"]["moments"] == []
+
+
+def test_it_goes_in_order_and_leaves_the_kernel_as_it_was(story: Story) -> None:
+    assert story.done("removed") == story.case.removed
+    assert story.told["gone"] == story.told["clean"]
+
+
+def test_each_moment_of_the_way_was_tried_and_each_killed(story: Story) -> None:
+    moments = len(story.told["made"]["moments"]) + len(story.told["removed"]["moments"])
+    assert len(story.told["kills"]) == moments > 8
+    assert {code for _, _, code, _, _ in story.told["kills"]} == {-9}
+
+
+def test_what_was_begun_is_finished_once_and_as_the_same(story: Story) -> None:
+    for action, moment, _, taken_up, after in story.told["kills"]:
+        if action == "create":
+            assert taken_up["error"] is None, moment
+            assert_whole(story.case, after)
+
+
+def test_what_was_being_removed_is_removed(story: Story) -> None:
+    for action, moment, _, taken_up, after in story.told["kills"]:
+        if action == "delete":
+            assert taken_up["error"] is None, moment
+            assert after == story.told["clean"], moment

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import loaded
+from harness.faults import Operation
 from harness.machine import Machine
 from harness.sfsim import AUX, Sfsim
 
@@ -110,19 +111,16 @@ def test_a_number_can_be_left_to_the_driver(ice: Sfsim) -> None:
     assert "sfnum 1 " in shown
 
 
-@pytest.mark.parametrize(
-    ("words", "text", "code"),
-    [
+def test_a_wrong_request_is_told_why(ice: Sfsim) -> None:
+    for words, text, code in (
         (f"{CARD} flavour pcisf pfnum 1 sfnum 1", "Incorrect pfnum supplied", "Invalid argument"),
         (f"{CARD} flavour pcisf pfnum 0 sfnum 1 controller 0", "Setting controller is not supported", "not supported"),
         (f"{CARD}/7 flavour pcisf pfnum 0 sfnum 1", "Driver does not support user defined port index", "not supported"),
         (f"{CARD} flavour pcipf pfnum 0", "Flavour other than pcisf is not supported", "not supported"),
-    ],
-)
-def test_a_wrong_request_is_told_why(ice: Sfsim, words: str, text: str, code: str) -> None:
-    said = ice.refusal(f"devlink port add {words}")
-    assert f"Error: ice: {text}" in said
-    assert code in said
+    ):
+        said = ice.refusal(f"devlink port add {words}")
+        assert f"Error: ice: {text}" in said
+        assert code in said
 
 
 def test_in_legacy_mode_no_number_can_be_added(machine: Machine) -> None:
@@ -161,19 +159,19 @@ def test_an_unbound_driver_leaves_the_port_active_and_detached(ice: Sfsim) -> No
     assert ice.port(handle)["function"]["opstate"] == "attached"
 
 
-@pytest.mark.parametrize("operation", ["new", "set_mac", "activate", "deactivate", "del"])
-def test_injected_failures_speak_its_name(ice: Sfsim, operation: str) -> None:
-    handle, _ = activate(ice, 7) if operation == "deactivate" else (ice.add(CARD, 7), "")
-    ice.machine.run(f"echo {operation} {errno.EIO} 1 > /sys/kernel/debug/sfsim/{PCI}/fail_next")
-    command = {
-        "new": f"devlink port add {CARD} flavour pcisf pfnum 0 sfnum 8",
-        "set_mac": f"devlink port function set {handle} hw_addr 00:00:00:00:00:02",
-        "activate": f"devlink port function set {handle} state active",
-        "deactivate": f"devlink port function set {handle} state inactive",
-        "del": f"devlink port del {handle}",
-    }[operation]
-    assert "Error: ice: injected fault" in ice.refusal(command)
-    ice.machine.run(command)
+def test_injected_failures_speak_its_name(ice: Sfsim) -> None:
+    handle = ice.add(CARD, 7)
+    steps: tuple[tuple[Operation, str], ...] = (
+        ("new", f"devlink port add {CARD} flavour pcisf pfnum 0 sfnum 8"),
+        ("set_mac", f"devlink port function set {handle} hw_addr 00:00:00:00:00:02"),
+        ("activate", f"devlink port function set {handle} state active"),
+        ("deactivate", f"devlink port function set {handle} state inactive"),
+        ("del", f"devlink port del {handle}"),
+    )
+    for operation, command in steps:
+        ice.fail_next(PCI, operation, errno.EIO)
+        assert "Error: ice: injected fault" in ice.refusal(command)
+        ice.machine.run(command)
 
 
 def test_the_pf_goes_with_everything_and_comes_back(ice: Sfsim) -> None:

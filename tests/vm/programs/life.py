@@ -1,6 +1,7 @@
-"""Runs inside the machine: one mlx5 sub-function is made, killed at every step, taken up again, and removed.
+"""Runs inside the machine: one device of a flavour is made, killed at every step, taken up again, and removed.
 
-The programs' own code on the real kernel; what came of it is told by iproute2's devlink and by sysfs, as JSON.
+The programs' own code on the real kernel; what came of it is told by iproute2 and by sysfs, as JSON. Which spec it has is
+in the environment (`SPEC`, JSON).
 """
 
 import asyncio
@@ -27,9 +28,9 @@ from subfunction_operator.reconcile import Reconciler
 from subfunction_operator.step import Effect
 
 ROOT = Path("/run/life")
+DEVICES = Path("/sys/bus/pci/devices")
 UID = "11111111-2222-3333-4444-555555555555"
-PARENT = "pci/0000:05:00.0"
-MAC = "02:53:46:00:00:01"
+SPEC: dict[str, Any] = json.loads(os.environ["SPEC"])
 
 
 class Killer:
@@ -55,8 +56,7 @@ def wanted(*, deleting: bool) -> Desired:
     metadata: dict[str, Any] = {"name": "blue", "uid": UID, "generation": 1}
     if deleting:
         metadata["deletionTimestamp"] = "2026-11-22T00:00:00Z"
-    spec = {"nodeName": "vm", "flavour": "mlx5", "parent": {"device": PARENT}, "macAddress": MAC}
-    return Desired.of(SubFunction.of({"metadata": metadata, "spec": spec}))
+    return Desired.of(SubFunction.of({"metadata": metadata, "spec": {"nodeName": "vm", **SPEC}}))
 
 
 async def _settled(desired: Desired, seam: Killer) -> Outcome:
@@ -87,9 +87,9 @@ def run(desired: Desired, kill_at: int | None = None) -> dict[str, Any]:
 
 
 def judged() -> dict[str, Any]:
-    """Look with other eyes than ours: devlink for the ports, the witness for the record."""
-    shown = json.loads(subprocess.run(["devlink", "-j", "port", "show"], capture_output=True, check=True).stdout)
-    ports = {name: port for name, port in shown["port"].items() if port.get("flavour") == "pcisf"}
+    """Look with other eyes than ours: iproute2 for ports and vDPA devices, the witness for the record."""
+    shown = _told("devlink", "-j", "port", "show")
+    ports = {name: port for name, port in shown["port"].items() if port.get("flavour") in {"pcisf", "pcivf"}}
     folder = records(ROOT / "devices")
     record = folder.read(UID)
     return {
@@ -102,8 +102,25 @@ def judged() -> dict[str, Any]:
         ],
         "mismatch": record and mismatch(record.witness, SysfsTree()),
         "files": sorted(path.name for path in folder.path.glob("*")) if folder.path.is_dir() else [],
-        "auxiliary": sorted(path.name for path in Path("/sys/bus/auxiliary/devices").iterdir()),
+        "auxiliary": _names("/sys/bus/auxiliary/devices"),
+        "vdpa": {name: _driver(f"/sys/bus/vdpa/devices/{name}") for name in _told("vdpa", "-j", "dev", "show")["dev"]},
+        "mediated": _names("/sys/bus/mdev/devices"),
+        "functions": {str(link.resolve().name): _driver(str(link)) for link in DEVICES.glob("*/virtfn*")},
     }
+
+
+def _told(*command: str) -> dict[str, Any]:
+    answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout or "{}")
+    return {"dev": {}, "port": {}, **answer}
+
+
+def _names(path: str) -> list[str]:
+    return sorted(each.name for each in Path(path).iterdir()) if Path(path).is_dir() else []
+
+
+def _driver(path: str) -> str | None:
+    link = Path(path, "driver")
+    return link.resolve().name if link.exists() else None
 
 
 def main() -> None:
