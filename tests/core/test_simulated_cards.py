@@ -329,7 +329,7 @@ def test_rates_are_limited_by_unit_link_and_groups(tmp_path: Path) -> None:
     number, reply = box.asked(Command.RATE_SET, index, wire.u64(maximum, 125_001))
     assert (number, b"TX rate value not in link speed units of 1Mbps" in reply) == (errno.EINVAL, True)
     number, reply = box.asked(Command.RATE_SET, index, wire.u32(Attribute.RATE_TX_PRIORITY, 1))
-    assert (number, b"TX priority set isn't supported for the leafs" in reply) == (errno.EOPNOTSUPP, True)
+    assert (number, b"TX priority set isn't supported for the leaf" in reply) == (errno.EOPNOTSUPP, True)
     box.kernel.faults.fail_next(Operation.RATE_SET, errno.EIO)
     assert box.asked(Command.RATE_SET, index, wire.u64(maximum, 125_000))[0] == errno.EIO
     assert box.asked(Command.RATE_SET, index, wire.u64(maximum, 125_000))[0] == 0

@@ -100,7 +100,7 @@ def test_any_request_of_vdpa_is_answered_or_refused(
         (wire.attribute(LinkAttribute.ADDRESS, bytes.fromhex("01005e000001")), errno.EADDRNOTAVAIL, b""),
         (wire.text(LinkAttribute.IFNAME, "p0"), errno.EEXIST, b""),
         (wire.text(LinkAttribute.IFNAME, "a/b"), errno.EINVAL, b""),
-        (wire.text(LinkAttribute.IFNAME, "a-name-of-16-byt"), errno.EINVAL, b""),
+        (wire.text(LinkAttribute.IFNAME, "sixteen-letters-"), errno.EINVAL, b""),
         (wire.u32(LinkAttribute.MASTER, 4711), errno.EINVAL, b""),
         (wire.u32(LinkAttribute.MASTER, 2), errno.EOPNOTSUPP, b""),
     ],

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from conftest import loaded
 from harness.guest_suite import run_guest_suite
 from harness.machine import Machine
-from harness.sfsim import Sfsim
 
 INNER = """
 import os
@@ -70,11 +70,26 @@ def test_what_the_guest_writes_to_the_share_is_on_the_host(machine: Machine) -> 
     assert Path(machine.place.share / "greeting").read_text() == "hello\n"
 
 
-@pytest.mark.parametrize("folder", ["tests/contract"])
-def test_the_kernel_contract_holds_on_the_real_kernel(switched: Sfsim, folder: str, subtests: pytest.Subtests) -> None:
-    tests = run_guest_suite(switched.machine, folder, {"SUBFUNCTION_TEST_KERNEL": "real"})
-    assert tests, f"{folder}: no inner test ran"
+CONTRACT = "tests/contract"
+PERSONALITIES: dict[str, dict[str, int | str]] = {"mlx5": {"mdev": 1}, "ice": {"personality": "ice"}}
+
+
+def hold(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
+    environment = {"SUBFUNCTION_TEST_KERNEL": "real", "SUBFUNCTION_TEST_MACHINE": kind}
+    tests = run_guest_suite(machine, CONTRACT, environment)
+    assert tests, f"{CONTRACT}: no inner test ran"
     for test in tests:
         with subtests.test(test.name):
             if test.outcome != "passed":
                 pytest.fail(f"{test.outcome} in the guest:\n{test.text}", pytrace=False)
+
+
+@pytest.mark.parametrize("kind", PERSONALITIES)
+def test_the_kernel_contract_holds_on_the_real_kernel(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
+    with loaded(machine, switchdev=1, **PERSONALITIES[kind]):
+        hold(machine, kind, subtests)
+
+
+def test_the_kernel_contract_holds_for_virtual_functions(iommu_machine: Machine, subtests: pytest.Subtests) -> None:
+    with loaded(iommu_machine, switchdev=1):
+        hold(iommu_machine, "vf", subtests)

@@ -14,7 +14,7 @@ import pytest
 from conftest import loaded
 from harness.machine import Machine
 from harness.snapshot import build_snapshot
-from harness.topology import IOMMU, PLAIN
+from harness.topology import IOMMU
 
 PROGRAMS = "/src/tests/vm/programs"
 PARENT, WITH_FUNCTIONS = "pci/0000:05:00.0", "pci/0000:41:00.0"
@@ -87,7 +87,8 @@ class Story:
 @pytest.fixture(scope="module", params=CASES, ids=list(CASES))
 def story(request: pytest.FixtureRequest) -> Iterator[Story]:
     case = CASES[request.param]
-    with build_snapshot(IOMMU if case.functions else PLAIN).restore() as machine, kubelet(machine):
+    snapshot = build_snapshot(IOMMU) if case.functions else build_snapshot()
+    with snapshot.restore() as machine, kubelet(machine):
         with loaded(machine, switchdev=1, **case.parameters) as sfsim:
             if case.functions:
                 sfsim.virtual_functions(WITH_FUNCTIONS.removeprefix("pci/")).make(case.functions)

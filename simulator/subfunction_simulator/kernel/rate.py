@@ -55,10 +55,10 @@ class Rate:
             self.share = self._checked(share)
         if maximum is not None:
             self.maximum = self._checked(maximum)
-        kind = "leafs" if isinstance(self, Leaf) else "nodes"
+        kind = "leaf" if isinstance(self, Leaf) else "node"
         for number, word in ((attribute.RATE_TX_PRIORITY, "priority"), (attribute.RATE_TX_WEIGHT, "weight")):
             if number in asked:
-                raise Refusal(EOPNOTSUPP, f"mlx5_core: TX {word} set isn't supported for the {kind}")
+                raise Refusal(EOPNOTSUPP, f"mlx5_core: TX {word} set isn't supported for the {kind}s")
         name = asked.text(attribute.RATE_PARENT_NODE_NAME)
         if name is not None:
             if name and name not in nodes:

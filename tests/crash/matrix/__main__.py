@@ -2,16 +2,22 @@
 
 import sys
 import time
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from matrix.crew import Crew, crew
 from matrix.flavours import FLAVOURS
-from matrix.life import Life, Ordeal, Point
-from matrix.points import left_over, lives, points
+from matrix.life import Life
+from matrix.plugin import PodLife
+from matrix.points import left_over, points, shared_out
 from matrix.table import Table
+from matrix.trial import Point, Story
+
+STORIES: Final[Mapping[str, Story]] = {
+    story.name: story for story in (*(Life(flavour) for flavour in FLAVOURS.values()), PodLife())
+}
 
 app = App(name="crash-matrix", help=__doc__, help_format="plaintext")
 
@@ -19,9 +25,9 @@ app = App(name="crash-matrix", help=__doc__, help_format="plaintext")
 @app.default
 def matrix(
     *,
-    only: Annotated[tuple[str, ...], Parameter(help=f"Flavours to try: {', '.join(FLAVOURS)}.")] = (),
+    only: Annotated[tuple[str, ...], Parameter(help=f"Stories to try: {', '.join(STORIES)}.")] = (),
     point: Annotated[str, Parameter(help="Only points whose name contains this, such as `deleted/after Deact`.")] = "",
-    jobs: Annotated[int, Parameter(help="Processes at once.")] = 2,
+    jobs: Annotated[int, Parameter(help="Processes at once; most of the time each waits.")] = 4,
     sample: Annotated[int, Parameter(help="Kill the second agent too at every how-manieth moment; 0 never.")] = 4,
     listing: Annotated[bool, Parameter(name="--list", negative="", help="List the points and kill nobody.")] = False,
 ) -> int:
@@ -29,46 +35,46 @@ def matrix(
 
     The agent is the real program in a process of its own, on a simulated kernel that is served by a socket and a sysfs
     tree, before an API server and a kubelet. The points come out of a life that nobody disturbs: each step of the
-    executor and each write to the API server or the disk has a moment before and one after. Beyond these the agent is
-    killed while the firmware takes its time, and at some points its successor is killed as well.
+    executor and each write to the API server or the disk has a moment before and one after; a file has one more, when
+    it is written and not yet renamed. Beyond these the agent is killed while the firmware takes its time, and at some
+    points its successor is killed as well. The device plugin is killed around each write of its ledger.
+
+    Every failure is printed with its point's name, for `--point`. The exit code is 1 if there is any.
     """
-    unknown = set(only) - set(FLAVOURS)
+    unknown = set(only) - set(STORIES)
     if unknown:
-        sys.stderr.write(f"no flavour {', '.join(sorted(unknown))}; there are {', '.join(FLAVOURS)}\n")
+        sys.stderr.write(f"no story {', '.join(sorted(unknown))}; there are {', '.join(STORIES)}\n")
         return 2
     began = time.monotonic()
     table = Table()
     with crew(jobs) as hands:
-        found = _found(hands, only or tuple(FLAVOURS), sample, table)
+        found = _found(hands, only or tuple(STORIES), sample, table)
         chosen = {name: [each for each in of if point in f"{name}/{each}"] for name, of in found.items()}
         if listing:
             sys.stdout.writelines(f"{name}/{each}\n" for name, of in chosen.items() for each in of)
         else:
-            tasks = [life for name, of in chosen.items() for life in lives(FLAVOURS[name], of)]
             for name, of in chosen.items():
                 table.expect(name, of)
-            for ordeals in hands.all(tasks, _rest):
+            stories = [story for name, of in chosen.items() for story in shared_out(STORIES[name], of)]
+            for ordeals in hands.live(stories, left_over):
                 table.take(ordeals)
                 _show(table)
     if not listing or table.failures:
         sys.stdout.writelines(f"{line}\n" for line in table.lines())
         sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
-    return int(bool(table.failures))
+    return int(bool(table.failures) or table.total.killed != table.total.points)
 
 
 def _found(hands: Crew, names: Iterable[str], sample: int, table: Table) -> dict[str, list[Point]]:
-    """Let each flavour live undisturbed, and take the points from that."""
+    """Let each story be lived undisturbed, and take the points from that."""
     found: dict[str, list[Point]] = {}
-    for ordeals in hands.all([Life(FLAVOURS[name]) for name in names], lambda _, __: ()):
+    for ordeals in hands.live([STORIES[name] for name in names], lambda _, __: ()):
         table.take(ordeals)
-        name = ordeals[0].flavour
-        found[name] = points(FLAVOURS[name], ordeals, sample)
+        name = ordeals[0].story
+        # What goes wrong undisturbed would go wrong at every point.
+        sound = not any(ordeal.complaints for ordeal in ordeals)
+        found[name] = points(STORIES[name], ordeals, sample if name in FLAVOURS else 0) if sound else []
     return {name: found[name] for name in names}
-
-
-def _rest(life: Life, ordeals: list[Ordeal]) -> list[Life]:
-    rest = left_over(life, ordeals)
-    return [] if rest is None else [rest]
 
 
 def _show(table: Table) -> None:

@@ -6,40 +6,33 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from matrix.trial import Ordeal, Story
 from matrix.zygote import Zygote
 
 _zygote: list[Zygote] = []
 """The one of this process, once it is one of the crew."""
 
 
-R_co = TypeVar("R_co", covariant=True)
-R = TypeVar("R")
-
-
-class Task(Protocol[R_co]):
-    """A story on a stage of its own."""
-
-    async def lived(self, zygote: Zygote) -> R_co:
-        """Play it."""
+S = TypeVar("S", bound=Story)
 
 
 class Crew:
-    """Takes tasks, and gives what comes of them as it comes."""
+    """Takes stories, and gives what comes of them as it comes."""
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
 
-    def all(self, tasks: Iterable[Task[R]], more: Callable[[Task[R], R], Iterable[Task[R]]]) -> Iterator[R]:
-        """Run every task, and those that `more` makes of a result."""
-        running = {self._pool.submit(_live, task): task for task in tasks}
+    def live(self, stories: Iterable[S], more: Callable[[S, list[Ordeal]], Iterable[S]]) -> Iterator[list[Ordeal]]:
+        """Live every story, and those that `more` makes of what came of one."""
+        running = {self._pool.submit(_live, story): story for story in stories}
         while running:
-            done: set[Future[R]] = wait(running, return_when=FIRST_COMPLETED).done
+            done: set[Future[list[Ordeal]]] = wait(running, return_when=FIRST_COMPLETED).done
             for future in done:
-                task, result = running.pop(future), future.result()
-                running |= {self._pool.submit(_live, each): each for each in more(task, result)}
-                yield result
+                story, ordeals = running.pop(future), future.result()
+                running |= {self._pool.submit(_live, each): each for each in more(story, ordeals)}
+                yield ordeals
 
 
 @contextmanager
@@ -55,5 +48,5 @@ def _join() -> None:
     atexit.register(zygote.close)
 
 
-def _live(task: Task[R]) -> R:
-    return asyncio.run(task.lived(_zygote[0]))
+def _live(story: Story) -> list[Ordeal]:
+    return asyncio.run(story.lived(_zygote[0]))

@@ -198,9 +198,12 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
 
 
 def _virtual_function() -> Flavour:
-    gone = ("-pci 0000:03:01.0: mlx5_core override None", "-netdev function: 1500 at home")
-    taken = ("pci 0000:03:01.0: vfio-pci override vfio-pci", "node vfio/")
-    before = f"-{HANDLE} vf 0: 00:00:00:00:00:00 capabilities 0b1 representor down 1500"
+    gone = (
+        f"-{HANDLE} vf 0: 00:00:00:00:00:00 capabilities 0b1 representor down 1500",
+        "-pci 0000:03:01.0: mlx5_core override None",
+        "-netdev function: 1500 at home",
+    )
+    taken = (*gone, "pci 0000:03:01.0: vfio-pci override vfio-pci", "node vfio/")
     return Flavour(
         "vfio-vf",
         _node(virtual_functions=2),
@@ -208,14 +211,20 @@ def _virtual_function() -> Flavour:
             Operation(
                 "created",
                 {"flavour": "vfio", "vfio": {"virtualFunction": 0}},
-                (before, *gone, f"{HANDLE} vf 0: {{mac}} capabilities 0b1 representor down 1500", *taken),
+                (*taken, f"{HANDLE} vf 0: {{mac}} capabilities 0b1 representor up 1500"),
+            ),
+            Operation(
+                "tuned",
+                {"representor": {"bridge": "br0"}},
+                (*taken, f"{HANDLE} vf 0: {{mac}} capabilities 0b1 representor up 1500 in br0"),
             ),
             Operation(
                 "changed",
                 {"macAddress": MAC, "capabilities": {"migratable": True}},
-                (before, *gone, f"{HANDLE} vf 0: {MAC} capabilities 0b11 representor down 1500", *taken),
+                (*taken, f"{HANDLE} vf 0: {MAC} capabilities 0b11 representor up 1500 in br0"),
             ),
-            Operation("deleted", None, (before, f"{HANDLE} vf 0: {MAC} capabilities 0b11 representor down 1500")),
+            # Its representor is the network's; that it was down before is nobody's wish.
+            Operation("deleted", None, (gone[0], gone[0].removeprefix("-").replace("down", "up"))),
         ),
         numbered=False,
     )

@@ -43,10 +43,12 @@ class Judge:
             return ["the object is gone"]
         return [*self._object(found), *self._kernel(operation, found.get("status", {})), *self._files(found)]
 
-    def settled(self, found: dict[str, Any]) -> None:
-        """Take note of what is published, now that it is."""
-        status = found.get("status", {})
-        self.published = Published(status.get("number"), self._identity(status))
+    async def settled(self) -> None:
+        """Take note of what is published, now that nothing is to be complained of."""
+        found = await self.stage.object()
+        if found is not None:
+            status = found.get("status", {})
+            self.published = Published(status.get("number"), self._identity(status))
 
     def _identity(self, status: dict[str, Any]) -> str | None:
         """Give what must never change; the name of an auxiliary device is the kernel's to choose."""

@@ -1,28 +1,16 @@
-"""The agent's side of a kill: the seam that writes down each moment, and ends the process at the one that was ordered.
+"""Moments: what comes right before or right after an effect, written down, and one of them the end of the process.
 
-A moment is what comes right before or right after an effect, as a text that is the same in every run. Nothing is caught
-and nothing tidied up: the process sends itself SIGKILL in the very thread that has the effect.
+Nothing is caught and nothing tidied up then: the process sends itself SIGKILL in the very thread that has the effect.
 """
 
 import os
 import signal
+import sys
 import threading
-import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 import msgspec
-
-from subfunction_operator import step as steps
-from subfunction_operator.step import Effect
-
-FENCE: Final = "kernel/fence"
-"""An attribute of the simulated sysfs that is emptied once the kernel has heard of all that was written before."""
-
-_WRITTEN: Final = (
-    steps.OverrideDriver | steps.UnbindDriver | steps.ProbeDriver | steps.CreateMediated | steps.RemoveMediated
-)
-_FENCE_SECONDS: Final = 5.0
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -33,14 +21,14 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Orders:
-    """The file in which the matrix orders an agent's end, and the one in which the agent writes its moments down."""
+    """The file in which an end is ordered, and the one in which the moments are written down."""
 
-    def __init__(self, folder: Path) -> None:
-        self._order = folder / "order.json"
-        self._moments = folder / "moments"
+    def __init__(self, folder: Path, name: str) -> None:
+        self._order = folder / f"{name}.order"
+        self._moments = folder / f"{name}.moments"
 
     def give(self, order: Order | None) -> None:
-        """Order the end of whichever agent comes to it first; None takes the order back."""
+        """Order the end of whoever comes to it first; None takes the order back."""
         if order is None:
             self._order.unlink(missing_ok=True)
             return
@@ -68,27 +56,17 @@ class Orders:
             return []
 
 
-class Killer:
-    """The seam of an agent that may be ordered to die."""
+class Reaper:
+    """Hears of each moment of its own process, and ends it as ordered."""
 
-    def __init__(self, orders: Orders, sysfs: Path) -> None:
+    def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._fence = sysfs / FENCE
         self._lock = threading.Lock()
         self._order: Order | None = None
         self._count = 0
 
-    def about_to(self, uid: str, step: Effect) -> None:
-        """Hear that an effect is next."""
-        self._moment(f"before {label(step)}")
-
-    def done(self, uid: str, step: Effect) -> None:
-        """Hear of an effect; what was written to sysfs has acted when the real kernel returns from the write."""
-        if isinstance(step, _WRITTEN):
-            self._pass_fence()
-        self._moment(f"after {label(step)}")
-
-    def _moment(self, moment: str) -> None:
+    def moment(self, moment: str) -> None:
+        """Write a moment down, and perhaps come no further."""
         with self._lock:
             order = self._orders.given()
             if order != self._order:
@@ -99,26 +77,27 @@ class Killer:
                 if self._count == order.nth:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-    def _pass_fence(self) -> None:
-        # One inotify queue carries every write, so whoever has seen this one has seen those before.
-        self._fence.write_text("1", encoding="ascii")
-        deadline = time.monotonic() + _FENCE_SECONDS
-        while self._fence.stat().st_size and time.monotonic() < deadline:
-            time.sleep(0.0002)
 
+def hear_of_files(moment: Callable[[str], None], folders: Mapping[Path, str]) -> None:
+    """Make moments of what this process does to the files of some folders, for as long as it lives.
 
-def label(step: Effect) -> str:
-    """Name an effect so that it is told from its like, and named alike in every run."""
-    match step:
-        case steps.StoreRecord(record):
-            return f"StoreRecord {record.state}"
-        case steps.SetParameter(_, name, _):
-            return f"SetParameter {name}"
-        case steps.OverrideDriver(_, _, driver):
-            return f"OverrideDriver {driver or 'none'}"
-        case steps.UnbindDriver(_, _, driver):
-            return f"UnbindDriver {driver}"
-        case steps.WriteObject(what, _):
-            return what
-        case _:
-            return type(step).__name__
+    Python itself tells of each rename, removal and opening before it does it (PEP 578), so that whoever writes needs no
+    seam: `renaming` comes when a file is whole under its temporary name, `syncing` when it has its own.
+    """
+    names = {str(folder): name for folder, name in folders.items()}
+
+    def hear(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.rename":
+            path = Path(os.fsdecode(arguments[1]))  # type: ignore[arg-type]  # an audit hook's arguments are any object
+            verb = "renaming"
+        elif event == "os.remove":
+            path, verb = Path(os.fsdecode(arguments[0])), "removing"  # type: ignore[arg-type]  # as above
+        elif event == "open" and isinstance(arguments[0], str | Path) and str(arguments[0]) in names:
+            moment(f"syncing {names[str(arguments[0])]}")
+            return
+        else:
+            return
+        if path.suffix == ".json" and str(path.parent) in names:
+            moment(f"{verb} {names[str(path.parent)]}")
+
+    sys.addaudithook(hear)

@@ -4,12 +4,12 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from matrix.life import Ordeal, Point
+from matrix.trial import Ordeal, Point
 
 
 @dataclasses.dataclass(slots=True)
 class Row:
-    """One operation of one flavour; `points` is how many there are."""
+    """One operation of one story; `points` is how many there are."""
 
     points: int = 0
     killed: int = 0
@@ -30,16 +30,16 @@ class Table:
     rows: dict[tuple[str, str], Row] = dataclasses.field(default_factory=lambda: defaultdict(Row))
     failures: list[Ordeal] = dataclasses.field(default_factory=list)
 
-    def expect(self, flavour: str, points: Iterable[Point]) -> None:
+    def expect(self, story: str, points: Iterable[Point]) -> None:
         """Take note of what is to be tried."""
         for point in points:
-            self.rows[flavour, point.operation].points += 1
+            self.rows[story, point.operation].points += 1
 
     def take(self, ordeals: Iterable[Ordeal]) -> None:
         """Count what came of a life; an operation that was not disturbed is no point, but can fail all the same."""
         for ordeal in ordeals:
             if ordeal.point is not None:
-                self.rows[ordeal.flavour, ordeal.operation].take(ordeal)
+                self.rows[ordeal.story, ordeal.operation].take(ordeal)
             if ordeal.complaints:
                 self.failures.append(ordeal)
 
@@ -57,9 +57,9 @@ class Table:
     def lines(self) -> Iterator[str]:
         """Print it."""
         for ordeal in self.failures:
-            yield f"FAILED {ordeal.flavour}/{ordeal.point or ordeal.operation}"
+            yield f"FAILED {ordeal.story}/{ordeal.point or ordeal.operation}"
             yield from (f"    {line}" for complaint in ordeal.complaints for line in complaint.splitlines())
-        yield f"{'flavour':<14} {'operation':<10} {'points':>7} {'killed':>7} {'recovered':>10} {'worst s':>8}"
-        for (flavour, operation), row in [*self.rows.items(), (("all", ""), self.total)]:
+        yield f"{'story':<14} {'operation':<10} {'points':>7} {'killed':>7} {'recovered':>10} {'worst s':>8}"
+        for (story, operation), row in [*self.rows.items(), (("all", ""), self.total)]:
             figures = f"{row.points:>7} {row.killed:>7} {row.recovered:>10} {row.worst:>8.2f}"
-            yield f"{flavour:<14} {operation:<10} {figures}"
+            yield f"{story:<14} {operation:<10} {figures}"

@@ -1,9 +1,8 @@
-"""A warm process that has everything imported and no thread, and of which each agent is a fork.
+"""A warm process that has everything imported and no thread, and of which each program is a fork.
 
 Starting Python and importing the agent takes longer than all that an agent does here.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import faulthandler
@@ -18,24 +17,9 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Final
 
-from matrix.moments import Killer, Orders
 from subfunction.errors import SubFunctionError
-from subfunction_operator import program
-from subfunction_operator.settings import Settings
 
 _DEATH_SECONDS: Final = 10.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Agent:
-    """An agent to start: its settings, and the folder of its orders and its log."""
-
-    settings: Settings
-    folder: Path
-
-    def run(self) -> None:
-        """Be the agent until the end."""
-        asyncio.run(program.run(self.settings, Killer(Orders(self.folder), self.settings.sysfs)))
 
 
 Program = Callable[[], None]

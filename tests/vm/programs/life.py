@@ -1,7 +1,7 @@
 """Runs inside the machine: one device of a flavour is made, killed at every step, taken up again, and removed.
 
-The programs' own code on the real kernel; what came of it is told by iproute2 and by sysfs, as JSON. Which spec it has is
-in the environment (`SPEC`, JSON).
+The programs' own code on the real kernel; what came of it is told by iproute2 and by sysfs, as JSON. Which spec it has
+stands in the environment (`SPEC`, JSON).
 """
 
 import asyncio
