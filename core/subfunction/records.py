@@ -69,7 +69,10 @@ class VdpaClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class FunctionClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How a virtual function was set when it was found; None where its port did not say."""
+    """How a virtual function and its representor were when it was found; None where that was not to be seen.
+
+    `representor_mtu` is in bytes.
+    """
 
     mac_address: str | None = None
     roce: bool | None = None
@@ -77,6 +80,8 @@ class FunctionClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ipsec_crypto: bool | None = None
     ipsec_packet: bool | None = None
     max_io_event_queues: int | None = None
+    representor_up: bool | None = None
+    representor_mtu: int | None = None
 
 
 class VirtualFunctionClaim(
@@ -190,6 +195,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     numa_node: int | None = None
     witness: Witness = Witness()
     link: Link | None = None
+    bridge: str | None = None
+    """The bridge that its representor was put into."""
     lent: bool = False
     """Whether its netdev was last seen in another network namespace."""
     deletion: DeletionPolicy = DeletionPolicy.DRAIN

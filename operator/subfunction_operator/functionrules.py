@@ -6,7 +6,7 @@ from subfunction.api import SubFunction
 from subfunction.errors import GroupShared, UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.pci import VirtualFunction
-from subfunction.kernel.port import FunctionSettings, Port
+from subfunction.kernel.port import FunctionSettings
 from subfunction.records import FunctionClaim
 from subfunction_operator.observation import Desired, Observation
 
@@ -91,9 +91,9 @@ def settings_of(desired: Desired, wanted: SubFunction, seen: Observation) -> Fun
     )
 
 
-def as_found(port: Port | None) -> FunctionClaim:
-    """Write down how a function is set before it is touched."""
-    function = port.function if port else None
+def as_found(seen: Observation) -> FunctionClaim:
+    """Write down how a function and its representor are before they are touched."""
+    function, representor = seen.port.function if seen.port else None, seen.representor
     if function is None:
         return FunctionClaim()
     return FunctionClaim(
@@ -103,12 +103,14 @@ def as_found(port: Port | None) -> FunctionClaim:
         ipsec_crypto=function.ipsec_crypto,
         ipsec_packet=function.ipsec_packet,
         max_io_event_queues=function.max_io_eqs,
+        representor_up=representor.up if representor else None,
+        representor_mtu=representor.mtu if representor else None,
     )
 
 
-def restored(port: Port | None, previous: FunctionClaim) -> FunctionSettings:
+def restored(seen: Observation, previous: FunctionClaim) -> FunctionSettings:
     """Say what must be set for a function to be as it was found."""
-    now = as_found(port)
+    now = as_found(seen)
 
     def differing(before: bool | None, after: bool | None) -> bool | None:  # noqa: FBT001  # the values are the matter
         return before if before is not None and after is not None and before != after else None

@@ -29,7 +29,7 @@ def away(desired: Desired, seen: Observation) -> Decision:
         case PortClaim() as claim:
             return _port(desired, seen, record, claim)
         case VirtualFunctionClaim() as claim:
-            return virtualfunction.given_back(desired, seen, record, claim)
+            return virtualfunction.given_back(seen, record, claim)
         case MediatedDeviceClaim():
             return mediated.removed(seen, record)
 

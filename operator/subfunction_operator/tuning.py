@@ -5,8 +5,9 @@ import msgspec
 from subfunction.api import Representor
 from subfunction.errors import BridgeNotFound, UnsupportedField
 from subfunction.kernel.link import LinkSettings
+from subfunction.records import FunctionClaim, Record
 from subfunction_operator.kind import Case
-from subfunction_operator.observation import Desired, Observation
+from subfunction_operator.observation import Observation
 from subfunction_operator.step import SetLink, SetRate, Step, Steps, StoreRecord
 
 _BITS = 8
@@ -90,9 +91,15 @@ def connected(asked: Representor, seen: Observation) -> tuple[Step, ...]:
     return () if settings.empty else (SetLink(representor, settings),)
 
 
-def disconnected(desired: Desired, seen: Observation) -> tuple[Step, ...]:
-    """Take a representor that stays behind out of the bridge it was put into."""
-    bridge = desired.object.spec.representor.bridge if desired.object else None
-    if seen.representor is None or bridge is None or seen.representor.master != bridge:
+def disconnected(record: Record, previous: FunctionClaim, seen: Observation) -> tuple[Step, ...]:
+    """Leave a representor that stays behind as it was found, and out of the bridge it was put into."""
+    representor = seen.representor
+    if representor is None:
         return ()
-    return (SetLink(seen.representor, LinkSettings(master=0)),)
+    up, mtu = previous.representor_up, previous.representor_mtu
+    settings = LinkSettings(
+        mtu=mtu if mtu not in {None, representor.mtu} else None,
+        up=up if up not in {None, representor.up} else None,
+        master=0 if record.bridge is not None and representor.master == record.bridge else None,
+    )
+    return () if settings.empty else (SetLink(representor, settings),)

@@ -73,16 +73,16 @@ def bound(desired: Desired, wanted: SubFunction, seen: Observation, parent: Pare
     return interrupted(seen, record, "MAC, capabilities and driver", *change)
 
 
-def given_back(desired: Desired, seen: Observation, record: Record, claim: VirtualFunctionClaim) -> Decision:
+def given_back(seen: Observation, record: Record, claim: VirtualFunctionClaim) -> Decision:
     """Give a function that nobody holds back to the driver it had, and forget it."""
     function = seen.virtual_function
     forget = RemoveRecord(record.uid)
     if function is None or function.address != claim.address or not seen.this_boot:
         return Steps((forget,), last=True)
-    steps: list[Step] = [*disconnected(desired, seen)]
+    steps: list[Step] = [*disconnected(record, claim.previous, seen)]
     if function.driver == claim.driver:
         steps.append(UnbindDriver(_BUS, function.address, claim.driver))
-    settings = restored(seen.port, claim.previous)
+    settings = restored(seen, claim.previous)
     if not settings.empty and seen.port is not None:
         steps.append(SetFunction(seen.port.handle, seen.port.index, settings))
     if function.driver in {None, claim.driver} and claim.previous_driver in seen.drivers:
@@ -125,7 +125,7 @@ def _claimed(
         # A record of an earlier boot: the function goes back to what this boot's scripts made of it.
         claim = msgspec.structs.replace(old, address=function.address, driver=driver)
         if function.driver != driver:
-            claim = msgspec.structs.replace(claim, previous_driver=function.driver, previous=as_found(seen.port))
+            claim = msgspec.structs.replace(claim, previous_driver=function.driver, previous=as_found(seen))
     elif lost is not None:
         claim = lost
     else:
@@ -146,7 +146,7 @@ def _claimed(
             address=function.address,
             driver=driver,
             previous_driver=function.driver,
-            previous=as_found(seen.port),
+            previous=as_found(seen),
         )
     record = Record(
         uid=desired.uid,
@@ -190,6 +190,7 @@ def _offered(  # noqa: PLR0913, PLR0917  # what is asked, what is seen, and what
         record,
         name=desired.name,
         deletion=wanted.spec.deletion,
+        bridge=wanted.spec.representor.bridge,
         device_id=function.address,
         health=Health(healthy=True),
         nodes=nodes(handed, policy.devices),

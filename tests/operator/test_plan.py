@@ -94,7 +94,7 @@ observations = st.builds(
         function=st.sampled_from([CARD, PciFunction(HANDLE, "devices/x", None, None, None)]),
         pf=st.sampled_from([None, 0]),
         taken=st.sampled_from([frozenset[int](), frozenset({1, 2}), frozenset(range(1, 5))]),
-        recorded=st.sampled_from([frozenset[int](), frozenset({1})]),
+        recorded=st.sampled_from([dict[int, str](), {1: "other"}]),
     ),
     record=records,
     port=ports,

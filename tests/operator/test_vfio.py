@@ -97,7 +97,7 @@ def test_its_representor_is_up_and_in_its_bridge_and_leaves_it_with_the_object(r
     world.settle()
     after = Netdev.named(world.sysfs, representor.name)
     assert after is not None
-    assert after.master is None
+    assert (after.master, after.up, after.mtu) == (None, False, 1500)
 
 
 def test_it_goes_back_with_the_address_and_capabilities_it_had(world: World) -> None:

@@ -1,4 +1,4 @@
-"""`python -m matrix`: kill the agent at every point of every flavour's life, and judge what the next one makes of it."""
+"""`python -m matrix`: kill the agent at every point of every flavour's life, and judge what becomes of it."""
 
 import sys
 import time
@@ -15,9 +15,8 @@ from matrix.points import left_over, points, shared_out
 from matrix.table import Table
 from matrix.trial import Point, Story
 
-STORIES: Final[Mapping[str, Story]] = {
-    story.name: story for story in (*(Life(flavour) for flavour in FLAVOURS.values()), PodLife())
-}
+_POD: Final = PodLife()
+STORIES: Final[Mapping[str, Story]] = {**{name: Life(flavour) for name, flavour in FLAVOURS.items()}, _POD.name: _POD}
 
 app = App(name="crash-matrix", help=__doc__, help_format="plaintext")
 

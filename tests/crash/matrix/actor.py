@@ -19,7 +19,7 @@ _STACKS_SECONDS: Final = 0.3
 _PAUSE: Final = 0.004
 
 
-class Late(Exception):  # noqa: N818  # it is the time that has passed
+class Late(Exception):
     """What was waited for did not happen."""
 
 

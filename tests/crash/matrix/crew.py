@@ -1,4 +1,4 @@
-"""The processes that live the lives: each with a warm one of its own, all of them forked before anybody has a thread."""
+"""The processes that live the stories, each with a warm one of its own; all are forked before anybody has a thread."""
 
 import asyncio
 import atexit

@@ -1,51 +1,15 @@
-"""What is made, changed and deleted in the matrix, and what the kernel must hold after each: by hand, line by line.
+"""The flavours of the matrix, and what the kernel must hold after each operation: by hand, line by line.
 
-The lines are those of `sight`, without what was there before. `{mac}` and `{id}` are what the object's status shows.
+The lines are those of `sight`, without what was there before. `{mac}` and `{id}` are what the object's status shows; a
+line that begins with `-` is gone.
 """
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from subfunction_simulator.kernel import MediatedType, Parent, Topology
+from matrix.flavour import HANDLE, Flavour, Operation, node, sf
+from subfunction_simulator.kernel import MediatedType
 
 MAC: Final = "02:00:5e:10:00:01"
-HANDLE: Final = "pci/0000:03:00.0"
-NUMBER: Final = 2
-"""The lowest free one: somebody else has 1."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Operation:
-    """What a person does to the object, and what must be so afterwards."""
-
-    name: str
-    spec: Mapping[str, Any] | None
-    """What is asked for; None deletes the object."""
-    lines: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Flavour:
-    """A node, and the story of one object on it."""
-
-    name: str
-    topology: Topology
-    operations: tuple[Operation, ...]
-    numbered: bool = True
-    """Whether it has a number, and a port of its own."""
-    waits: tuple[tuple[str, str], ...] = ()
-    """In which operations the firmware takes its time: to attach, or to detach."""
-
-
-def _node(**parent: Any) -> Topology:
-    return Topology(parents=(Parent(bdf="0000:03:00.0", netdev="enp3s0np0", **parent),), bridges=("br0",))
-
-
-def _sf(rest: str) -> str:
-    return f"{HANDLE} sf {NUMBER}: {rest}"
-
-
 _AUXILIARY = ("auxiliary mlx5_core.sf: mlx5_core.sf",)
 _ETHERNET = ("auxiliary mlx5_core.eth: mlx5_core.eth",)
 _RDMA = ("auxiliary mlx5_core.rdma: mlx5_ib.rdma", "node infiniband/uverbs")
@@ -62,13 +26,13 @@ def _mlx5() -> Flavour:
     tuned = {"mtu": 1400, "rate": _LIMIT, "representor": _BRIDGED}
     return Flavour(
         "mlx5",
-        _node(),
+        node(),
         (
             Operation(
                 "created",
                 {"flavour": "mlx5"},
                 (
-                    _sf("{mac} active attached roce on queues 8 rate 0/0 representor up 1500"),
+                    sf("{mac} active attached roce on queues 8 rate 0/0 representor up 1500"),
                     "netdev function: {mac} 1500 at home",
                     *whole,
                 ),
@@ -77,7 +41,7 @@ def _mlx5() -> Flavour:
                 "tuned",
                 tuned,
                 (
-                    _sf("{mac} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
+                    sf("{mac} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
                     "netdev function: {mac} 1400 at home",
                     *whole,
                 ),
@@ -86,7 +50,7 @@ def _mlx5() -> Flavour:
                 "changed",
                 without,
                 (
-                    _sf(f"{MAC} active attached roce off queues 8 rate 0/125000000 representor up 1450 in br0"),
+                    sf(f"{MAC} active attached roce off queues 8 rate 0/125000000 representor up 1450 in br0"),
                     f"netdev function: {MAC} 1400 at home",
                     *_AUXILIARY,
                     *_ETHERNET,
@@ -102,13 +66,13 @@ def _ice() -> Flavour:
     auxiliary = ("auxiliary ice.sf: ice.sf",)
     return Flavour(
         "ice",
-        _node(driver="ice"),
+        node(driver="ice"),
         (
             Operation(
                 "created",
                 {"flavour": "ice"},
                 (
-                    _sf("{mac} active attached representor up 1500"),
+                    sf("{mac} active attached representor up 1500"),
                     "netdev function: {mac} 1500 at home",
                     *auxiliary,
                 ),
@@ -117,7 +81,7 @@ def _ice() -> Flavour:
                 "tuned",
                 {"mtu": 1400, "representor": _BRIDGED},
                 (
-                    _sf("{mac} active attached representor up 1450 in br0"),
+                    sf("{mac} active attached representor up 1450 in br0"),
                     "netdev function: {mac} 1400 at home",
                     *auxiliary,
                 ),
@@ -126,7 +90,7 @@ def _ice() -> Flavour:
                 "changed",
                 {"macAddress": MAC},
                 (
-                    _sf(f"{MAC} active attached representor up 1450 in br0"),
+                    sf(f"{MAC} active attached representor up 1450 in br0"),
                     f"netdev function: {MAC} 1400 at home",
                     *auxiliary,
                 ),
@@ -145,13 +109,13 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
     first = "None" if driver == "vhost-vdpa" else bound
     return Flavour(
         name,
-        _node(),
+        node(),
         (
             Operation(
                 "created",
                 {"flavour": "virtio", "virtio": {"driver": driver}},
                 (
-                    _sf("{mac} active attached roce on queues 8 rate 0/0 representor up 1500"),
+                    sf("{mac} active attached roce on queues 8 rate 0/0 representor up 1500"),
                     f"vdpa {{id}}: {bound} override {first} {{mac}} 1500 queues 2",
                     *_AUXILIARY,
                     *_VNET,
@@ -162,7 +126,7 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
                 "tuned",
                 {"rate": _LIMIT, "representor": _BRIDGED},
                 (
-                    _sf("{mac} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
+                    sf("{mac} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
                     f"vdpa {{id}}: {bound} override {first} {{mac}} 1500 queues 2",
                     *_AUXILIARY,
                     *_VNET,
@@ -173,7 +137,7 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
                 "rebound",
                 {"virtio": {"driver": other}},
                 (
-                    _sf("{mac} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
+                    sf("{mac} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
                     f"vdpa {{id}}: {rebound} override {rebound} {{mac}} 1500 queues 2",
                     *_AUXILIARY,
                     *_VNET,
@@ -184,7 +148,7 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
                 "changed",
                 {"macAddress": MAC, "virtio": {"driver": driver, "queuePairs": 1}},
                 (
-                    _sf(f"{MAC} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
+                    sf(f"{MAC} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
                     f"vdpa {{id}}: {bound} override {first} {MAC} 1500 queues 1",
                     *_AUXILIARY,
                     *_VNET,
@@ -206,7 +170,7 @@ def _virtual_function() -> Flavour:
     taken = (*gone, "pci 0000:03:01.0: vfio-pci override vfio-pci", "node vfio/")
     return Flavour(
         "vfio-vf",
-        _node(virtual_functions=2),
+        node(virtual_functions=2),
         (
             Operation(
                 "created",
@@ -234,7 +198,7 @@ def _mediated() -> Flavour:
     made = ("mdev {id}: mlx5_core_mdev sfsim-a", "node vfio/")
     return Flavour(
         "vfio-mdev",
-        _node(mediated_types=(MediatedType("sfsim-a", 2),)),
+        node(mediated_types=(MediatedType("sfsim-a", 2),)),
         (
             Operation("created", {"flavour": "vfio", "vfio": {"mediatedDevice": "sfsim-a"}}, made),
             Operation("deleted", None),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from matrix.flavours import NUMBER, Flavour, Operation
+from matrix.flavour import NUMBER, Flavour, Operation
 from matrix.sight import paths, sight
 from matrix.stage import Stage
 
@@ -98,13 +98,18 @@ class Judge:
         if said != ("ready", True, uid, (status.get("device") or {}).get("id")):
             yield f"the record says {said}"
         claim = record["claim"]
-        if self.flavour.numbered and (claim["number"], claim["portIndex"]) != (status.get("number"), status.get("port")):
+        if self.flavour.numbered and (claim["number"], claim["portIndex"]) != (
+            status.get("number"),
+            status.get("port"),
+        ):
             yield f"the record claims number {claim['number']} at port {claim['portIndex']}"
         if self.flavour.numbered and claim["portIndex"] != self._port_index():
             yield f"the record claims port {claim['portIndex']}, the kernel has it at {self._port_index()}"
         yield from _unwitnessed(record["witness"], self.stage.settings.sysfs)
         kept = self.stage.settings.state / "resources.json"
-        if found["spec"].get("resourceName", f"subfunction.dev/{found['spec']['flavour']}") not in kept.read_text(encoding="utf-8"):
+        if found["spec"].get("resourceName", f"subfunction.dev/{found['spec']['flavour']}") not in kept.read_text(
+            encoding="utf-8"
+        ):
             yield f"{kept.name} does not name its resource"
 
     def _port_index(self) -> int | None:

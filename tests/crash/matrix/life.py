@@ -1,4 +1,4 @@
-"""One object's life under fire: at each operation the agent is killed at one point, and the next one has to finish it."""
+"""One object's life under fire: at each operation the agent is killed once, and the next one has to finish it."""
 
 import asyncio
 import dataclasses
@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from matrix.actor import PATIENCE, Late, until
-from matrix.flavours import Flavour, Operation
+from matrix.flavour import Flavour, Operation
 from matrix.judge import Judge
 from matrix.moments import Order
 from matrix.stage import Stage, staged

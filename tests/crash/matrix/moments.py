@@ -14,7 +14,7 @@ import msgspec
 
 
 class Order(msgspec.Struct, frozen=True):
-    """When to die: at the `nth` time of a moment (from 1) since the order was given, or at any moment if it is empty."""
+    """When to die: at the `nth` time of a moment (from 1) since the order was given; an empty one is any."""
 
     moment: str
     nth: int

@@ -179,8 +179,8 @@ class _Scene:
         wanted = [(f"{uid}.json", uid, device, True)] if held else []
         said = [(name, each["uid"], each["deviceId"], each["seenInCheckpoint"]) for name, each in promises.items()]
         complaints = [] if said == wanted else [f"the ledger says {said}, and not {wanted}"]
-        in_use = next((each for each in found["status"]["conditions"] if each["type"] == "InUse"), {})
-        if in_use.get("status") != str(held):
+        in_use = [each["status"] for each in found["status"]["conditions"] if each["type"] == "InUse"]
+        if in_use != [str(held)]:
             complaints.append(f"InUse is {in_use}")
         if self.stage.cluster.kubelet.allocatable().get(RESOURCE) != 1:
             complaints.append("the kubelet has lost the device")

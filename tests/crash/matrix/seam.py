@@ -42,13 +42,15 @@ class _Seam:
     fence: Path
 
     def about_to(self, uid: str, step: Effect) -> None:
-        self.reaper.moment(f"before {_label(step)}" if uid else "")
+        assert uid
+        self.reaper.moment(f"before {_label(step)}")
 
     def done(self, uid: str, step: Effect) -> None:
         """Hear of an effect; what was written to sysfs has acted when the real kernel returns from the write."""
         if isinstance(step, _WRITTEN):
             self._pass_fence()
-        self.reaper.moment(f"after {_label(step)}" if uid else "")
+        assert uid
+        self.reaper.moment(f"after {_label(step)}")
 
     def _pass_fence(self) -> None:
         # One inotify queue carries every write, so whoever has seen this one has seen those before.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from matrix.actor import Actor, Late, until
-from matrix.flavours import Flavour
+from matrix.flavour import Flavour
 from matrix.seam import FENCE, Agent
 from matrix.sight import paths, sight
 from matrix.zygote import Zygote

@@ -19,6 +19,8 @@ from typing import Any, Final
 
 from subfunction.errors import SubFunctionError
 
+_LOG = logging.getLogger("matrix")
+
 _DEATH_SECONDS: Final = 10.0
 
 
@@ -117,8 +119,8 @@ def _be(start: Start) -> None:
         code = 0
     except SubFunctionError as error:
         sys.stderr.write(f"{error}\n")
-    except Exception:  # the process ends here, and its log is all that is left of it
-        logging.exception("ended by a fault")
+    except Exception:  # noqa: BLE001  # the process ends here, and its log is all that is left of it
+        _LOG.exception("ended by a fault")
     finally:
         sys.stderr.flush()
         os._exit(code)
