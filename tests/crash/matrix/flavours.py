@@ -179,16 +179,15 @@ def _virtual_function() -> Flavour:
             ),
             Operation(
                 "tuned",
-                {"representor": {"bridge": "br0"}},
-                (*taken, f"{HANDLE} vf 0: {{mac}} capabilities 0b1 representor up 1500 in br0"),
+                {"representor": _BRIDGED},
+                (*taken, f"{HANDLE} vf 0: {{mac}} capabilities 0b1 representor up 1450 in br0"),
             ),
             Operation(
                 "changed",
                 {"macAddress": MAC, "capabilities": {"migratable": True}},
-                (*taken, f"{HANDLE} vf 0: {MAC} capabilities 0b11 representor up 1500 in br0"),
+                (*taken, f"{HANDLE} vf 0: {MAC} capabilities 0b11 representor up 1450 in br0"),
             ),
-            # Its representor is the network's; that it was down before is nobody's wish.
-            Operation("deleted", None, (gone[0], gone[0].removeprefix("-").replace("down", "up"))),
+            Operation("deleted", None),
         ),
         numbered=False,
     )
