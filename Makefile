@@ -20,11 +20,11 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check format proto bench bench-vm clean
+.PHONY: help demo test test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r task what; do printf '%-10s %s\n' "$$task" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r task what; do printf '%-12s %s\n' "$$task" "$$what"; done
 
 $(VENV)/.installed: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -42,6 +42,14 @@ test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (install
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
+crash-matrix: $(VENV)/.installed ## kill the agent at every point of every flavour's life, on the simulated kernel (ONLY=mlx5)
+	@PYTHONPATH=tests/crash $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
+
+fuzz: $(VENV)/.installed ## fuzz the netlink decoders with atheris (SECONDS_EACH=60)
+	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group fuzz
+	@mkdir -p $(SUBFUNCTION_CACHE)/fuzz && root=$$PWD && cd $(SUBFUNCTION_CACHE)/fuzz && \
+		$$root/$(BIN)/python $$root/tests/core/fuzz_replies.py -max_total_time=$(or $(SECONDS_EACH),60)
+
 check: $(VENV)/.installed ## formatter, linters, types, import contracts, spelling
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -54,6 +62,9 @@ check: $(VENV)/.installed ## formatter, linters, types, import contracts, spelli
 format: $(VENV)/.installed ## put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints
+	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py -q
 
 proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
 	@$(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \

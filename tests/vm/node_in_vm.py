@@ -1,0 +1,204 @@
+"""A node as a cluster has it: the agent in a machine, the API server and kubectl on the host.
+
+The agent's resync and its looks at who holds what are an hour apart unless a test says otherwise: what is seen to happen
+is due to the kernel's announcements.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.machine import HOST, Machine, Process
+from harness.sfsim import AUX, Sfsim
+from harness.wait import until
+from subfunction_simulator.kubectl import kubectl
+
+T = TypeVar("T")
+
+NAME: Final = "worker-1"
+PCI, OTHER_PCI = "0000:05:00.0", "0000:05:00.1"
+PARENT, OTHER = f"pci/{PCI}", f"pci/{OTHER_PCI}"
+HOUR: Final = "3600"
+_OBJECTS: Final = "apis/subfunction.dev/v1alpha1/subfunctions"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """An API server, with what a person has of it: kubectl and a kubeconfig."""
+
+    kubeconfig: Path
+
+    def kubectl(self, *words: str, manifest: Any = None) -> str:
+        """Type a kubectl line; what it prints."""
+        run = subprocess.run(
+            [kubectl(), *words],
+            input=None if manifest is None else json.dumps(manifest),
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert run.returncode == 0, f"kubectl {' '.join(words)}: {run.stdout}{run.stderr}"
+        return run.stdout
+
+    def apply(self, name: str, **spec: Any) -> None:
+        """`kubectl apply` a SubFunction; mlx5 on the first parent, unless told otherwise."""
+        whole = {"nodeName": NAME, "flavour": "mlx5", "parent": {"device": PARENT}, **spec}
+        manifest = {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunction", "metadata": {"name": name}}
+        self.kubectl("apply", "-f", "-", manifest={**manifest, "spec": whole})
+
+    def delete(self, *names: str) -> None:
+        """`kubectl delete sf`, without waiting for its end."""
+        self.kubectl("delete", "sf", *names, "--wait=false")
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """A SubFunction, by HTTP: kubectl takes long to start; None where there is none."""
+        (server,) = (line.split()[-1] for line in self.kubeconfig.read_text().splitlines() if "server:" in line)
+        try:
+            with urllib.request.urlopen(f"{server}/{_OBJECTS}/{name}", timeout=20) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+        return found
+
+    def ready(self, name: str) -> Mapping[str, str]:
+        """The condition Ready of a SubFunction, once it speaks of the spec as it is; else nothing."""
+        found = self.get(name) or {}
+        conditions = found.get("status", {}).get("conditions", [])
+        ready: dict[str, str] = next((each for each in conditions if each["type"] == "Ready"), {})
+        told = ready.get("observedGeneration") == found.get("metadata", {}).get("generation")
+        return ready if told else {}
+
+
+@contextlib.contextmanager
+def api_server() -> Iterator[Cluster]:
+    """The embedded API server, in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="sf-api-") as folder:
+        kubeconfig = Path(folder, "kubeconfig")
+        command = [sys.executable, "-m", "subfunction_simulator", "apiserver", "--kubeconfig", str(kubeconfig)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+            try:
+                until(kubeconfig.exists, bool, timeout=60)
+                yield Cluster(kubeconfig)
+            finally:
+                server.terminate()
+
+
+@dataclass(slots=True)
+class Node:
+    """A machine with the agent in it, and its cluster."""
+
+    sfsim: Sfsim
+    cluster: Cluster
+    options: Mapping[str, str] = field(default_factory=dict)
+    agents: list[Process] = field(default_factory=list)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine."""
+        return self.sfsim.machine
+
+    def start_agent(self) -> None:
+        """Start the agent, as a DaemonSet would."""
+        settings = {"resync": HOUR, "usage-interval": HOUR, "log-level": "debug", **self.options}
+        args = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        name = f"agent-{next(_numbers)}"
+        where = ["--kubeconfig", "/run/share/kubeconfig", "--node-name", NAME]
+        self.agents.append(
+            self.machine.spawn(module="subfunction_operator", args=["agent", *where, *args], name=name)
+        )
+
+    def kill_agent(self) -> None:
+        """SIGKILL; a thread of it that waits in the kernel keeps a shell of it there."""
+        self.agents[-1].signal(9)
+
+    def until(self, look: Callable[[], T], good: Callable[[T], object], timeout: float = 60) -> T:
+        """Look again until it is good, and fail with the agent's last words."""
+        try:
+            return until(look, lambda seen: bool(good(seen)), timeout)
+        except HarnessError as error:
+            log = self.agents[-1].log.read_text() if self.agents else ""
+            pytest.fail(f"{error}\n--- the agent ---\n{log[-6000:]}")
+
+    def until_ready(self, name: str, timeout: float = 60) -> dict[str, Any]:
+        """Wait until it is as its spec asks; its status."""
+        self.until(lambda: self.cluster.ready(name), lambda ready: ready.get("status") == "True", timeout)
+        return self.status(name)
+
+    def until_refused(self, name: str, reason: str, timeout: float = 60) -> str:
+        """Wait until it is not ready for this reason; its message."""
+        ready = self.until(lambda: self.cluster.ready(name), lambda ready: ready.get("reason") == reason, timeout)
+        assert ready["status"] == "False"
+        return ready["message"]
+
+    def until_gone(self, *names: str, timeout: float = 60) -> None:
+        """Wait until there are no such objects."""
+        for name in names:
+            self.until(lambda name=name: self.cluster.get(name), lambda found: found is None, timeout)  # type: ignore[misc]
+
+    def made(self, name: str, **spec: Any) -> dict[str, Any]:
+        """Apply it and wait until it is ready; its status."""
+        self.cluster.apply(name, **spec)
+        return self.until_ready(name)
+
+    def removed(self, *names: str) -> None:
+        """Delete them and wait until they are gone."""
+        self.cluster.delete(*names)
+        self.until_gone(*names)
+
+    def status(self, name: str) -> dict[str, Any]:
+        """The status of a SubFunction, empty where it says nothing."""
+        status: dict[str, Any] = (self.cluster.get(name) or {}).get("status", {})
+        return status
+
+    def port(self, status: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The port that a status names, as iproute2 shows it."""
+        return self.sfsim.port(f"{status['parent']}/{status['port']}")
+
+    def shell(self, line: str, timeout: float = 30) -> str:
+        """Type a line on the node; what it prints."""
+        return self.machine.run(line, timeout=timeout).stdout
+
+    def empty(self) -> None:
+        """Delete every SubFunction, and wait until the kernel has none either."""
+        self.cluster.kubectl("delete", "sf", "--all", "--timeout=60s")
+        self.until(lambda: self.sfsim.ports("pcisf"), lambda ports: not ports, 20)
+        self.until(lambda: self.shell(f"ls {AUX}"), lambda names: not names, 20)
+
+
+@contextlib.contextmanager
+def running(sfsim: Sfsim, cluster: Cluster, **options: str) -> Iterator[Node]:
+    """A kubelet and an agent on this machine, until the end of the block; `options` are flags of the agent."""
+    machine = sfsim.machine
+    (machine.place.share / "kubeconfig").write_text(cluster.kubeconfig.read_text().replace("127.0.0.1", HOST))
+    machine.run("mountpoint -q /var/lib || { mkdir -p /var/lib && mount -t tmpfs tmpfs /var/lib; }")
+    where = ["--kubeconfig", "/run/share/kubeconfig", "--node-name", NAME]
+    kubelet = machine.spawn(
+        module="subfunction_simulator", args=["kubelet", "--root", "/var/lib/kubelet", *where], name="kubelet"
+    )
+    node = Node(sfsim, cluster, {name.replace("_", "-"): value for name, value in options.items()})
+    node.start_agent()
+    try:
+        yield node
+    finally:
+        node.agents[-1].signal(15)
+        kubelet.signal(15)
+    node.agents[-1].wait()
+    kubelet.wait()

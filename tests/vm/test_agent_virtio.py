@@ -1,0 +1,95 @@
+"""A vhost device that a process has open, deleted by a person: nobody waits but its deletion. On the real kernel."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from conftest import loaded
+from harness.holder import held, release
+from harness.machine import Machine
+from node_in_vm import Node, api_server, running
+
+ANSWER = 2.0
+QUESTIONS = ("devlink dev show", "devlink port show", "vdpa dev show", "vdpa mgmtdev show", "ip link show")
+
+
+@pytest.fixture(scope="module")
+def node(machine: Machine) -> Iterator[Node]:
+    with api_server() as cluster, loaded(machine, switchdev=1) as sfsim, running(sfsim, cluster) as node:
+        yield node
+
+
+@pytest.fixture(autouse=True)
+def _left_empty(node: Node) -> Iterator[None]:
+    yield
+    node.empty()
+
+
+def assert_answers(node: Node) -> None:
+    """Each question of an administrator is answered in time, while the kernel waits for a holder."""
+    for question in QUESTIONS:
+        began = time.monotonic()
+        node.machine.run(f"timeout {ANSWER} {question}")
+        assert time.monotonic() - began < 2 * ANSWER, question
+
+
+class TestVhost:
+    def test_the_device_has_what_was_asked_and_its_node_is_that_of_the_status(self, node: Node) -> None:
+        spec = {"driver": "vhost-vdpa", "queuePairs": 2, "mtu": 9000}
+        status = node.made("blue", flavour="virtio", virtio=spec, macAddress="02:53:46:00:00:01")
+        vdpa, name = node.sfsim.vdpa, status["device"]["id"]
+        assert vdpa.driver(name) == "vhost_vdpa"
+        config = vdpa.config(name)
+        assert (config["mac"], config["mtu"], config["max_vq_pairs"]) == ("02:53:46:00:00:01", 9000, 2)
+        assert status["device"]["nodes"] == [vdpa.node(name)]
+        node.shell(f"test -c {vdpa.node(name)}")
+
+    def test_a_driver_that_was_loaded_first_does_not_keep_it(self, node: Node) -> None:
+        status = node.made("blue", flavour="virtio", virtio={"driver": "virtio-vdpa"})
+        name = status["device"]["id"]
+        assert node.sfsim.vdpa.driver(name) == "virtio_vdpa"
+        assert status["device"]["netdev"] == node.sfsim.vdpa.netdev(name, "0000:05:00.0")
+
+
+class TestHeldOpen:
+    def test_its_deletion_waits_and_says_so_and_nobody_else_does(self, node: Node) -> None:
+        status = node.made("held", flavour="virtio")
+        name = status["device"]["id"]
+        with held(node.machine, node.sfsim.vdpa.node(name)) as holder:
+            node.cluster.delete("held")
+            message = self.until_it_waits(node, name)
+            assert "fuser -v" in message
+            assert_answers(node)
+
+            for flavour in ("mlx5", "virtio"):
+                other = node.made("other", flavour=flavour)
+                assert other["parent"] == status["parent"]
+                node.removed("other")
+            assert_answers(node)
+
+            node.kill_agent()
+            node.start_agent()
+            made = node.made("another", flavour="virtio")
+            assert made["parent"] == status["parent"]
+            node.until(lambda: node.cluster.ready("held"), lambda ready: name in ready.get("message", ""))
+            assert list(node.sfsim.vdpa.devices()) == sorted([name, made["device"]["id"]]) or set(
+                node.sfsim.vdpa.devices()
+            ) == {name, made["device"]["id"]}
+            port = node.port(status)["function"]
+            assert (port["state"], port["opstate"]) == ("active", "attached")
+            assert_answers(node)
+            node.removed("another")
+
+            release(holder)
+            node.until_gone("held", timeout=20)
+        assert node.sfsim.ports("pcisf") == {}
+        assert node.sfsim.vdpa.devices() == {}
+
+    @staticmethod
+    def until_it_waits(node: Node, name: str) -> str:
+        ready = node.until(
+            lambda: node.cluster.ready("held"), lambda ready: f"has {name} open" in ready.get("message", "")
+        )
+        assert ready["reason"] == "HeldOpen"
+        return ready["message"]
