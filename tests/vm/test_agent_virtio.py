@@ -70,14 +70,12 @@ class TestHeldOpen:
 
             node.kill_agent()
             node.start_agent()
-            made = node.made("another", flavour="virtio")
-            assert made["parent"] == status["parent"]
-            node.until(lambda: node.cluster.ready("held"), lambda ready: name in ready.get("message", ""))
-            assert list(node.sfsim.vdpa.devices()) == sorted([name, made["device"]["id"]]) or set(
-                node.sfsim.vdpa.devices()
-            ) == {name, made["device"]["id"]}
-            port = node.port(status)["function"]
-            assert (port["state"], port["opstate"]) == ("active", "attached")
+            another = node.made("another", flavour="virtio")
+            node.until(node.agents[-1].log.read_text, lambda log: f"has {name} open" in log)
+            assert node.cluster.ready("held")["reason"] == "HeldOpen"
+            assert set(node.sfsim.vdpa.devices()) == {name, another["device"]["id"]}
+            function = node.port(status)["function"]
+            assert (function["state"], function["opstate"]) == ("active", "attached")
             assert_answers(node)
             node.removed("another")
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from rig.world import World
 from subfunction.records import Record
-from subfunction_simulator.kernel.mishaps import Held
+from subfunction_simulator.kernel.users import Held
 
 
 @dataclasses.dataclass(slots=True)

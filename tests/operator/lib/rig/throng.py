@@ -1,0 +1,116 @@
+"""Objects of every flavour on two parents of one node, and what must be true of them whatever happened."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+from matrix.sight import sight
+from rig.pods import Tenants
+from rig.world import OTHER_PARENT, PARENT, World
+from subfunction.kernel.address import Handle
+from subfunction.records import PortClaim, State, mismatch
+from subfunction_operator.outcome import Outcome
+from subfunction_operator.step import Rest
+from subfunction_simulator.kernel import MediatedType, Parent, Topology
+
+TOPOLOGY: Final = Topology(
+    parents=(
+        Parent(
+            bdf=PARENT.device,
+            netdev="enp3s0np0",
+            virtual_functions=2,
+            mediated_types=(MediatedType("mlx5_core-local", 2),),
+        ),
+        Parent(bdf=OTHER_PARENT.device, netdev="enp130s0", driver="ice", numa_node=1, switch_id="e810"),
+    ),
+    bridges=("br0",),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """What an object asks for once and for ever."""
+
+    flavour: str
+    parent: Handle = PARENT
+    block: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def spec(self, changing: Mapping[str, Any]) -> dict[str, Any]:
+        """Add what may change."""
+        return {"flavour": self.flavour, "parent": {"device": str(self.parent)}, **self.block, **changing}
+
+
+WISHES: Final[Mapping[str, Wish]] = {
+    "first": Wish("mlx5"),
+    "second": Wish("mlx5"),
+    "vdpa": Wish("virtio"),
+    "other": Wish("ice", OTHER_PARENT),
+    "function": Wish("vfio", block={"vfio": {"virtualFunction": 0}}),
+    "mediated": Wish("vfio", block={"vfio": {"mediatedDevice": "mlx5_core-local"}}),
+}
+
+
+class Throng:
+    """The objects of a world, worked on by an agent; remembers what they have published."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tenants = Tenants(world)
+        self.clean = sight(world.kernel)
+        self.theirs: dict[tuple[Handle, int], tuple[object, ...]] = {}
+        self.published: dict[str, tuple[str | None, int]] = {}
+        self.outcomes: dict[str, Outcome] = {}
+
+    def work(self, name: str) -> None:
+        """Let the agent work on one object, or on what it left."""
+        uid = f"uid-{name}"
+        self.outcomes.pop(uid, None)
+        if uid not in self.world.objects and self.world.records.read(uid) is None:
+            return
+        outcome = self.world.settle(name)
+        assert "did not come to rest" not in str(outcome.error), f"{name}: {outcome.error}"
+        self.outcomes[uid] = outcome
+        known = self.world.objects.get(uid)
+        if known is None:
+            self.published.pop(uid, None)
+        elif known.status.number is not None:
+            shown = known.status.parent, known.status.number
+            assert self.published.setdefault(uid, shown) == shown, f"{name} was {self.published[uid]}, and is {shown}"
+
+    def foreign_are_as_they_were(self) -> None:
+        """Compare each sub-function of others with how they left it."""
+        for (handle, number), before in self.theirs.items():
+            # Whether theirs attaches is the kernel's business.
+            assert self.world.as_text(number, handle)[:6] == before[:6], f"{handle} {number}"
+
+    def numbers_are_given_once(self) -> None:
+        """Compare what the records claim, and what the kernel has."""
+        claims = [record.claim for record in self.world.records.read_all().items.values()]
+        numbers = [(claim.parent, claim.number) for claim in claims if isinstance(claim, PortClaim)]
+        assert len(numbers) == len(set(numbers)), numbers
+        for handle in (PARENT, OTHER_PARENT):
+            if handle in self.world.kernel.machine.instances:
+                there = self.world.port_numbers(handle)
+                assert len(there) == len(set(there)), there
+
+    def held_ones_are_whole(self) -> None:
+        """Compare each device that a pod has, and that the kernel has not lost, with what the pod was promised."""
+        for uid, tenant in self.tenants.all.items():
+            known = self.world.objects.get(uid)
+            forced = known is None or known.spec.deletion == "Force"
+            if tenant.whole and not forced:
+                found = mismatch(tenant.record.witness, self.world.sysfs)
+                assert found is None, f"{tenant.record.name} is held: {found}"
+
+    def those_at_rest_are_offered(self) -> None:
+        """Look at every object that the agent is done with."""
+        for uid, outcome in self.outcomes.items():
+            known = self.world.objects.get(uid)
+            if known is None or known.deleting or outcome.decision != Rest():
+                continue
+            record = self.world.records.read(uid)
+            assert record is not None
+            assert record.state is State.READY, f"{known.name}: {record}"
+            shown = known.status.device
+            assert shown is not None
+            assert shown.id == record.device_id
