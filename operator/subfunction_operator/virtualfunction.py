@@ -98,8 +98,10 @@ def published(seen: Observation, desired: Desired) -> VirtualFunctionClaim | Non
     """Give the claim of a function whose record is lost, while the object's status shows it; None where it does not."""
     function, wanted = seen.virtual_function, desired.object
     shown = wanted.status.device.id if wanted is not None and wanted.status.device else None
-    if function is None or shown != function.address or seen.owner or function.driver is None or seen.parent is None:
+    if function is None or shown != function.address or seen.owner or seen.parent is None:
         return None
+    if function.driver is None or "vfio" not in function.driver:
+        return None  # this boot's own driver has it: nobody has touched it yet
     # Which driver it had before is lost with the record: its parent's is that of a function nobody has touched.
     return VirtualFunctionClaim(
         parent=seen.handle,

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from matrix.sight import sight
 from rig.throng import TOPOLOGY, WISHES, Throng
@@ -78,6 +78,12 @@ class Node(RuleBasedStateMachine):
             self.folder.cleanup()
 
     # --- people and pods ---
+
+    @initialize(names=st.lists(NAMES, min_size=2, unique=True))
+    def some_are_there(self, names: list[str]) -> None:
+        for name in names:
+            self.world.apply(name, **WISHES[name].spec({}))
+            self.throng.work(name)
 
     @rule(name=NAMES, changes=CHANGES, data=st.data())
     def apply(self, name: str, changes: dict[str, Any], data: st.DataObject) -> None:

@@ -236,6 +236,27 @@ def test_after_a_reboot_it_is_the_same_function(world: World) -> None:
     assert world.record().device_id == ADDRESS
 
 
+def test_after_a_reboot_it_goes_back_to_the_driver_that_this_boot_gave_it(world: World) -> None:
+    world.apply(**VF)
+    world.settle()
+    world.reboot()
+    world.settle()
+    world.delete()
+    world.settle()
+    assert function(world).driver == "mlx5_core"
+    assert (world.objects, world.records.read_all().items) == ({}, {})
+
+
+def test_deleted_right_after_a_reboot_it_is_left_to_its_driver(world: World) -> None:
+    world.apply(**VF)
+    world.settle()
+    world.reboot()
+    world.delete()
+    world.settle()
+    assert function(world).driver == "mlx5_core"
+    assert world.objects == {}
+
+
 def test_records_lost_it_is_still_ours_and_goes_back_to_the_parents_driver(world: World) -> None:
     world.apply(**VF)
     world.settle()
