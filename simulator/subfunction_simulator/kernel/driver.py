@@ -4,12 +4,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from subfunction.kernel.address import Handle
-from subfunction.kernel.uapi import Command, PortFlavour
+from subfunction.kernel.uapi import Attribute, Command
+from subfunction_simulator.kernel import uapi, wire
 from subfunction_simulator.kernel.auxiliary import AuxiliaryDevice
+from subfunction_simulator.kernel.ethernet import Ethernet
 from subfunction_simulator.kernel.faults import Operation
-from subfunction_simulator.kernel.instance import EOPNOTSUPP, Instance, Port
+from subfunction_simulator.kernel.instance import EOPNOTSUPP, Instance
 from subfunction_simulator.kernel.machine import Machine
-from subfunction_simulator.kernel.netdev import Looks
 from subfunction_simulator.kernel.rdma import RdmaDevice
 from subfunction_simulator.kernel.vdpabus import ManagementDevice
 from subfunction_simulator.kernel.wire import Refusal
@@ -32,10 +33,11 @@ class SubFunctionDriver(Instance):
         self._mac = sub_function.mac
         self._roce = sub_function.roce
         self._port_index = machine.next_vhca_id() << 16
-        self._port: Port | None = None
+        self._ethernet: Ethernet | None = None
         self._rdma: RdmaDevice | None = None
         self._management: ManagementDevice | None = None
         self._children: list[AuxiliaryDevice] = []
+        self._leaving = False
         full = not machine.topology.light_probe
         if self._manners.parameters:
             self.parameters = {"enable_eth": full, "enable_rdma": full and self._roce, "enable_vnet": full}
@@ -44,6 +46,14 @@ class SubFunctionDriver(Instance):
     def driver(self) -> str:
         """The driver's name."""
         return f"{self._manners.driver}.sf"
+
+    def attributes(self) -> bytes:
+        """Encode it as `devlink dev show` gets it, with the instance that is nested in it."""
+        nested = self._ethernet.child if self._ethernet is not None else None
+        if nested is None or not self._machine.topology.nested_handles:
+            return super().attributes()
+        handle = (wire.text(Attribute.BUS_NAME, nested.bus), wire.text(Attribute.DEV_NAME, nested.device))
+        return super().attributes() + wire.flagged_nest(uapi.Attribute.NESTED_DEVLINK, *handle)
 
     def register(self) -> None:
         """Appear, and load what the parameters say."""
@@ -55,6 +65,7 @@ class SubFunctionDriver(Instance):
 
     def unregister(self) -> Work:
         """Unload everything and go."""
+        self._leaving = True
         for name in self.parameters:
             self.announcer.tell(Command.PARAM_DEL, self.parameter_attributes(name))
         work = self._unload()
@@ -113,24 +124,31 @@ class SubFunctionDriver(Instance):
         return work
 
     def _add_netdev(self) -> None:
-        self._port = port = Port(self, self._port_index, PortFlavour.VIRTUAL)
-        self.ports[port.index] = port
-        port.tell()
+        own = self._manners.parameters and self._machine.topology.ethernet_instances
+        child = Handle("auxiliary", f"{self._manners.driver}.eth.{self._device.index}") if own else None
+        self._ethernet = Ethernet(self._machine, self, child)
         below = self._parent.path if self._manners.netdev_on_parent else self._device.path
-        port.appear(self._machine.netdevs.add(below, port, Looks(mac=self._mac)))
+        self._ethernet.appear(self._port_index, below, self._mac)
+        if child is not None:
+            # Twice, as 6.12 was seen to do it: for the nesting, and for the registration of what is nested.
+            self._tell_nested()
+            self._tell_nested()
 
     def _remove_netdev(self) -> Work:
-        if self._port is not None:
-            netdev = self._port.disappear()
-            if netdev is not None:
-                self._machine.netdevs.remove(netdev)
-            del self.ports[self._port.index]
-            self._port.tell(Command.PORT_DEL)
-            self._port = None
+        ethernet, self._ethernet = self._ethernet, None
+        if ethernet is not None:
+            ethernet.disappear()
+            if ethernet.child is not None:
+                self._tell_nested()
         return done()
 
+    def _tell_nested(self) -> None:
+        """Notify that an instance was nested in this one, or is no more; one that goes itself has no time for that."""
+        if self._machine.topology.nested_handles and not self._leaving:
+            self.tell(Command.NEW)
+
     def _add_rdma(self) -> None:
-        netdev = self._port.netdev if self._port is not None else None
+        netdev = self._ethernet.netdev if self._ethernet is not None else None
         self._rdma = self._machine.rdma.add(self._device.path, netdev.name if netdev else None)
 
     def _remove_rdma(self) -> Work:

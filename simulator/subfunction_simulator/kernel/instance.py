@@ -101,7 +101,7 @@ class Instance:
 
     def attributes(self) -> bytes:
         """Encode it as `devlink dev show` gets it."""
-        stats = wire.nest(uapi.Attribute.DEV_STATS, wire.nest(157))
+        stats = wire.flagged_nest(uapi.Attribute.DEV_STATS, wire.flagged_nest(uapi.Attribute.RELOAD_STATS))
         return self.handle_attributes() + wire.u8(Attribute.RELOAD_FAILED, self.reload_failed) + stats
 
     def tell(self, command: Command) -> None:

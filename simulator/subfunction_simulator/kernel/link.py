@@ -40,5 +40,8 @@ def link(netdev: "Netdev", changed: int = 0) -> bytes:
     if netdev.switch_id is not None:
         parts.append(wire.attribute(attribute.PHYS_SWITCH_ID, bytes.fromhex(netdev.switch_id)))
     if netdev.kind is None:
-        parts.append(wire.text(attribute.PARENT_DEV_NAME, netdev.parent.rpartition("/")[2]))
+        name = netdev.parent.rpartition("/")[2]
+        parts.append(wire.text(attribute.PARENT_DEV_NAME, name))
+        # The address of a PCI function has colons, the name of an auxiliary device has none.
+        parts.append(wire.text(attribute.PARENT_DEV_BUS_NAME, "pci" if ":" in name else "auxiliary"))
     return b"".join(parts)

@@ -80,7 +80,7 @@ class SubFunction:
                 wire.text(Attribute.BUS_NAME, self.nested.bus),
                 wire.text(Attribute.DEV_NAME, self.nested.device),
             )
-            parts.append(wire.nest(attribute.DEVLINK, bus, name))
+            parts.append(wire.flagged_nest(attribute.DEVLINK, bus, name))
         return wire.nest(Attribute.PORT_FUNCTION, *parts)
 
     def set_active(self, *, active: bool) -> None:

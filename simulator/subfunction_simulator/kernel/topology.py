@@ -104,6 +104,8 @@ class Topology:
     """Since about 6.5 a sub-function comes up with its devlink instance alone; False brings netdev and RDMA at once."""
     nested_handles: bool = True
     """Since 6.7 a port names the devlink instance of its function."""
+    ethernet_instances: bool = True
+    """Since 6.3 mlx5 has a sub-function's `virtual` port on `mlx5_core.eth.N`; before, it is on `mlx5_core.sf.N`."""
     max_io_eqs: bool = True
     """Since 6.10 the kernel knows this function attribute."""
     modules: tuple[str, ...] = MODULES

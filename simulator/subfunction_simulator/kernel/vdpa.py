@@ -133,12 +133,12 @@ def _config(device: VdpaDevice) -> bytes:
     parts = [wire.text(VdpaAttribute.DEV_NAME, device.name), wire.u32(VdpaAttribute.DEV_ID, uapi.VIRTIO_ID_NET)]
     parts.append(wire.u64(VdpaAttribute.DEV_FEATURES, device.features))
     # A value stands here only if the device has the feature that it is a value of.
-    if device.features >> uapi.VIRTIO_NET_F_MQ & 1:
-        parts.append(wire.u16(VdpaAttribute.DEV_NET_CFG_MAX_VQP, device.queue_pairs))
     if device.features >> uapi.VIRTIO_NET_F_MTU & 1:
         parts.append(wire.u16(VdpaAttribute.DEV_NET_CFG_MTU, device.mtu))
     if device.features >> uapi.VIRTIO_NET_F_MAC & 1:
         parts.append(wire.attribute(VdpaAttribute.DEV_NET_CFG_MACADDR, device.mac.octets))
     if device.features >> uapi.VIRTIO_NET_F_STATUS & 1:
         parts.append(wire.u16(VdpaAttribute.DEV_NET_STATUS, _LINK_UP))
+    if device.features >> uapi.VIRTIO_NET_F_MQ & 1:
+        parts.append(wire.u16(VdpaAttribute.DEV_NET_CFG_MAX_VQP, device.queue_pairs))
     return wire.generic(VdpaCommand.DEV_CONFIG_GET, *parts)

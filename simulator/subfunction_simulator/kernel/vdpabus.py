@@ -12,6 +12,7 @@ from subfunction_simulator.kernel.devices import Devices
 from subfunction_simulator.kernel.wire import Refusal
 from subfunction_simulator.kernel.work import Gate, Work, one_after_another
 
+_UNASKED: Final = 1 << uapi.VIRTIO_NET_F_MRG_RXBUF
 _REQUIRED: Final = 1 << uapi.VIRTIO_F_VERSION_1 | 1 << uapi.VIRTIO_F_ACCESS_PLATFORM
 FEATURES: Final = _REQUIRED | sum(
     1 << bit
@@ -25,6 +26,7 @@ FEATURES: Final = _REQUIRED | sum(
         uapi.VIRTIO_NET_F_MRG_RXBUF,
         uapi.VIRTIO_NET_F_STATUS,
         uapi.VIRTIO_NET_F_CTRL_VQ,
+        uapi.VIRTIO_NET_F_CTRL_VLAN,
         uapi.VIRTIO_NET_F_MQ,
         uapi.VIRTIO_NET_F_CTRL_MAC_ADDR,
     )
@@ -63,8 +65,9 @@ class VdpaDevice(Device):
         self.management = management
         self.mac = wish.mac or management.mac
         self.mtu = wish.mtu or 1500
-        self.queue_pairs = wish.queue_pairs or management.queue_pairs
-        self.features = management.features if wish.features is None else wish.features
+        # What mlx5_vdpa does unasked: one pair of queues, and no merging of receive buffers.
+        self.queue_pairs = wish.queue_pairs or 1
+        self.features = management.features & ~_UNASKED if wish.features is None else wish.features
 
 
 class VdpaDevices:

@@ -160,8 +160,13 @@ def bits(number: int, value: int, selector: int) -> bytes:
 
 
 def nest(number: int, *parts: bytes) -> bytes:
-    """Encode a nest; devlink's replies do not set NLA_F_NESTED."""
+    """Encode a nest without NLA_F_NESTED, as most of devlink's are."""
     return attribute(number, b"".join(parts))
+
+
+def flagged_nest(number: int, *parts: bytes) -> bytes:
+    """Encode a nest with NLA_F_NESTED, as those that devlink learnt of late are."""
+    return attribute(number | uapi.NLA_F_NESTED, b"".join(parts))
 
 
 def message(kind: int, flags: int, sequence: int, port: int, body: bytes) -> bytes:
