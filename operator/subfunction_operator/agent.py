@@ -57,7 +57,8 @@ class Agent:
     backlog: Backlog = dataclasses.field(default_factory=Backlog)
     _objects: dict[str, SubFunction] = dataclasses.field(default_factory=dict)
     _sightings: Sightings = dataclasses.field(default_factory=Sightings)
-    _troubled: set[str] = dataclasses.field(default_factory=set)
+    _expectant: set[str] = dataclasses.field(default_factory=set)
+    """Those that news of a stranger may concern: in trouble, or with a netdev that is away and may come back anew."""
     _listed: bool = False
     _names: tuple[str, ...] | None = None
     _naming: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
@@ -78,18 +79,21 @@ class Agent:
 
     def look_at_link(self, ifindex: int) -> None:
         """Hear that a network link changed, or left."""
-        self._look_soon(self._sightings.of_link(ifindex))
+        if (uid := self._sightings.of_link(ifindex)) is not None:
+            self._look_soon(uid)
+        else:
+            self.look_at_expectant()
 
     def look_at_path(self, path: str) -> None:
         """Hear that something happened to a device, by its directory in sysfs."""
         if (uid := self._sightings.of_path(path)) is not None:
             self._look_soon(uid)
         else:
-            self.look_at_troubled()
+            self.look_at_expectant()
 
-    def look_at_troubled(self) -> None:
-        """Hear of something that is nobody's: a driver, a parent, a bridge that somebody may be waiting for."""
-        for uid in self._troubled:
+    def look_at_expectant(self) -> None:
+        """Hear of something that is nobody's: a driver, a parent, a bridge, a netdev that somebody may be waiting for."""
+        for uid in self._expectant:
             self.backlog.add(uid, _STIR)
 
     def _look_soon(self, uid: str | None) -> None:
@@ -151,7 +155,7 @@ class Agent:
     async def _failed(self, uid: str, error: SubFunctionError) -> float | None:
         """Say on the object what came between, where that can be said; give the seconds until the next try."""
         _LOG.warning("%s: %s", self._name(uid), error)
-        self._troubled.add(uid)
+        self._expectant.add(uid)
         try:
             if isinstance(error, ApiRefused) and error.status in _STALE:
                 await self._reread(uid)
@@ -178,7 +182,8 @@ class Agent:
         outcome = await self._settled(desired, uid)
         if outcome.seen is not None:
             self._sightings.remember(uid, outcome.seen)
-        (self._troubled.add if outcome.error is not None else self._troubled.discard)(uid)
+        expects = outcome.error is not None or (outcome.seen is not None and outcome.seen.away)
+        (self._expectant.add if expects else self._expectant.discard)(uid)
         if desired.deleting and outcome.gone:
             await self._let_go(uid)
             return None
@@ -237,7 +242,7 @@ class Agent:
                 await self.server.release(known)
             self._objects.pop(uid, None)
         self._sightings.forget(uid)
-        self._troubled.discard(uid)
+        self._expectant.discard(uid)
 
     async def _announce(self, of: SubFunction, event: Event) -> None:
         try:

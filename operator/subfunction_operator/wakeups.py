@@ -49,7 +49,7 @@ async def woken_by_devlink(agent: Agent, wake_node: Callable[[], None], netlink:
                 agent.look_at(f"{port.handle}/{port.index}")
                 agent.look_at(str(port.handle))
                 if port.flavour is PortFlavour.PHYSICAL:
-                    agent.look_at_troubled()  # a parent's own port comes and goes with its e-switch mode
+                    agent.look_at_expectant()  # a parent's own port comes and goes with its e-switch mode
             case InstanceChanged(handle) if handle.bus == "pci":
                 # A parent that came or went: what waits for it is known by no device yet.
                 await agent.look_at_all()
@@ -66,7 +66,7 @@ async def woken_by_devices(agent: Agent, wake_node: Callable[[], None], transpor
             await _lost(agent, event.why)
         elif event.subsystem in _LOADED:
             wake_node()
-            agent.look_at_troubled()
+            agent.look_at_expectant()
         elif event.subsystem in _BUSES:
             wake_node()
             agent.look_at_path(event.path)

@@ -186,3 +186,12 @@ async def test_a_driver_that_is_loaded_is_used_at_once(root: Path) -> None:
         await node.until_object(lambda seen: seen.status.phase == "Failed")
         node.kernel.load_module("vhost_vdpa")
         await node.until_ready(within=2 * SECOND)
+
+
+async def test_a_bridge_that_is_made_is_used_at_once(root: Path) -> None:
+    async with cluster(root, TOPOLOGY) as node:
+        node.start_agent()
+        await node.apply(representor={"bridge": "br0"})
+        await node.until_object(lambda seen: seen.status.phase == "Failed")
+        node.kernel.bridge("br0")
+        await node.until_ready(within=2 * SECOND)

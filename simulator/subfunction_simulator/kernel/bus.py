@@ -21,6 +21,8 @@ class Device:
         self.path = path
         self.bound: Driver[Any] | None = None
         self.override: str | None = None
+        self.words: tuple[str, ...] = ()
+        """What its bus says of it in every uevent (`MODALIAS=...`)."""
         self.removal = done()
         """The work of a driver that lets go; until it is over, the device's own lock is held."""
         self.leaving = False
@@ -104,6 +106,7 @@ class Bus(Generic[D]):
     def add(self, device: D, attributes: Mapping[str, str | int] = {}, *more: str) -> None:
         """Add a device, and offer it to the drivers."""
         self._present[device.name] = device
+        device.words = more
         if self._overridable:
             path = f"{device.path}/driver_override"
             self._tree.attribute(path, _NO_OVERRIDE, on_write=lambda text: self._override(device, text))
@@ -157,13 +160,13 @@ class Bus(Generic[D]):
 
     def _released(self, device: D, work: Work) -> None:
         device.bound = None
-        self._devices.tell("unbind", device.path, f"bus/{self.name}")
+        self._devices.tell("unbind", device.path, f"bus/{self.name}", *device.words)
         work.end()
 
     def _forget(self, device: D) -> None:
         if self._present.get(device.name) is device:
             del self._present[device.name]
-            self._devices.remove(device.path, f"bus/{self.name}")
+            self._devices.remove(device.path, f"bus/{self.name}", *device.words)
 
     def _offer(self, device: D) -> None:
         if device.leaving:
@@ -184,7 +187,7 @@ class Bus(Generic[D]):
             self._tree.unlink(back)
             raise
         device.bound = driver
-        self._devices.tell("bind", device.path, f"bus/{self.name}", f"DRIVER={driver.name}")
+        self._devices.tell("bind", device.path, f"bus/{self.name}", f"DRIVER={driver.name}", *device.words)
 
     def _fits(self, device: D, driver: Driver[D]) -> bool:
         return driver.name == device.override if device.override is not None else driver.matches(device)

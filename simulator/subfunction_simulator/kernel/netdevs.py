@@ -134,6 +134,12 @@ class Netdevs:
             self._refresh(netdev)
             self.announce(netdev, changed=changed)
 
+    def set_switch(self, netdev: Netdev, switch_id: str | None) -> None:
+        """Make a device a port of a switch, or of none."""
+        netdev.switch_id = switch_id
+        if netdev.namespace is None:
+            self._refresh(netdev)
+
     def enslave(self, netdev: Netdev, master: Netdev | None) -> None:
         """Make a device a port of a bridge, or of none."""
         if master is not netdev.master:
@@ -158,8 +164,6 @@ class Netdevs:
         fixed: dict[str, str | int] = {"ifindex": netdev.ifindex, "iflink": netdev.ifindex, "type": 1, "addr_len": 6}
         if netdev.phys_port_name is not None:
             fixed["phys_port_name"] = netdev.phys_port_name
-        if netdev.switch_id is not None:
-            fixed["phys_switch_id"] = netdev.switch_id
         self._attributes(netdev)
         if netdev.kind is None:
             self._tree.link(f"{netdev.path}/device", netdev.parent)
@@ -192,6 +196,10 @@ class Netdevs:
             "operstate": "up" if netdev.up else "down",
             "carrier": int(netdev.up),
         }
+        if netdev.switch_id is not None:
+            state["phys_switch_id"] = netdev.switch_id
+        else:
+            self._tree.unlink(f"{netdev.path}/phys_switch_id")
         self._tree.directory(netdev.path, state)
 
 

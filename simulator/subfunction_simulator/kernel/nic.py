@@ -48,6 +48,11 @@ class Nic(Instance):
         """The driver's name."""
         return self.manners.driver
 
+    @property
+    def _switch_id(self) -> str | None:
+        """What the uplink says of its switch, which there is in one mode alone."""
+        return self.parent.switch_id if self.mode is EswitchMode.SWITCHDEV else None
+
     def numbers(self) -> set[int]:
         """Give the numbers that are taken."""
         return {each.number for each in self.sub_functions.values()}
@@ -62,7 +67,7 @@ class Nic(Instance):
         looks = Looks(
             name=self.parent.netdev,
             phys_port_name=f"p{self.parent.pf}",
-            switch_id=self.parent.switch_id if self.mode is EswitchMode.SWITCHDEV else None,
+            switch_id=self._switch_id,
         )
         port.appear(self._machine.netdevs.add(self.parent.path, port, looks))
         self.show_rdma()
@@ -160,6 +165,9 @@ class Nic(Instance):
                 if port.virtual is not None:
                     self._remove(port)
         self.mode = mode
+        for port in self.ports.values():
+            if port.flavour is PortFlavour.PHYSICAL and port.netdev is not None:
+                self._machine.netdevs.set_switch(port.netdev, self._switch_id)
         self._add_virtual_ports()
 
     def resources(self) -> dict[str, int]:

@@ -81,7 +81,7 @@ class Leaf(Rate):
 
     def identity(self) -> bytes:
         """Encode the port's index."""
-        return wire.u32(Attribute.PORT_INDEX, self.port.index) + wire.u16(uapi.Attribute.RATE_TYPE, _LEAF)
+        return wire.u16(uapi.Attribute.RATE_TYPE, _LEAF) + wire.u32(Attribute.PORT_INDEX, self.port.index)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -93,7 +93,7 @@ class Node(Rate):
     def identity(self) -> bytes:
         """Encode the name."""
         name = wire.text(uapi.Attribute.RATE_NODE_NAME, self.name)
-        return name + wire.u16(uapi.Attribute.RATE_TYPE, _NODE)
+        return wire.u16(uapi.Attribute.RATE_TYPE, _NODE) + name
 
 
 class Rates:

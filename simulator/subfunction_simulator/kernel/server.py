@@ -116,14 +116,16 @@ async def _firmware(kernel: SimulatedKernel) -> None:
 async def _writes(kernel: SimulatedKernel, inotify: Inotify) -> None:
     """Tell the kernel what user space wrote to sysfs."""
     loop = asyncio.get_running_loop()
+    # Directories, since the kernel puts new files into the places of its attributes: that is how it is not heard here.
     watches: dict[str, Watch] = {}
 
     def watch(path: str) -> None:
-        # The directory of before is in the graveyard under the old watch.
-        if path in watches:
-            inotify.rm_watch(watches.pop(path))
+        directory = path.rpartition("/")[0]
         with contextlib.suppress(OSError):  # gone again already
-            watches[path] = inotify.add_watch(kernel.tree.root / path, Mask.CLOSE_WRITE)
+            now, before = inotify.add_watch(kernel.tree.root / directory, Mask.CLOSE_WRITE), watches.get(directory)
+            watches[directory] = now
+            if before is not None and before is not now and before not in watches.values():
+                inotify.rm_watch(before)  # it is in the graveyard
             look(path)
 
     def look(path: str) -> None:
@@ -139,8 +141,10 @@ async def _writes(kernel: SimulatedKernel, inotify: Inotify) -> None:
         for path in kernel.tree.writable():
             watch(path)
         async for event in inotify:
-            if event.path is not None:
-                look(str(event.path.relative_to(kernel.tree.root)))
+            # A directory that was renamed keeps its watch, and the name that it had when it was first seen.
+            for directory, each in watches.items():
+                if each is event.watch and event.name is not None:
+                    look(f"{directory}/{event.name}")
     finally:
         kernel.tree.on_writable = lambda _: None
 

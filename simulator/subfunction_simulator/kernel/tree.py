@@ -18,7 +18,8 @@ from subfunction_simulator.kernel.work import Work
 
 BOOT_ID = "boot_id"
 _GRAVEYARD = "graveyard"
-_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+_STAGED: Final = "staged"
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 Heard: TypeAlias = Callable[[str], Work | None]
 """Acts on what was written, and gives the work that the writer waits for."""
@@ -33,6 +34,7 @@ class Tree:
         self.on_writable: Callable[[str], None] = lambda _: None
         """Called with the path of each attribute that user space may write, as it appears."""
         self._graveyard = root / _GRAVEYARD
+        self._staged = str(self._graveyard / _STAGED)
         self._buried = 0
         self._writable: dict[str, Heard] = {}
         self._shown: dict[str, str] = {}
@@ -64,7 +66,9 @@ class Tree:
         """Make an attribute that can be written alone; nothing stays in it."""
 
         def hear(text: str) -> Work | None:
-            self._put(path, "")
+            # In its place: who is about to write has opened this very file.
+            os.truncate(f"{self._top}/{path}", 0)
+            self._shown[path] = ""
             return on_write(text) if text else None
 
         self._put(path, "")
@@ -84,17 +88,16 @@ class Tree:
             os.mkdir(f"{self._top}/{path}")  # noqa: PTH102
 
     def _put(self, path: str, text: str) -> None:
-        whole = f"{self._top}/{path}"
+        # By renaming, so that whoever reads finds the old text or the new one, and whoever watches the directory for
+        # files that were written to hears of user space alone.
+        descriptor = os.open(self._staged, _WRITE, 0o644)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
         try:
-            descriptor = os.open(whole, _WRITE, 0o644)
+            os.rename(self._staged, f"{self._top}/{path}")  # noqa: PTH104
         except FileNotFoundError:
             self._make(path.rpartition("/")[0])
-            descriptor = os.open(whole, _WRITE, 0o644)
-        octets = text.encode()
-        os.write(descriptor, octets)
-        # Not before, so that whoever reads meanwhile finds the old text or the new one.
-        os.ftruncate(descriptor, len(octets))
-        os.close(descriptor)
+            os.rename(self._staged, f"{self._top}/{path}")  # noqa: PTH104
         if path in self._writable:
             self._shown[path] = text
 
@@ -159,7 +162,9 @@ class Tree:
         return react(text.strip())
 
     def look(self, path: str) -> Work | None:
-        """Find out what user space wrote to a file, if anything; see `written`."""
+        """Find out what user space wrote to a file, if anything but what stands there already; see `written`."""
+        if path not in self._writable:
+            return None
         text = (self.root / path).read_text(encoding="utf-8")
         # Nothing at all is a file between its opening and the writing.
         return self.written(path, text) if text and text != self._shown.get(path) else None

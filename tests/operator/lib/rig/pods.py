@@ -3,7 +3,7 @@
 import dataclasses
 
 from rig.world import World
-from subfunction.records import Record
+from subfunction.records import Record, mismatch
 from subfunction_simulator.kernel.users import Held
 
 
@@ -29,17 +29,18 @@ class Tenants:
         """Give a device that is on offer to a new pod: its netdev moves, or its nodes are opened."""
         world = self._world
         record = world.records.read(uid)
-        if record is None or uid in self.all or not world.offered(record.name):
+        # The device plugin compares the witness before it hands anything out.
+        if record is None or uid in self.all or not world.offered(record.name) or mismatch(record.witness, world.sysfs):
             return
         tenant = self.all[uid] = Tenant(record, f"pod-of-{record.name}")
         world.pods.holding.add(uid)
         if in_ledger:
             world.pods.in_ledger.add(uid)
         netdev = record.env.get("SUBFUNCTION_NETDEV")
-        if moved and netdev is not None:
+        if moved and netdev in {each.name for each in world.kernel.machine.netdevs if each.namespace is None}:
             world.kernel.move_netdev(netdev, tenant.namespace)
         for node in record.nodes:
-            if node.host_path.rpartition("/")[2].startswith("vhost-vdpa-"):
+            if "/vhost-vdpa-" in node.host_path and (world.root / node.host_path.removeprefix("/")).exists():
                 tenant.open.append(world.kernel.hold_open(node.host_path.removeprefix("/dev/")))
 
     def give_back(self, uid: str, *, mtu: int | None = None) -> None:

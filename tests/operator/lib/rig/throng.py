@@ -45,7 +45,7 @@ WISHES: Final[Mapping[str, Wish]] = {
     "second": Wish("mlx5"),
     "vdpa": Wish("virtio"),
     "other": Wish("ice", OTHER_PARENT),
-    #"function": Wish("vfio", block={"vfio": {"virtualFunction": 0}}),
+    # "function": Wish("vfio", block={"vfio": {"virtualFunction": 0}}),
     "mediated": Wish("vfio", block={"vfio": {"mediatedDevice": "mlx5_core-local"}}),
 }
 
