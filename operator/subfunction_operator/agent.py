@@ -92,7 +92,7 @@ class Agent:
             self.look_at_expectant()
 
     def look_at_expectant(self) -> None:
-        """Hear of something that is nobody's: a driver, a parent, a bridge, a netdev that somebody may be waiting for."""
+        """Hear of something that is nobody's yet: a driver, a parent, a bridge, a netdev that somebody waits for."""
         for uid in self._expectant:
             self.backlog.add(uid, _STIR)
 

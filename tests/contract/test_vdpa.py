@@ -42,7 +42,11 @@ def bind(node: Node, driver: str, name: str = NAME) -> VdpaDevice:
         until(lambda: seen(node, name).driver, lambda bound: bound is None)
     if before != driver:
         binding.probe(node.sysfs, BUS, name)
-    return until(lambda: seen(node, name), lambda device: device.driver == driver)
+    # A driver's link is there before its probe is over, and not every way to a kernel waits for that when it writes.
+    is_vhost = driver == "vhost_vdpa"
+    return until(
+        lambda: seen(node, name), lambda device: device.driver == driver and (device.vhost is not None) is is_vhost
+    )
 
 
 def unbind(node: Node, name: str = NAME) -> None:

@@ -1,9 +1,12 @@
 """The simulated kernel as a process: behind its socket and its folders."""
 
 import asyncio
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from subfunction.errors import FamilyMissing, KernelBusy
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.events import Event, Lost, monitor
 from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.link import Links, LinkSettings
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kernel.transport import Socket, UnixTransport
@@ -41,20 +45,26 @@ async def until(good: Callable[[], object]) -> None:
         await asyncio.sleep(0.002)
 
 
+def answered(netlink: Netlink) -> bool:
+    """Ask with little patience: a busy machine may need more, and is asked again."""
+    with contextlib.suppress(KernelBusy):
+        return len(Devlink(netlink).ports(FIRST)) == 1
+    return False
+
+
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_parent_that_hangs_keeps_its_caller_and_nobody_else(kernel: SimulatedKernel) -> None:
     stuck, free = asking(kernel, timeout=0.1), asking(kernel)
-    with kernel.faults.hang(FIRST) as hang:
-        with pytest.raises(KernelBusy, match=r"no answer within 0\.1 s"):
-            await asyncio.to_thread(Devlink(stuck).ports, FIRST)
-        assert hang.wait_for_victim(5)
-        assert len(await asyncio.to_thread(Devlink(free).ports, SECOND)) == 1
-    assert len(await asyncio.to_thread(Devlink(stuck).ports, FIRST)) == 1
-    stuck.close()
-    free.close()
+    with contextlib.closing(stuck), contextlib.closing(free):
+        with kernel.faults.hang(FIRST) as hang:
+            with pytest.raises(KernelBusy, match=r"no answer within 0\.1 s"):
+                await asyncio.to_thread(Devlink(stuck).ports, FIRST)
+            assert await asyncio.to_thread(hang.wait_for_victim, 5)
+            assert len(await asyncio.to_thread(Devlink(free).ports, SECOND)) == 1
+        await until(lambda: answered(stuck))
 
 
 async def test_what_is_written_to_sysfs_acts(kernel: SimulatedKernel) -> None:
@@ -77,6 +87,57 @@ async def test_a_function_attaches_and_can_be_unbound_without_anybody_asking(ker
     sysfs.write("bus/auxiliary/drivers/mlx5_core.sf/unbind", "mlx5_core.sf.2")
     await until(lambda: sysfs.target(driver) is None)
     netlink.close()
+
+
+async def test_no_reader_ever_finds_an_attribute_empty_or_half_written(kernel: SimulatedKernel) -> None:
+    sysfs, name = SysfsTree(kernel.root / "sys"), TWO_CARDS[0].netdev
+    netdev = kernel.machine.netdevs.find(name)
+    seen: set[tuple[str | None, str | None]] = set()
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.update((attribute, sysfs.read(f"class/net/{name}/{attribute}")) for attribute in ("operstate", "mtu"))
+
+    reader = asyncio.create_task(asyncio.to_thread(read))
+    await until(lambda: seen)
+    for number in range(500):
+        with kernel.lock:
+            kernel.machine.netdevs.set_flags(netdev, 0x1003 if number % 2 else 0x1002)
+            kernel.machine.netdevs.set_mtu(netdev, 1500 if number % 2 else 900)
+    ended.set()
+    await reader
+    assert seen <= {("operstate", "up"), ("operstate", "down"), ("mtu", "1500"), ("mtu", "900")}
+
+
+async def test_what_stood_in_a_file_before_a_request_is_not_applied_after_it(kernel: SimulatedKernel) -> None:
+    sysfs, name = SysfsTree(kernel.root / "sys"), TWO_CARDS[0].netdev
+    netdev = kernel.machine.netdevs.find(name)
+    netlink = asking(kernel)
+
+    def raced() -> None:
+        for number in range(100):
+            up = bool(number % 2)
+            sysfs.write(f"class/net/{name}/flags", "0x1002" if up else "0x1003")
+            Links(netlink).set(netdev.ifindex, LinkSettings(up=up))
+            # Whatever the file's watcher was about to do, it has done when the next thing that was written acts.
+            sysfs.write(f"class/net/{name}/mtu", str(2000 + number))
+            deadline = time.monotonic() + 10
+            while netdev.mtu != 2000 + number:
+                assert time.monotonic() < deadline
+            assert netdev.up is up
+
+    await asyncio.to_thread(raced)
+    netlink.close()
+
+
+async def test_a_renamed_netdev_is_heard_by_its_new_name(kernel: SimulatedKernel) -> None:
+    sysfs, name = SysfsTree(kernel.root / "sys"), TWO_CARDS[0].netdev
+    netdev = kernel.machine.netdevs.find(name)
+    for new, mtu in (("uplink", 2000), (name, 3000)):
+        kernel.rename_netdev(netdev.name, new)
+        sysfs.write(f"class/net/{new}/mtu", str(mtu))
+        await until(partial(lambda mtu: netdev.mtu == mtu, mtu))
 
 
 async def test_an_overrun_listener_is_cut_off_and_listens_anew(kernel: SimulatedKernel) -> None:

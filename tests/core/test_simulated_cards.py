@@ -286,6 +286,18 @@ def test_ordered_failures_of_vdpa_come_once(tmp_path: Path) -> None:
     assert VdpaDevice.named(box.sysfs, "vd0") is None
 
 
+def test_a_device_of_which_nothing_is_asked_has_one_pair_of_queues_and_merges_no_buffers(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    instance = box.attached()
+    box.load(instance, "enable_vnet")
+    (management,) = box.vdpa.management_devices()
+    box.vdpa.add("vd0", instance, VdpaSettings())
+    config = box.vdpa.config("vd0")
+    assert config is not None
+    assert (config.queue_pairs, management.max_queue_pairs) == (1, 2)
+    assert config.features == management.features & ~(1 << 15)
+
+
 def test_a_device_without_a_feature_shows_no_value_of_it(tmp_path: Path) -> None:
     box = Box(tmp_path)
     instance = box.attached()

@@ -34,9 +34,12 @@ from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.sysfs import Sysfs
+from subfunction.kernel.transport import Socket
+from subfunction.kernel.uapi import Command
 from subfunction.kernel.worker import Worker
 from subfunction_simulator.kernel import Kind, Operation, Parent, SimulatedKernel, Timing, Topology, wire
 from subfunction_simulator.kernel.topology import TWO_CARDS
+from subfunction_simulator.kernel.uapi import Attribute
 
 FIRST, SECOND = (parent.handle for parent in TWO_CARDS)
 MAC = Mac.parse("02:00:00:00:88:88")
@@ -84,9 +87,18 @@ def loaded(kernel: SimulatedKernel, devlink: Devlink) -> tuple[Port, str]:
     instance = instance_of(port)
     devlink.set_parameter(instance, "enable_eth", value=True)
     devlink.reload(instance)
-    (virtual,) = devlink.ports(instance)
+    virtual = virtual_port(kernel, devlink, instance)
+    assert virtual is not None
     assert virtual.netdev is not None
     return port, virtual.netdev
+
+
+def virtual_port(kernel: SimulatedKernel, devlink: Devlink, instance: Handle) -> Port | None:
+    """Find the port of a function's netdev, on whichever instance it is."""
+    device = AuxiliaryDevice.named(kernel.sysfs(), instance.device)
+    assert device is not None
+    ports = [port for handle in device.instances(kernel.sysfs()) for port in devlink.ports(handle)]
+    return ports[0] if ports else None
 
 
 # Its bytes.
@@ -145,6 +157,109 @@ def test_an_older_kernel_names_no_instance_and_sysfs_does(tmp_path: Path) -> Non
     device = AuxiliaryDevice.of_sub_function(kernel.sysfs(), FIRST, 88)
     assert device is not None
     assert device.handle in devlink.instances()
+
+
+def test_the_port_of_a_netdev_is_on_an_instance_that_is_nested_in_the_functions(
+    kernel: SimulatedKernel, devlink: Devlink
+) -> None:
+    port, _ = loaded(kernel, devlink)
+    instance = instance_of(port)
+    child = Handle("auxiliary", instance.device.replace(".sf.", ".eth."))
+    assert devlink.ports(instance) == []
+    (virtual,) = devlink.ports(child)
+    assert (virtual.handle, virtual.flavour) == (child, uapi.PortFlavour.VIRTUAL)
+    assert devlink.instances()[-2:] == [instance, child]
+    assert nested(kernel, instance) == child.device
+    with pytest.raises(Unsupported):
+        devlink.reload(child)
+    devlink.set_active(FIRST, port.index, active=False)
+    kernel.settle()
+    assert devlink.instances() == [FIRST, SECOND]
+
+
+def nested(kernel: SimulatedKernel, instance: Handle) -> str | None:
+    """Give the instance that one says is nested in it."""
+    handle = wire.text(1, instance.bus) + wire.text(2, instance.device)
+    (reply,) = kernel.answer(wire.message(26, uapi.NLM_F_REQUEST, 1, 0, wire.generic(1, handle)))
+    nest = wire.Attributes(reply[20:]).nest(Attribute.NESTED_DEVLINK)
+    return None if nest is None else nest.text(2)
+
+
+def test_an_instance_that_is_nested_is_announced_as_6_12_does(kernel: SimulatedKernel, devlink: Devlink) -> None:
+    instance = instance_of(attached(kernel, devlink))
+    child = Handle("auxiliary", instance.device.replace(".sf.", ".eth."))
+    listener = kernel.transport().subscribe(5)
+    devlink.set_parameter(instance, "enable_eth", value=True)
+    devlink.reload(instance)
+    devlink.set_parameter(instance, "enable_eth", value=False)
+    devlink.reload(instance)
+    new, gone, port, no_port = Command.NEW, Command.DEL, Command.PORT_NEW, Command.PORT_DEL
+    assert announced(listener) == [
+        (Command.PARAM_NEW, instance.device),
+        (new, child.device),
+        *[(port, child.device)] * 3,
+        *[(new, instance.device)] * 2,
+        (Command.PARAM_NEW, instance.device),
+        *[(port, child.device)] * 2,
+        (no_port, child.device),
+        (gone, child.device),
+        (new, instance.device),
+    ]
+    listener.close()
+
+
+def announced(listener: Socket) -> list[tuple[int, str | None]]:
+    """Give what was announced so far: commands, and of which instance."""
+    told = []
+    while select.select([listener], [], [], 0)[0]:
+        datagram = listener.receive(0)
+        told.append((datagram[16], wire.Attributes(datagram[20:]).text(2)))
+    return told
+
+
+def test_before_6_3_the_port_of_a_netdev_is_on_the_functions_own_instance(tmp_path: Path) -> None:
+    kernel = SimulatedKernel(tmp_path, Topology(ethernet_instances=False, nested_handles=False))
+    devlink = Devlink(Netlink(kernel.transport()))
+    port = attached(kernel, devlink)
+    device = AuxiliaryDevice.of_sub_function(kernel.sysfs(), FIRST, 88)
+    assert device is not None
+    devlink.set_parameter(device.handle, "enable_eth", value=True)
+    devlink.reload(device.handle)
+    (virtual,) = devlink.ports(device.handle)
+    assert virtual.flavour is uapi.PortFlavour.VIRTUAL
+    assert devlink.instances() == [FIRST, SECOND, device.handle]
+    devlink.delete_port(FIRST, port.index)
+
+
+def test_a_child_unbound_by_hand_takes_netdev_port_and_instance_and_brings_them_back(
+    kernel: SimulatedKernel, devlink: Devlink, sysfs: Sysfs
+) -> None:
+    port, _ = loaded(kernel, devlink)
+    instance = instance_of(port)
+    child = instance.device.replace(".sf.", ".eth.")
+    for attribute, present in (("unbind", False), ("bind", True)):
+        sysfs.write(f"bus/auxiliary/drivers/mlx5_core.eth/{attribute}", child)
+        assert (Handle("auxiliary", child) in devlink.instances()) is present
+        assert nested(kernel, instance) == (child if present else None)
+
+
+def test_an_answer_about_a_port_says_port_new(kernel: SimulatedKernel) -> None:
+    handle = wire.text(1, "pci") + wire.text(2, FIRST.device)
+    for flags in (uapi.NLM_F_REQUEST | uapi.NLM_F_DUMP, uapi.NLM_F_REQUEST):
+        asked = handle + (b"" if flags & uapi.NLM_F_DUMP else wire.u32(3, 0xFFFF))
+        reply, *_ = kernel.answer(wire.message(26, flags, 1, 0, wire.generic(uapi.Command.PORT_GET, asked)))
+        assert reply[16] == uapi.Command.PORT_NEW
+
+
+def test_an_uplink_says_of_which_switch_it_is_while_there_is_one(kernel: SimulatedKernel, sysfs: Sysfs) -> None:
+    path = "class/net/enp3s0np0/phys_switch_id"
+    assert sysfs.read(path) == TWO_CARDS[0].switch_id
+    kernel.set_eswitch_mode(FIRST, uapi.EswitchMode.LEGACY)
+    assert sysfs.read(path) is None
+    kernel.move_netdev("enp3s0np0")
+    kernel.set_eswitch_mode(FIRST, uapi.EswitchMode.SWITCHDEV)
+    assert kernel.namespace_ends() == ["enp3s0np0"]
+    assert sysfs.read(path) == TWO_CARDS[0].switch_id
 
 
 def test_an_older_kernel_does_not_know_event_queues(tmp_path: Path) -> None:
@@ -401,7 +516,9 @@ def test_a_renamed_netdev_keeps_its_inode_and_its_port_knows_the_new_name(
     port, name = loaded(kernel, devlink)
     inode = sysfs.inode(f"class/net/{name}")
     kernel.rename_netdev(name, "enp3s0sf88")
-    assert [virtual.netdev for virtual in devlink.ports(instance_of(port))] == ["enp3s0sf88"]
+    virtual = virtual_port(kernel, devlink, instance_of(port))
+    assert virtual is not None
+    assert virtual.netdev == "enp3s0sf88"
     assert sysfs.inode("class/net/enp3s0sf88") == inode
 
 

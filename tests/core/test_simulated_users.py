@@ -148,6 +148,37 @@ def test_a_deletion_that_waits_stops_vdpa_and_every_look_up_of_a_family_but_not_
     assert VdpaDevice.named(kernel.sysfs(), "vd0") is None
 
 
+def test_a_device_that_is_deleted_while_open_is_off_its_bus_at_once_and_stands_until_it_is_closed(
+    kernel: SimulatedKernel,
+) -> None:
+    made(kernel)
+    device = VdpaDevice.named(kernel.sysfs(), "vd0")
+    assert device is not None
+    with kernel.hold_open(NODE):
+        deleting = Caller(lambda: Vdpa(asking(kernel)).delete("vd0"))
+        until(lambda: kernel.sysfs().resolve("bus/vdpa/devices/vd0") is None)
+        assert deleting.waits
+        assert kernel.sysfs().inode(device.path) == device.inode
+        assert kernel.sysfs().target(f"{device.path}/driver") is None
+        with pytest.raises(KernelError, match="No such device"):
+            binding.probe(kernel.sysfs(), "vdpa", "vd0")
+    assert deleting.answered()
+    assert kernel.sysfs().resolve(device.path) is None
+
+
+def test_a_device_whose_function_goes_while_it_is_open_is_off_its_bus_at_once(kernel: SimulatedKernel) -> None:
+    made(kernel)
+    device = VdpaDevice.named(kernel.sysfs(), "vd0")
+    assert device is not None
+    (port,) = [port for port in Devlink(asking(kernel)).ports(FIRST) if port.is_sub_function]
+    with kernel.hold_open(NODE):
+        Devlink(asking(kernel)).set_active(FIRST, port.index, active=False)
+        kernel.settle()
+        assert VdpaDevice.named(kernel.sysfs(), "vd0") is None
+        assert kernel.sysfs().inode(device.path) == device.inode
+    assert kernel.sysfs().resolve(device.path) is None
+
+
 def test_a_function_whose_device_is_open_stays_attached_until_it_is_closed(kernel: SimulatedKernel) -> None:
     instance = made(kernel)
     devlink = Devlink(asking(kernel))

@@ -134,8 +134,9 @@ class Node:
         try:
             return until(look, lambda seen: bool(good(seen)), timeout)
         except HarnessError as error:
-            log = self.agents[-1].log.read_text() if self.agents else ""
-            pytest.fail(f"{error}\n--- the agent ---\n{log[-6000:]}")
+            lines = self.agents[-1].log.read_text().splitlines() if self.agents else []
+            log = "\n".join(line[:200] for line in lines[-40:])
+            pytest.fail(f"{error}\n--- the agent ---\n{log}", pytrace=False)
 
     def until_ready(self, name: str, timeout: float = 60) -> dict[str, Any]:
         """Wait until it is as its spec asks; its status."""
@@ -195,6 +196,8 @@ def running(sfsim: Sfsim, cluster: Cluster, **options: str) -> Iterator[Node]:
     )
     node = Node(sfsim, cluster, {name.replace("_", "-"): value for name, value in options.items()})
     node.start_agent()
+    # Without a kubelet nobody can tell whether a pod has a device, and nothing is taken away.
+    machine.run("until [ -S /var/lib/kubelet/pod-resources/kubelet.sock ]; do sleep 0.1; done", timeout=60)
     try:
         yield node
     finally:

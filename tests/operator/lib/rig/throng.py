@@ -1,6 +1,7 @@
 """Objects of every flavour on two parents of one node, and what must be true of them whatever happened."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ class Throng:
     def __init__(self, world: World) -> None:
         self.world = world
         self.tenants = Tenants(world)
-        self.clean = sight(world.kernel)
+        self.clean = Counter(sight(world.kernel))
         self.theirs: dict[tuple[Handle, int], tuple[object, ...]] = {}
         self.published: dict[str, tuple[str | None, int]] = {}
         self.outcomes: dict[str, Outcome] = {}
@@ -77,11 +78,17 @@ class Throng:
             shown = known.status.parent, known.status.number
             assert self.published.setdefault(uid, shown) == shown, f"{name} was {self.published[uid]}, and is {shown}"
 
+    def nothing_is_left(self) -> None:
+        """Compare the kernel with how it was before anybody asked for anything."""
+        now = Counter(sight(self.world.kernel))
+        assert (now - self.clean, self.clean - now) == (Counter(), Counter())
+
     def foreign_are_as_they_were(self) -> None:
         """Compare each sub-function of others with how they left it."""
         for (handle, number), before in self.theirs.items():
             # Whether theirs attaches is the kernel's business.
-            assert self.world.as_text(number, handle)[:6] == before[:6], f"{handle} {number}"
+            now = self.world.as_text(number, handle)
+            assert now[:6] == before[:6], f"{handle} {number} was {before}, and is {now}"
 
     def numbers_are_given_once(self) -> None:
         """Compare what the records claim, and what the kernel has."""
@@ -109,8 +116,6 @@ class Throng:
             if known is None or known.deleting or outcome.decision != Rest():
                 continue
             record = self.world.records.read(uid)
-            assert record is not None
-            assert record.state is State.READY, f"{known.name}: {record}"
+            assert record is not None, known
             shown = known.status.device
-            assert shown is not None
-            assert shown.id == record.device_id
+            assert (record.state, shown and shown.id) == (State.READY, record.device_id), f"{known} {record}"
