@@ -47,6 +47,7 @@ class Folder(Generic[T]):
         self._schema = schema
         self._decoder = msgspec.json.Decoder(kind)
         self._encoder = msgspec.json.Encoder()
+        self._own: dict[str, T | None] = {}
 
     def read(self, uid: str) -> T | None:
         """Read one file; None where there is none or where it cannot be read."""
@@ -76,6 +77,7 @@ class Folder(Generic[T]):
     def write(self, uid: str, item: T) -> None:
         """Store `item` so that it survives a crash, or raise FolderError and leave the old file as it was."""
         path = self._file(uid)
+        self._own[uid] = item
         temporary = path.with_suffix(".tmp")
         # Mode 0600: the folder belongs to root, and the promises in it are nobody else's business.
         try:
@@ -94,8 +96,13 @@ class Folder(Generic[T]):
                 f"cannot write {path}: {error.strerror}", hint=f"See `df {self.path}` and who may write there."
             ) from error
 
+    def is_own(self, uid: str) -> bool:
+        """Say whether a file is as this process left it; of what it never wrote, it is not."""
+        return uid in self._own and self.examine(uid) == self._own[uid]
+
     def remove(self, uid: str) -> None:
         """Remove one file; that it is already gone is success."""
+        self._own[uid] = None
         try:
             self._file(uid).unlink(missing_ok=True)
             if self.path.is_dir():

@@ -71,7 +71,7 @@ class VdpaClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class FunctionClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """How a virtual function and its representor were when it was found; None where that was not to be seen.
 
-    `representor_mtu` is in bytes.
+    `representor_mtu` is in bytes; `representor_master` is the bridge it was in, empty where it was in none.
     """
 
     mac_address: str | None = None
@@ -82,12 +82,17 @@ class FunctionClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     max_io_event_queues: int | None = None
     representor_up: bool | None = None
     representor_mtu: int | None = None
+    representor_master: str | None = None
 
 
 class VirtualFunctionClaim(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="kind", tag="virtualFunction"
 ):
-    """A virtual function that somebody else made: its PCI address, its driver, and how it was, which it is again."""
+    """A virtual function that somebody else made: its PCI address, its driver, and how it was, which it is again.
+
+    `driver` is chosen once. `adopted` says that somebody else had given it to VFIO already, `recovered` that the record
+    of how it was is lost, so that no `previous_driver` means none that is known.
+    """
 
     parent: str
     index: int
@@ -95,6 +100,8 @@ class VirtualFunctionClaim(
     driver: str
     previous_driver: str | None = None
     previous: FunctionClaim = FunctionClaim()
+    adopted: bool = False
+    recovered: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a parent that is no handle."""
@@ -195,8 +202,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     numa_node: int | None = None
     witness: Witness = Witness()
     link: Link | None = None
-    bridge: str | None = None
-    """The bridge that its representor was put into."""
     lent: bool = False
     """Whether its netdev was last seen in another network namespace."""
     deletion: DeletionPolicy = DeletionPolicy.DRAIN

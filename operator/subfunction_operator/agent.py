@@ -21,6 +21,7 @@ from subfunction.resources import Resources
 from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.backlog import Backlog
 from subfunction_operator.execute import LoggedSteps, Seam
+from subfunction_operator.faults import Faults
 from subfunction_operator.node import Node, numbers_of
 from subfunction_operator.observation import Desired
 from subfunction_operator.outcome import Outcome
@@ -39,6 +40,9 @@ _BURST: Final = 0.1
 
 _STIR: Final = 0.5
 """Seconds until those in trouble are looked at because of news that may not concern them."""
+
+_EVERYTHING: Final = ""
+"""What stands in the backlog for a look at all; no object has such a uid."""
 
 _STALE: Final = frozenset({404, 409})
 """What the API server answers when the object is another one than we know, or none any more."""
@@ -59,6 +63,7 @@ class Agent:
     _sightings: Sightings = dataclasses.field(default_factory=Sightings)
     _expectant: set[str] = dataclasses.field(default_factory=set)
     """Those that news of a stranger may concern: in trouble, or with a netdev that is away and may come back anew."""
+    _faults: Faults = dataclasses.field(default_factory=Faults)
     _listed: bool = False
     _names: tuple[str, ...] | None = None
     _naming: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
@@ -75,34 +80,35 @@ class Agent:
 
     def look_at(self, device: str) -> None:
         """Hear that something happened to a port (`pci/0000:05:00.0/32768`) or an instance of the kernel."""
-        self._look_soon(self._sightings.of_device(device))
+        if (uid := self._sightings.of_device(device)) is not None:
+            self.look_soon(uid)
 
     def look_at_link(self, ifindex: int) -> None:
         """Hear that a network link changed, or left."""
         if (uid := self._sightings.of_link(ifindex)) is not None:
-            self._look_soon(uid)
+            self.look_soon(uid)
         else:
             self.look_at_expectant()
 
     def look_at_path(self, path: str) -> None:
         """Hear that something happened to a device, by its directory in sysfs."""
         if (uid := self._sightings.of_path(path)) is not None:
-            self._look_soon(uid)
+            self.look_soon(uid)
         else:
             self.look_at_expectant()
 
     def look_at_expectant(self) -> None:
         """Hear of something that is nobody's yet: a driver, a parent, a bridge, a netdev that somebody waits for."""
         for uid in self._expectant:
-            self.backlog.add(uid, _STIR)
+            self.backlog.add(uid, max(_STIR, self._faults.pause(uid)))
 
-    def _look_soon(self, uid: str | None) -> None:
-        if uid is not None:
-            self.backlog.add(uid, _BURST)
+    def look_at_all_soon(self) -> None:
+        """Hear that much may have happened, and perhaps more is to come."""
+        self.backlog.add(_EVERYTHING, _STIR)
 
     def look_soon(self, uid: str) -> None:
-        """Hear that a file of a sub-function changed."""
-        self.backlog.add(uid, _BURST)
+        """Hear that something of a sub-function changed; one that keeps failing is not its own next try."""
+        self.backlog.add(uid, max(_BURST, self._faults.pause(uid)))
 
     async def look_at_all(self) -> None:
         """Hear that anything may have happened."""
@@ -141,6 +147,9 @@ class Agent:
 
     async def work(self, uid: str) -> None:
         """Bring one sub-function nearer to what is asked, and say how it is; whatever fails is tried again."""
+        if uid == _EVERYTHING:
+            await self.look_at_all()
+            return
         try:
             delay = await self._work(uid)
         except SubFunctionError as error:
@@ -184,6 +193,7 @@ class Agent:
             self._sightings.remember(uid, outcome.seen)
         expects = outcome.error is not None or (outcome.seen is not None and outcome.seen.away)
         (self._expectant.add if expects else self._expectant.discard)(uid)
+        self._faults.ended(uid, failed=outcome.error is not None)
         if desired.deleting and outcome.gone:
             await self._let_go(uid)
             return None
@@ -243,6 +253,7 @@ class Agent:
             self._objects.pop(uid, None)
         self._sightings.forget(uid)
         self._expectant.discard(uid)
+        self._faults.ended(uid, failed=False)
 
     async def _announce(self, of: SubFunction, event: Event) -> None:
         try:

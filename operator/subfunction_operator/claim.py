@@ -26,15 +26,16 @@ def claimed(desired: Desired, wanted: SubFunction, seen: Observation, parent: Pa
     else:
         claim = _chosen(desired, wanted, parent, sticky if sticky is not None else _lowest(parent, policy))
     if port is None:
+        _unowned(claim.number, desired, parent)
         return Steps((*stored(desired, wanted, seen, claim), _create(claim)))
     # /run may be lost while sub-functions live: then status and MAC say that it is ours.
     if published(port, desired, parent) or (old is not None and claimable(port, desired, parent, old)):
         claim = msgspec.structs.replace(claim, port_index=port.index)
         return Steps(stored(desired, wanted, seen, claim))
     if wanted.spec.adopt and port.number not in parent.recorded:
-        return Steps(stored(desired, wanted, seen, _adopted(claim, port, desired, wanted)))
+        return Steps(stored(desired, wanted, seen, _adopted(claim, port, desired)))
     if sticky is not None:
-        raise _taken(port, parent)
+        raise _taken(port, desired, parent)
     # Ours was never made, and somebody else has taken the number meanwhile: nobody was told of it, so it is given up.
     return Steps(stored(desired, wanted, seen, _chosen(desired, wanted, parent, _lowest(parent, policy))))
 
@@ -42,6 +43,28 @@ def claimed(desired: Desired, wanted: SubFunction, seen: Observation, parent: Pa
 def recreated(record: Record, claim: PortClaim) -> Decision:
     """Make the port again that somebody deleted, or that a reset of the parent took along: with the same number."""
     return Steps((*lapsed(record), _create(claim)))
+
+
+def recognised(port: Port, desired: Desired, seen: Observation, claim: PortClaim) -> bool:
+    """Say whether the port of our index and number is the one we made: drivers give an index out again.
+
+    It carries an address of ours, or nobody has given it one; or its device is the very one that was recorded.
+    """
+    if port.index != claim.port_index or port.number != claim.number:
+        return False
+    mac, shown = (
+        port.function.mac if port.function else None,
+        desired.object.status.mac_address if desired.object else None,
+    )
+    if mac is None or str(mac) in {claim.mac_address, str(desired.mac), shown}:
+        return True
+    auxiliary = seen.auxiliary
+    same = (
+        auxiliary is not None
+        and seen.record is not None
+        and (seen.record.witness.inodes.get(auxiliary.path) == auxiliary.inode)
+    )
+    return same or _untouched(port, desired, claim)
 
 
 def claimable(port: Port, desired: Desired, parent: Parent | None, claim: PortClaim) -> bool:
@@ -63,11 +86,10 @@ def _mac(desired: Desired, wanted: SubFunction, claim: PortClaim) -> str:
     return claim.mac_address if claim.adopted and not wanted.spec.mac_address else str(desired.mac)
 
 
-def _adopted(claim: PortClaim, port: Port, desired: Desired, wanted: SubFunction) -> PortClaim:
-    """Take over what somebody else made; its address stays as it is, unless the spec names one."""
+def _adopted(claim: PortClaim, port: Port, desired: Desired) -> PortClaim:
+    """Take over what somebody else made, by the address it carries; one that the spec names is set afterwards."""
     mac = port.function.mac if port.function else None
-    kept = wanted.spec.mac_address is None and mac is not None and not mac.unset
-    address = str(mac) if kept else str(desired.mac)
+    address = str(mac) if mac is not None and not mac.unset else str(desired.mac)
     return msgspec.structs.replace(claim, port_index=port.index, adopted=True, mac_address=address)
 
 
@@ -129,16 +151,23 @@ def _chosen(desired: Desired, wanted: SubFunction, parent: Parent, number: int) 
     )
 
 
+def _unowned(number: int, desired: Desired, parent: Parent) -> None:
+    """Refuse a number that another SubFunction has, also while its port is lost for a moment."""
+    owner = parent.recorded.get(number) or parent.shown.get(number)
+    if owner is not None and number != desired.published:
+        raise NumberOwned(
+            f"number {number} of {parent.function.handle} belongs to the SubFunction {owner}",
+            hint="See `kubectl get sf`; take another number, or leave spec.number out.",
+        )
+
+
 def _create(claim: PortClaim) -> Step:
     return CreatePort(Handle.parse(claim.parent), claim.pf, claim.number, claim.controller)
 
 
-def _taken(port: Port, parent: Parent) -> SubFunctionError:
-    if port.number is not None and port.number in parent.recorded:
-        return NumberOwned(
-            f"number {port.number} of {port.handle} belongs to the SubFunction {parent.recorded[port.number]}",
-            hint="See `kubectl get sf`; take another number, or leave spec.number out.",
-        )
+def _taken(port: Port, desired: Desired, parent: Parent) -> SubFunctionError:
+    if port.number is not None:
+        _unowned(port.number, desired, parent)
     return Foreign(
         f"sub-function {port.number} of {port.handle} (port {port.index}) was made by somebody else",
         hint=f"Take it over with spec.adopt, delete it with `devlink port del {port.handle}/{port.index}`, or take"

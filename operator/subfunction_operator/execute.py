@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, TypeAlias, assert_never
 
-from subfunction.errors import Gone
+from subfunction.errors import Gone, KernelError
 from subfunction.folder import Folder
 from subfunction.kernel import binding, mdev
 from subfunction.kernel.detached import Detached
@@ -73,7 +73,13 @@ class Executor:
             SubFunctionError: the kernel or the disk refused; the step may be taken again.
         """
         self.seam.about_to(uid, step)
-        index = self._take(doors, step)
+        try:
+            index = self._take(doors, step)
+        except KernelError as refused:
+            if not isinstance(step, steps.SetFunction | steps.SetLink) or not step.restoring:
+                raise
+            _LOG.warning("%s stays as it is, and not as it was found: %s", uid, refused)
+            index = None
         self.seam.done(uid, step)
         return index
 

@@ -26,6 +26,7 @@ POD_RESOURCES = Path("pod-resources/kubelet.sock")
 DEVICE_PLUGINS = Path("device-plugins")
 
 _DEADLINE = 2.0
+_STATUS_AGE = 1.0
 _LARGEST_ANSWER = 16 << 20  # gRPC's default of 4 MiB is less than a node with many pods answers
 
 
@@ -46,16 +47,16 @@ class Kubelet:
         self._last: _Account | SubFunctionError | None = None
         self._asked_at = 0.0
 
-    def account(self) -> _Account:
-        """Get an account that is not older than this call.
+    def account(self, age: float = 0.0) -> _Account:
+        """Get an account that is at most `age` seconds older than this call.
 
         Raises:
             SubFunctionError: one of the two readings failed, and so nothing can be told.
         """
-        now = time.monotonic()
+        no_older_than = time.monotonic() - age
         # Held over one request with a deadline and one local file, never longer.
         with self._turn:
-            if self._last is None or self._asked_at < now:
+            if self._last is None or self._asked_at < no_older_than:
                 self._asked_at, self._last = time.monotonic(), self._asked()
             if isinstance(self._last, SubFunctionError):
                 raise SubFunctionError(self._last.message) from self._last
@@ -100,7 +101,8 @@ class Holders:
         if entry is None and record.state is State.READY and not ask:
             return Usage(asked=False)
         try:
-            account = self.kubelet.account()
+            # A status may be a moment late; who is about to touch a device must know as of now.
+            account = self.kubelet.account(0.0 if ask or record.state is not State.READY else _STATUS_AGE)
         except SubFunctionError as error:
             return Usage(held=True, why=f"whether a pod holds {record.device_id} cannot be told: {error}")
         pod = _pod(account, record)

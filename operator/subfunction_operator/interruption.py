@@ -45,13 +45,23 @@ def lapsed(record: Record) -> tuple[Step, ...]:
     )
 
 
+def healed(seen: Observation, record: Record) -> tuple[Step, ...]:
+    """Give the step by which a record is whole again whose device a pod has; none where it is, or cannot be told."""
+    whole = record.state is State.READY and record.health.healthy
+    if whole or not seen.witnessed or record.state not in {State.READY, State.PREPARING}:
+        return ()
+    return (StoreRecord(record.moved(State.READY, Health(healthy=True))),)
+
+
 def interrupted(seen: Observation, record: Record, what: str, *change: Step) -> Decision:
     """First leave the offer, then look whether a pod was faster, and only then touch it."""
     if seen.held:
-        if record.state is State.PREPARING and record.device_id and not seen.away:
-            # It was: it keeps what it was promised, and the change waits.
-            return Steps((StoreRecord(record.moved(State.READY, Health(healthy=True))),))
-        return Rest(pending=f"{what} can change when no pod has the device; {seen.why_held}")
+        # One was, and what it was promised is all there: it keeps it, and the change waits.
+        return (
+            Steps(again)
+            if (again := healed(seen, record))
+            else Rest(pending=f"{what} can change when no pod has the device; {seen.why_held}")
+        )
     if not seen.usage.asked:
         return Ask()
     return Steps(unready(record) or change)

@@ -42,6 +42,9 @@ class Kind(Protocol):
     bus: str
     """The bus a finished one sits on."""
 
+    modules: str
+    """What to load where its drivers do not come up, for `modprobe`."""
+
     rate_unit: int
     """What a rate must be a multiple of, in bit/s."""
 

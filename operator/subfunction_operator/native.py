@@ -25,6 +25,7 @@ class Mlx5:
 
     drivers = frozenset({"mlx5_core"})
     bus = "auxiliary"
+    modules = "-a mlx5_core mlx5_ib"
     rate_unit = 1_000_000
 
     def parameters(self, spec: Spec) -> Mapping[str, bool]:
@@ -59,6 +60,7 @@ class Ice:
 
     drivers = frozenset({"ice"})
     bus = "auxiliary"
+    modules = "ice"
     rate_unit = 1
 
     def parameters(self, spec: Spec) -> Mapping[str, bool]:

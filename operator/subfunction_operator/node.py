@@ -17,7 +17,7 @@ from subfunction.kernel.worker import Workers
 from subfunction.reasons import Reason
 from subfunction_operator.doors import Doors
 from subfunction_operator.observation import Desired, Memory
-from subfunction_operator.observe import Look
+from subfunction_operator.observe import Look, Others
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.parents import find, named
 from subfunction_operator.reconcile import Reconciler
@@ -25,7 +25,8 @@ from subfunction_operator.step import Rest, Wait
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
-Reserved = Callable[[Handle], frozenset[int]]
+_RELOAD_AGAIN: Final = 60.0
+Reserved = Callable[[Handle], Others]
 """Gives the numbers of a parent that others have or ask for."""
 
 
@@ -54,6 +55,7 @@ class Node:
     _workers: Workers = dataclasses.field(default_factory=Workers)
     _doors: dict[str, Doors] = dataclasses.field(default_factory=dict)
     _waiting: dict[str, _Waiting] = dataclasses.field(default_factory=dict)
+    _reloads: dict[str, float] = dataclasses.field(default_factory=dict)
 
     async def settle(self, desired: Desired, reserved: Reserved) -> Outcome:
         """Bring one sub-function as near to what is asked as can be; come back when it has waited for long.
@@ -68,7 +70,10 @@ class Node:
             return Outcome(None, Rest())
         pause = _FIRST_PAUSE
         while True:
-            outcome = await self._run(desired, parent, reserved(parent), self._memory(desired))
+            memory = self._memory(desired)
+            outcome = await self._run(desired, parent, reserved(parent), memory)
+            if outcome.memory.reloaded and not memory.reloaded:
+                self._reloads[desired.uid] = asyncio.get_running_loop().time()
             waited = self._waited(desired, outcome)
             if waited is None:
                 return outcome
@@ -80,10 +85,11 @@ class Node:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _memory(self, desired: Desired) -> Memory:
-        waiting = self._waiting.get(desired.uid)
+        waiting, now = self._waiting.get(desired.uid), asyncio.get_running_loop().time()
+        # One that did not bring what was asked is no reason for the next at every look.
+        recent = now - self._reloads.get(desired.uid, -_RELOAD_AGAIN) < _RELOAD_AGAIN
         if waiting is None:
-            return Memory()
-        now = asyncio.get_running_loop().time()
+            return Memory(reloaded=recent)
         return dataclasses.replace(waiting.memory, waited=0.0 if waiting.began is None else now - waiting.began)
 
     def _waited(self, desired: Desired, outcome: Outcome) -> float | None:
@@ -107,11 +113,7 @@ class Node:
         old = self._waiting[desired.uid]
         memory = dataclasses.replace(old.memory, probed=False, overdue=True)
         self._waiting[desired.uid] = dataclasses.replace(old, began=None, memory=memory)
-        device = outcome.seen.auxiliary.name if outcome.seen and outcome.seen.auxiliary else "mlx5_core.sf"
-        error = ProbeFailed(
-            f"after {self.attach_deadline:g} s {waiting.message}",
-            hint=f"See `dmesg | grep {device}`, and load its driver: `modprobe mlx5_core; modprobe mlx5_ib`.",
-        )
+        error = ProbeFailed(f"after {self.attach_deadline:g} s {waiting.message}", hint=waiting.hint or "See `dmesg`.")
         return Outcome(outcome.seen, error=error)
 
     async def _parent(self, desired: Desired) -> Handle | None:
@@ -132,7 +134,7 @@ class Node:
             f"find the parent of {desired.name}", lambda: find(wanted, devlink, sysfs), self.kernel_deadline
         )
 
-    async def _run(self, desired: Desired, parent: Handle, reserved: frozenset[int], memory: Memory) -> Outcome:
+    async def _run(self, desired: Desired, parent: Handle, reserved: Others, memory: Memory) -> Outcome:
         doors = self._to_kernel(str(parent))
         look = Look(desired, parent, reserved)
         try:
@@ -155,12 +157,9 @@ class Node:
             self._workers.of(thread).stop(doors.close)
 
 
-def numbers_of(objects: list[SubFunction], parent: Handle, but: str) -> frozenset[int]:
+def numbers_of(objects: list[SubFunction], parent: Handle, but: str) -> Others:
     """Gather the numbers that other objects ask for or have on a parent: they are not to be chosen."""
-    return frozenset(
-        number
-        for each in objects
-        if each.uid != but and each.status.parent in {None, str(parent)}
-        for number in (each.spec.number, each.status.number)
-        if number is not None
-    )
+    others = [each for each in objects if each.uid != but and each.status.parent in {None, str(parent)}]
+    asked = {number for each in others for number in (each.spec.number, each.status.number) if number is not None}
+    shown = {each.status.number: each.name for each in others if each.status.number is not None}
+    return Others(frozenset(asked), shown)

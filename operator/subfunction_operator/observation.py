@@ -101,6 +101,7 @@ class Parent:
     function: PciFunction
     pf: int | None = None
     taken: frozenset[int] = frozenset()
+    shown: Mapping[int, str] = dataclasses.field(default_factory=dict)
     recorded: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
@@ -121,31 +122,36 @@ class Usage:
 class Observation:
     """One look at a sub-function; None is what is not there.
 
-    `handle` is the parent that was looked for. `netdev` is what a pod would use, `native` the function's own: with
-    flavour virtio these are two. `away` is true while it is in another network namespace, `name_taken` while another
-    one has the name it was recorded under. `children` are the auxiliary devices below the function's own, each with its
-    driver; `drivers` those registered on the bus of its use; `group` its whole IOMMU group; `owner` names the record
-    that has it already.
+    `handle` is the parent that was looked for; `witnessed` says that all the record offers is there as recorded.
+    `netdev` is what a pod would use, `native` the function's own: with flavour virtio these are two, and `virtio` is
+    the directory of the one's device with its inode. `away` and `native_away` are true while they are in another
+    network namespace, `name_taken` while another one has the name it was recorded under. `children` are the auxiliary
+    devices below the function's own, each with its driver; `drivers` those registered on the bus of its use; `group` its
+    whole IOMMU group; `owner` names the record that has it already.
     """
 
     boot_id: str
     handle: str = ""
     parent: Parent | None = None
     record: Record | None = None
+    witnessed: bool = False
     port: Port | None = None
     auxiliary: AuxiliaryDevice | None = None
     parameters: tuple[tuple[str, bool | None], ...] = ()
     netdev: Netdev | None = None
     native: Netdev | None = None
+    native_away: bool = False
     away: bool = False
     name_taken: bool = False
     rdma: RdmaDevice | None = None
     connection_manager: CharacterDevice | None = None
     representor: Netdev | None = None
     bridge: Netdev | None = None
+    former_bridge: Netdev | None = None
     rate: RateLeaf | None = None
     children: tuple[tuple[str, str | None], ...] = ()
     vdpas: tuple[VdpaDevice, ...] = ()
+    virtio: tuple[str, int] | None = None
     virtual_function: VirtualFunction | None = None
     group: tuple[GroupMember, ...] = ()
     vfio: VfioNodes | None = None

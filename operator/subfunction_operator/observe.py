@@ -5,6 +5,7 @@ in the parent's own thread, since netlink blocks.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Protocol
 
 from subfunction.api import Flavour, Spec, VirtioDriver
@@ -20,7 +21,7 @@ from subfunction.kernel.rdma import RdmaDevice, connection_manager
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.kernel.vdpa import VdpaDevice, virtio_netdevs
-from subfunction.records import PortClaim, Record
+from subfunction.records import PortClaim, Record, mismatch
 from subfunction_operator.census import Census, Count
 from subfunction_operator.flavours import KINDS
 from subfunction_operator.observation import Desired, Observation, Parent, Usage
@@ -35,16 +36,27 @@ class Holders(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Others:
+    """The numbers that other objects have or ask for, and those that they show to have, with their names."""
+
+    numbers: frozenset[int] = frozenset()
+    shown: Mapping[int, str] = dataclasses.field(default_factory=dict)
+
+
+_NOBODY = Others()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Look:
     """What is looked for, and what the run knows of it already.
 
-    `reserved` are numbers that other objects have; `index` is the port that was made a moment ago, and that the record
+    `reserved` are the numbers of other objects; `index` is the port that was made a moment ago, and that the record
     may not name yet; `ask` has the kubelet asked who holds the device.
     """
 
     desired: Desired
     parent: Handle
-    reserved: frozenset[int] = frozenset()
+    reserved: Others = _NOBODY
     index: int | None = None
     ask: bool = False
 
@@ -72,7 +84,9 @@ class Observer:
     def look(self, devlink: Devlink, look: Look) -> Observation:
         """Look once."""
         record = self.records.read(look.desired.uid)
+        offered = record is not None and bool(record.witness.inodes)
         seen = Observation(
+            witnessed=offered and record is not None and mismatch(record.witness, self.sysfs) is None,
             boot_id=self.boot_id,
             handle=str(look.parent),
             record=record,
@@ -112,6 +126,7 @@ class Observer:
             seen,
             netdev=native,
             native=native,
+            native_away=away,
             away=away,
             name_taken=native is not None and self._taken(native, seen.record),
             rdma=RdmaDevice.under(self.sysfs, auxiliary.path),
@@ -150,15 +165,21 @@ class Observer:
         device = seen.vdpa(claim.name) if claim else None
         if spec.virtio.driver is not VirtioDriver.VIRTIO or claim is None or device is None or seen.parent is None:
             return seen
-        # Nothing but the address says which of the PF's virtio netdevs is this vDPA device's.
-        mac = Mac.parse(claim.mac_address)
-        found = virtio_netdevs(self.sysfs, seen.parent.function.path)
-        netdev = next((netdev for netdev in found if netdev.mac == mac), None)
-        lent = seen.record is not None and seen.record.link is not None
+        pf = seen.parent.function.path
+        known = _virtio_device(seen.record, pf)
+        if known is not None and self.sysfs.inode(known[0]) == known[1]:
+            netdev = next(iter(Netdev.under(self.sysfs, known[0])), None)
+        else:
+            # Nothing but the address says which of the PF's virtio netdevs is a new vDPA device's.
+            known, mac = None, Mac.parse(claim.mac_address)
+            netdev = next((netdev for netdev in virtio_netdevs(self.sysfs, pf) if netdev.mac == mac), None)
+        path = netdev.path.rpartition("/net/")[0] if netdev else known[0] if known else ""
+        inode = self.sysfs.inode(path) if path else None
         return dataclasses.replace(
             seen,
             netdev=netdev,
-            away=netdev is None and lent and device.driver == "virtio_vdpa",
+            virtio=(path, inode) if inode is not None else None,
+            away=netdev is None and known is not None,
             name_taken=netdev is not None and self._taken(netdev, seen.record),
         )
 
@@ -186,7 +207,9 @@ class Observer:
             count, ports = self._counted(devlink, handle)
             port = next((port for port in ports if port.number == number), None)
         others = count.of_others(look.desired.uid)
-        return Parent(function, count.pf, count.taken | frozenset(others) | look.reserved, others), port
+        return Parent(
+            function, count.pf, count.taken | frozenset(others) | look.reserved.numbers, look.reserved.shown, others
+        ), port
 
     def _counted(self, devlink: Devlink, handle: Handle) -> tuple[Count, list[Port]]:
         ports = devlink.ports(handle)
@@ -230,3 +253,9 @@ def _children(sysfs: Sysfs, auxiliary: AuxiliaryDevice) -> tuple[tuple[str, str 
     names = [name for name in sysfs.names(auxiliary.path) if name.startswith("mlx5_core.")]
     links = ((name, sysfs.target(f"{auxiliary.path}/{name}/driver")) for name in names)
     return tuple((name, link.rpartition("/")[2] if link else None) for name, link in links)
+
+
+def _virtio_device(record: Record | None, parent: str) -> tuple[str, int] | None:
+    """Find in a record which of the parent's virtio devices was offered."""
+    inodes = record.witness.inodes.items() if record else ()
+    return next(((path, inode) for path, inode in inodes if path.startswith(f"{parent}/virtio")), None)

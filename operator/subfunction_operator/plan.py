@@ -53,7 +53,7 @@ def _cut(  # noqa: PLR0913, PLR0917  # all that a plan stands on
         return claim.claimed(desired, wanted, seen, parent, policy)
     if seen.port is None:
         return claim.recreated(record, claimed)
-    if seen.port.index != claimed.port_index:
+    if not claim.recognised(seen.port, desired, seen, claimed):
         # The port we made is gone, and this one has its number: ours made again, or somebody else's.
         return claim.claimed(desired, wanted, seen, parent, policy)
     return shape.shaped(Case(desired, wanted, seen, kind, record, claimed, seen.port, memory), policy)

@@ -64,8 +64,8 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
                     woken_by_devlink(agent, reporter.wake, announcements),
                     woken_by_devices(agent, reporter.wake, kernel),
                     woken_by_links(agent, kernel),
-                    woken_by_folder(agent, reporter.wake, settings.ledger),
-                    woken_by_folder(agent, reporter.wake, settings.records),
+                    woken_by_folder(agent, reporter.wake, ledger(settings.ledger)),
+                    woken_by_folder(agent, reporter.wake, agent.records),
                     reporter.report(),
                 )
         finally:

@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 
 from subfunction.errors import (
+    BridgeNotFound,
     FolderError,
+    HeldOpen,
     Invalid,
     KernelError,
     ResourceNameConflict,
@@ -42,7 +44,7 @@ from subfunction_operator.step import (
 _LOG = logging.getLogger("subfunction.reconcile")
 
 _FRESH: Final = Memory()
-_OF_THE_SPEC: Final = (UnsupportedField, Unsupported, Invalid, ResourceNameConflict)
+_OF_THE_SPEC: Final = (BridgeNotFound, UnsupportedField, Unsupported, Invalid, ResourceNameConflict)
 
 _ROUNDS: Final = 32
 """More looks than any way through the plan takes; a plan that needs more goes in a circle."""
@@ -66,7 +68,9 @@ class Reconciler:
             return run.until_it_rests()
         except SubFunctionError as error:
             self.observer.census.forget(look.parent)
-            return Outcome(self._taken_back(run, error) or self._disgraced(run, error), error=error)
+            return Outcome(
+                run.seen_again(error) or self._taken_back(run, error) or self._disgraced(run, error), error=error
+            )
 
     def _taken_back(self, run: "_Run", error: SubFunctionError) -> Observation | None:
         """Forget a port that was announced and that the kernel refused to make; None where there is none.
@@ -111,6 +115,8 @@ class _Run:
     memory: Memory
     seen: Observation | None = None
     announced: CreatePort | None = None
+    made_before: bool = False
+    """Whether its record named a port when the run began: then it is nothing new that the kernel refuses."""
 
     @property
     def desired(self) -> Desired:
@@ -119,6 +125,8 @@ class _Run:
     def until_it_rests(self) -> Outcome:
         for _ in range(_ROUNDS):
             self.seen = self.node.observer.look(self.doors.devlink, self.look)
+            claim = self.seen.claim
+            self.made_before |= claim is not None and claim.port_index is not None
             decision = plan(self.desired, self.seen, self.node.policy, self.memory)
             if isinstance(decision, Ask):
                 self.look = dataclasses.replace(self.look, ask=True)
@@ -135,8 +143,18 @@ class _Run:
             retry_after=60.0,
         )
 
+    def seen_again(self, error: SubFunctionError) -> Observation | None:
+        """Look once more where the kernel has begun what it cannot end yet; None where nothing is known better."""
+        if not isinstance(error, HeldOpen):
+            return None
+        try:
+            return self.node.observer.look(self.doors.devlink, self.look)
+        except SubFunctionError as unseen:
+            _LOG.warning("%s: %s", self.desired.name, unseen)
+            return None
+
     def _take(self, step: Step) -> None:
-        if isinstance(step, CreatePort):
+        if isinstance(step, CreatePort) and not self.made_before:
             self.announced = step
         index = self.node.executor.take(self.doors, self.desired.uid, step)
         match step:

@@ -4,7 +4,7 @@ from subfunction.api import DeletionPolicy
 from subfunction.reasons import Reason
 from subfunction.records import Health, MediatedDeviceClaim, PortClaim, Record, State, VirtualFunctionClaim
 from subfunction_operator import mediated, virtualfunction
-from subfunction_operator.claim import claimable, published, stored
+from subfunction_operator.claim import claimable, published, recognised, stored
 from subfunction_operator.interruption import vacated
 from subfunction_operator.observation import Desired, Observation
 from subfunction_operator.step import Deactivate, Decision, DeletePort, RemoveRecord, Rest, Steps, StoreRecord, Wait
@@ -39,7 +39,7 @@ def _port(desired: Desired, seen: Observation, record: Record, claim: PortClaim)
     ours = (
         port is not None
         and seen.this_boot
-        and (port.index == claim.port_index or claimable(port, desired, seen.parent, claim))
+        and (recognised(port, desired, seen, claim) or claimable(port, desired, seen.parent, claim))
     )
     if port is None or port.function is None or not ours:
         return Steps((RemoveRecord(record.uid),), last=True)

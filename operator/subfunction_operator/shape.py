@@ -8,7 +8,7 @@ from subfunction.errors import UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State
-from subfunction_operator.interruption import interrupted, lapsed, vacated
+from subfunction_operator.interruption import healed, interrupted, lapsed, vacated
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Observation, Policy
 from subfunction_operator.returning import returning
@@ -61,7 +61,8 @@ def shaped(case: Case, policy: Policy) -> Decision:
         return interrupted(seen, record, "its class devices", *changes, *vacated(seen), Reload(auxiliary.handle))
     if missing:
         leave = lapsed(record)
-        return Steps(leave) if leave else Wait(Reason.ATTACHING, f"{auxiliary.name} has no {missing} yet", kernel=True)
+        waiting = Wait(Reason.ATTACHING, f"{auxiliary.name} has no {missing} yet", kernel=True, hint=_hint(case))
+        return Steps(leave) if leave else waiting
     return case.kind.placed(case) or limited(case) or returning(case) or _offered(case, policy)
 
 
@@ -78,7 +79,12 @@ def _unattached(case: Case) -> Decision:
     if case.memory.overdue:
         # A probe that failed is tried again only once the function was taken down: inactive, detached, active.
         return Steps((*vacated(seen), Deactivate(port.handle, port.index)))
-    return Wait(Reason.ATTACHING, _attaching(seen), kernel=True)
+    return Wait(Reason.ATTACHING, _attaching(seen), kernel=True, hint=_hint(case))
+
+
+def _hint(case: Case) -> str:
+    name = case.seen.auxiliary.name if case.seen.auxiliary else str(case.port.handle.device)
+    return f"See `dmesg | grep {name}`, and load its drivers: `modprobe {case.kind.modules}`."
 
 
 def _settings(case: Case, function: Function) -> FunctionSettings:
@@ -129,7 +135,8 @@ def _offered(case: Case, policy: Policy) -> Decision:
     if seen.away and offered_already:
         # While a pod has the netdev, what it was promised stands as it was.
         lent = () if old.lent else (StoreRecord(msgspec.structs.replace(old, lent=True)),)
-        return Steps((*changes, *lent)) if changes or lent else Rest(pending=pending)
+        news = lent or healed(seen, old)
+        return Steps((*changes, *news)) if changes or news else Rest(pending=pending)
     claim = msgspec.structs.replace(
         case.claim, mac_address=str(case.mac), rated=case.claim.rated and spec.rate != type(spec.rate)()
     )
@@ -145,8 +152,8 @@ def _offered(case: Case, policy: Policy) -> Decision:
     store = StoreRecord(offered.moved(State.READY, Health(healthy=True)))
     unsaid = old.state is not State.READY or offered != old
     taken = (*changes, *([store] if unsaid else []))
-    # What a change of the kernel's brought about is seen by the next look; a record alone changes nothing.
-    return Steps(taken, last=not changes) if taken else Rest(pending=pending)
+    # What a change of the kernel's brought about is seen by the next look, and who holds what by its id; the rest is.
+    return Steps(taken, last=not changes and offered.device_id == old.device_id) if taken else Rest(pending=pending)
 
 
 def _still(old: Record, offered: Record) -> bool:

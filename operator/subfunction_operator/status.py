@@ -9,6 +9,7 @@ import dataclasses
 import msgspec
 
 from subfunction.api import Condition, ConditionType, Device, Phase, Status, SubFunction
+from subfunction.errors import HeldOpen
 from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
 from subfunction.records import PortClaim, State
@@ -88,7 +89,7 @@ def _mac(port: Port | None) -> str | None:
 
 
 def _phase(wanted: SubFunction, outcome: Outcome) -> Phase:
-    if outcome.error is not None:
+    if outcome.error is not None and not isinstance(outcome.error, HeldOpen):
         return Phase.FAILED
     if wanted.deleting:
         return Phase.DRAINING
@@ -132,10 +133,16 @@ def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation, stands: 
             if true is not None
         ),
         ready,
-        _Finding(ConditionType.IN_USE, TRUE, Reason.IN_USE, seen.why_held)
-        if seen.held
-        else _Finding(ConditionType.IN_USE, FALSE, Reason.FREE),
+        _in_use(outcome, seen),
     ]
+
+
+def _in_use(outcome: Outcome, seen: Observation) -> _Finding:
+    if seen.held:
+        return _Finding(ConditionType.IN_USE, TRUE, Reason.IN_USE, seen.why_held)
+    if isinstance(outcome.error, HeldOpen):
+        return _Finding(ConditionType.IN_USE, TRUE, Reason.HELD_OPEN, outcome.error.message)
+    return _Finding(ConditionType.IN_USE, FALSE, Reason.FREE)
 
 
 def _ready(wanted: SubFunction, outcome: Outcome) -> _Finding:

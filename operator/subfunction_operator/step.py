@@ -42,11 +42,15 @@ class CreatePort:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SetFunction:
-    """`devlink port function set HANDLE/INDEX hw_addr MAC ...`."""
+    """`devlink port function set HANDLE/INDEX hw_addr MAC ...`.
+
+    With `restoring` a refusal ends nothing: how it was found cannot always be had again.
+    """
 
     parent: Handle
     index: int
     settings: FunctionSettings
+    restoring: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,10 +97,11 @@ class SetRate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SetLink:
-    """`ip link set NETDEV ...`: name, MAC, MTU, up or down, the bridge it is in."""
+    """`ip link set NETDEV ...`: name, MAC, MTU, up or down, the bridge it is in; `restoring` as in SetFunction."""
 
     netdev: Netdev
     settings: LinkSettings
+    restoring: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,6 +222,8 @@ class Wait:
     reason: Reason
     message: str
     kernel: bool
+    hint: str = ""
+    """What a person does if it does not end."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import msgspec
 from subfunction.api import Representor
 from subfunction.errors import BridgeNotFound, UnsupportedField
 from subfunction.kernel.link import LinkSettings
-from subfunction.records import FunctionClaim, Record
+from subfunction.records import FunctionClaim
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Observation
 from subfunction_operator.step import SetLink, SetRate, Step, Steps, StoreRecord
@@ -91,15 +91,16 @@ def connected(asked: Representor, seen: Observation) -> tuple[Step, ...]:
     return () if settings.empty else (SetLink(representor, settings),)
 
 
-def disconnected(record: Record, previous: FunctionClaim, seen: Observation) -> tuple[Step, ...]:
-    """Leave a representor that stays behind as it was found, and out of the bridge it was put into."""
+def disconnected(previous: FunctionClaim, seen: Observation) -> tuple[Step, ...]:
+    """Leave a representor that stays behind as it was found, and in the bridge it was found in."""
     representor = seen.representor
     if representor is None:
         return ()
-    up, mtu = previous.representor_up, previous.representor_mtu
+    up, mtu, master = previous.representor_up, previous.representor_mtu, previous.representor_master
+    former = seen.former_bridge.ifindex if seen.former_bridge is not None else 0
     settings = LinkSettings(
         mtu=mtu if mtu not in {None, representor.mtu} else None,
         up=up if up not in {None, representor.up} else None,
-        master=0 if record.bridge is not None and representor.master == record.bridge else None,
+        master=former if master not in {None, representor.master or ""} else None,
     )
-    return () if settings.empty else (SetLink(representor, settings),)
+    return () if settings.empty else (SetLink(representor, settings, restoring=True),)

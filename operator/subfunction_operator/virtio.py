@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from subfunction.api import Spec, VirtioDriver
-from subfunction.errors import DriverNotLoaded, UnsupportedField
+from subfunction.errors import DriverNotLoaded, Foreign, ProbeFailed, UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.vdpa import FEATURES, VdpaSettings, vdpa_name
 from subfunction.reasons import Reason
@@ -41,6 +41,7 @@ class Virtio:
 
     drivers = frozenset({"mlx5_core"})
     bus = "vdpa"
+    modules = "-a mlx5_core mlx5_vdpa vhost_vdpa virtio_vdpa"
     rate_unit = 1_000_000
 
     def parameters(self, spec: Spec) -> Mapping[str, bool]:
@@ -63,7 +64,7 @@ class Virtio:
 
     def as_asked(self, spec: Spec, seen: Observation) -> bool:
         """Look for what the parameters would have made."""
-        return seen.child(_CHILD) is not None and seen.rdma is None and seen.native is None and not seen.away
+        return seen.child(_CHILD) is not None and seen.rdma is None and seen.native is None and not seen.native_away
 
     def placed(self, case: Case) -> Decision | None:
         """Make the vDPA device and bind it to the driver of its use."""
@@ -73,9 +74,13 @@ class Virtio:
             raise DriverNotLoaded(f"no driver {driver} is on the vdpa bus of this node", module=driver)
         device = seen.vdpa(wanted.name)
         if device is None:
-            return _made(case, wanted)
+            return _instead(case) or _made(case, wanted)
         if case.claim.vdpa != wanted:
             return interrupted(seen, case.record, "its vDPA device", *vacated(seen))
+        if device.driver is None and case.memory.probed:
+            raise ProbeFailed(
+                f"{driver} did not take {device.name}", hint=f"See `dmesg | grep -e {device.name} -e vdpa`."
+            )
         if device.driver != driver:
             change: list[Step] = [OverrideDriver("vdpa", device.name, driver)]
             if device.driver is not None:
@@ -110,12 +115,30 @@ class Virtio:
                 inodes={
                     seen.auxiliary.path: seen.auxiliary.inode,
                     device.path: device.inode,
+                    **({} if seen.virtio is None else {seen.virtio[0]: seen.virtio[1]}),
                     **{node.path: node.inode for node in handed},
                 },
                 links={f"{device.path}/driver": device.driver_link or ""},
                 numbers={f"{node.path}/dev": node.number for node in handed},
             ),
         )
+
+
+def _instead(case: Case) -> Decision | None:
+    """Make room on a function that has another vDPA device already; mlx5 has room for one.
+
+    Raises:
+        Foreign: somebody else made it, and nobody said that it may go.
+    """
+    others = [device.name for device in case.seen.vdpas]
+    if not others:
+        return None
+    if case.claim.adopted:
+        return interrupted(case.seen, case.record, "its vDPA device", *vacated(case.seen))
+    raise Foreign(
+        f"somebody else made the vDPA device {' and '.join(others)} on {case.port.handle}/{case.port.index}",
+        hint=f"Delete it with `vdpa dev del {others[0]}`; nobody may have it open then.",
+    )
 
 
 def _user_end(spec: Spec, seen: Observation, name: str) -> object | None:

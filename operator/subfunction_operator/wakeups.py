@@ -8,11 +8,12 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from asyncinotify import Inotify, Mask
 
 from subfunction.errors import FolderError, SubFunctionError
+from subfunction.folder import Folder
 from subfunction.kernel.announcements import Lost
 from subfunction.kernel.events import InstanceChanged, PortChanged, PortDeleted, monitor
 from subfunction.kernel.genetlink import Netlink
@@ -51,8 +52,8 @@ async def woken_by_devlink(agent: Agent, wake_node: Callable[[], None], netlink:
                 if port.flavour is PortFlavour.PHYSICAL:
                     agent.look_at_expectant()  # a parent's own port comes and goes with its e-switch mode
             case InstanceChanged(handle) if handle.bus == "pci":
-                # A parent that came or went: what waits for it is known by no device yet.
-                await agent.look_at_all()
+                # A parent that came or went, with all its functions: what waits for it is known by no device yet.
+                agent.look_at_all_soon()
             case InstanceChanged(handle):
                 agent.look_at(str(handle))
             case Lost(why):
@@ -98,15 +99,16 @@ async def _for_ever(what: str, source: Callable[[], AsyncGenerator[T, None]]) ->
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def woken_by_folder(agent: Agent, wake_node: Callable[[], None], path: Path) -> None:
-    """Look at a sub-function when its file in a folder changes.
+async def woken_by_folder(agent: Agent, wake_node: Callable[[], None], folder: Folder[Any]) -> None:
+    """Look at a sub-function when its file in a folder is changed by somebody else.
 
-    In the ledger: the device plugin hands it out, or takes it back. In the records: somebody else wrote there, or we
-    did, and then the look finds nothing to do.
+    In the ledger: the device plugin hands it out, or takes it back. In the records, where we alone should write: a
+    person did. What we wrote ourselves is no news; else a fault that takes a record back would be its own next try.
     """
+    path = folder.path
     while True:
-        await asyncio.to_thread(_made, path)
         try:
+            await asyncio.to_thread(_made, path)
             with Inotify() as inotify:
                 inotify.add_watch(path, _CHANGED | Mask.DELETE_SELF | Mask.MOVE_SELF)
                 # What happened before the watch, or while it was deaf, is not told.
@@ -114,9 +116,12 @@ async def woken_by_folder(agent: Agent, wake_node: Callable[[], None], path: Pat
                 async for event in inotify:
                     if event.name is not None and event.name.suffix == ".json":
                         wake_node()  # whose a sub-function is, stands in the records
-                        agent.look_soon(event.name.stem)
+                        if not await asyncio.to_thread(folder.is_own, event.name.stem):
+                            agent.look_soon(event.name.stem)
                     elif event.mask & _DEAF:
                         break
+        except FolderError as error:
+            _LOG.warning("%s", error)
         except OSError as error:
             _LOG.warning("%s cannot be watched: %s (see `sysctl fs.inotify`)", path, error)
         await asyncio.sleep(_RETRY_SECONDS)

@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rig.cluster import Cluster, held, is_ready, says
+from rig.cluster import Cluster, cluster, held, is_ready, says
 from rig.world import Killed
 from subfunction.api import FINALIZER, ConditionType, Phase, SubFunction
 from subfunction.kernel.address import Handle
 from subfunction.records import State
 from subfunction.resources import Resources
-from subfunction_operator.step import Activate, CreatePort, Effect, WriteObject
-from subfunction_simulator.kernel import Kind, Parent, Topology
+from subfunction_operator.step import Activate, CreatePort, Effect, ProbeDriver, WriteObject
+from subfunction_simulator.kernel import Kind, Operation, Parent, Topology
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 PARENT = Handle.parse("pci/0000:03:00.0")
@@ -578,3 +578,24 @@ async def test_deletions_in_a_gap_of_the_watch_are_noticed_by_a_list(node: Clust
     await node.force_gone()
     await node.until(lambda: node.records.read(ready.uid) is None, "the orphan to go")
     assert node.numbers() == []
+
+
+async def test_what_the_kernel_refuses_is_not_tried_again_at_once(node: Cluster) -> None:
+    steps = Steps()
+    node.kernel.faults.fail_next(Operation.PORT_NEW, 28, times=1000)
+    node.start_agent(steps)
+    await node.apply()
+    await node.until_object(lambda seen: says(seen, ConditionType.READY) == ("False", "Full"))
+    await asyncio.sleep(1.5)
+    assert len([step for _, step in steps.taken if isinstance(step, CreatePort)]) <= 3
+
+
+async def test_a_driver_that_refuses_is_not_asked_by_its_own_echo(root: Path) -> None:
+    steps = Steps()
+    async with cluster(root) as node:
+        node.kernel.faults.fail_next(Operation.VDPA_PROBE, 22, times=1000)
+        node.start_agent(steps)
+        await node.apply(flavour="virtio")
+        await node.until_object(lambda seen: says(seen, ConditionType.READY) == ("False", "ProbeFailed"))
+        await asyncio.sleep(1.5)
+        assert len([step for _, step in steps.taken if isinstance(step, ProbeDriver)]) <= 4

@@ -17,6 +17,7 @@ from subfunction.errors import (
     NotSwitchdev,
     NumberOwned,
     NumbersExhausted,
+    NumberTaken,
     ParentNotFound,
     SubFunctionError,
     SubFunctionsUnsupported,
@@ -146,19 +147,55 @@ def test_a_number_that_the_kernel_refused_is_given_back_and_nobody_elses_port_is
     assert world.as_text(1) == before
 
 
-def test_a_port_that_another_record_names_is_never_claimed(world: World) -> None:
+def test_a_number_that_another_object_has_is_refused_also_while_its_port_is_lost(world: World) -> None:
     world.apply("a")
     world.settle("a")
-    world.kernel.lose_port(PARENT, 1)
-    announced = msgspec.structs.replace(world.record("a").claim, port_index=None)
-    world.records.write("uid-a", msgspec.structs.replace(world.record("a"), claim=announced))
     world.apply("b", number=1)
-    world.kernel.faults.fail_next(Operation.SET_MAC, EINVAL, "mlx5_core: no", times=1)
-    assert world.settle("b").error is not None
-    outcome = world.settle("a")
-    assert isinstance(outcome.error, NumberOwned)
-    assert "devlink port del" not in str(outcome.error)
-    assert_ready(world, world.settle("b"), 1, derived("b"), "b")
+    world.kernel.lose_port(PARENT, 1)
+    error = world.settle("b").error
+    assert isinstance(error, NumberOwned)
+    assert "the SubFunction a" in str(error)
+    assert_ready(world, world.settle("a"), 1, derived("a"), "a")
+    assert isinstance(world.settle("b").error, NumberOwned)
+
+
+def test_after_a_reboot_nobody_takes_a_number_that_anothers_status_shows(world: World) -> None:
+    world.apply("a")
+    world.settle("a")
+    world.apply("b", number=1)
+    world.settle("b")
+    world.reboot()
+    assert isinstance(world.settle("b").error, NumberOwned)
+    assert_ready(world, world.settle("a"), 1, derived("a"), "a")
+
+
+@pytest.mark.parametrize("deleting", [False, True], ids=["kept", "deleted"])
+def test_a_strangers_port_under_our_number_and_our_old_index_is_left_alone(world: World, *, deleting: bool) -> None:
+    world.apply()
+    world.settle()
+    index = port_claim(world.record()).port_index
+    world.kernel.lose_port(PARENT, 1)
+    world.kernel.settle()
+    assert world.foreign(1) == index
+    before = world.as_text(1)
+    world.restart()
+    if deleting:
+        world.delete()
+    outcome = world.settle()
+    assert world.as_text(1) == before
+    assert deleting or isinstance(outcome.error, Foreign)
+    assert not deleting or world.objects == {}
+
+
+def test_a_port_that_cannot_be_made_again_yet_costs_nothing_of_what_is_known(world: World) -> None:
+    world.apply(rate={"maxBitsPerSecond": 1_000_000_000})
+    world.settle()
+    before = port_claim(world.record())
+    world.kernel.lose_port(PARENT, 1)
+    world.kernel.faults.fail_next(Operation.PORT_NEW, EEXIST)
+    assert isinstance(world.settle().error, NumberTaken)
+    assert port_claim(world.record()).rated is before.rated is True
+    assert_ready(world, world.settle(), 1, derived())
 
 
 def test_the_number_asked_for_is_refused_if_somebody_else_has_it_and_theirs_is_left_alone(world: World) -> None:

@@ -1,15 +1,16 @@
 """A netdev that was in a pod: late, down, renamed, with the pod's MTU, and offered only when it is whole again."""
 
+import msgspec
 import pytest
 
 from rig.world import World, derived
 from subfunction.kernel.netdev import Netdev
 from subfunction.reasons import Reason
-from subfunction.records import State
+from subfunction.records import Health, State
 from subfunction_operator.step import Rest, SetLink, StoreRecord
 from subfunction_simulator.kernel import Operation
 
-EEXIST = 17
+EEXIST, EIO = 17, 5
 
 
 @pytest.fixture
@@ -113,3 +114,19 @@ def test_an_object_that_is_deleted_while_it_is_away_goes_when_it_is_back(lent: W
     lent.kernel.namespace_ends(mtu=1300)
     lent.settle()
     assert (lent.port_numbers(), lent.objects) == ([], {})
+
+
+def test_health_comes_back_while_it_is_away(lent: World) -> None:
+    lent.kernel.faults.fail_next(Operation.PORT_GET, EIO)
+    assert lent.settle().error is not None
+    lent.settle()
+    assert lent.offered()
+    assert lent.record().lent
+
+
+def test_health_that_was_lost_for_a_moment_comes_back_while_it_is_away(lent: World) -> None:
+    before = lent.record()
+    sick = Health(reason=Reason.KERNEL_BUSY, message="no answer")
+    lent.records.write(before.uid, msgspec.structs.replace(before, health=sick))
+    lent.settle()
+    assert lent.record() == before

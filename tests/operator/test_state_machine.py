@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rig.throng import TOPOLOGY, WISHES, Throng
+from rig.throng import Throng
+from rig.wishes import CHANGES, OF_FLAVOUR, TOPOLOGY, WISHES
 from rig.world import OTHER_PARENT, PARENT, Killed, World
 from subfunction.errors import Foreign, SubFunctionError
 from subfunction.kernel.address import Handle
@@ -27,34 +28,6 @@ NAMES = st.sampled_from(sorted(WISHES))
 PARENTS = st.sampled_from([PARENT, OTHER_PARENT])
 MODULES = ("mlx5_ib", "mlx5_vdpa", "vhost_vdpa", "virtio_vdpa", "vfio_pci")
 REFUSED = sorted(set(Operation) - {Operation.ESWITCH_SET})
-CHANGES = st.fixed_dictionaries(
-    {},
-    optional={
-        "macAddress": st.sampled_from(["02:00:00:00:00:01", "02:00:00:00:00:02"]),
-        "deletionPolicy": st.sampled_from(["Drain", "Force"]),
-        "representor": st.sampled_from([{"adminState": "down"}, {"mtu": 1450}, {"bridge": "br0"}]),
-    },
-)
-OF_FLAVOUR = {
-    "mlx5": st.fixed_dictionaries(
-        {},
-        optional={
-            "mlx5": st.sampled_from([{"rdma": False}, {"ethernet": False}]),
-            "mtu": st.sampled_from([1400, 9000]),
-            "rate": st.just({"maxBitsPerSecond": 1_000_000_000}),
-            "capabilities": st.just({"maxIOEventQueues": 4}),
-        },
-    ),
-    "ice": st.fixed_dictionaries({}, optional={"mtu": st.sampled_from([1400, 9000])}),
-    "virtio": st.fixed_dictionaries(
-        {},
-        optional={
-            "virtio": st.sampled_from([{"driver": "virtio-vdpa"}, {"queuePairs": 1}]),
-            "rate": st.just({"maxBitsPerSecond": 1_000_000_000}),
-        },
-    ),
-    "vfio": st.just({}),
-}
 
 
 class Node(RuleBasedStateMachine):
@@ -89,7 +62,7 @@ class Node(RuleBasedStateMachine):
     def apply(self, name: str, changes: dict[str, Any], data: st.DataObject) -> None:
         known, wish = self.world.objects.get(f"uid-{name}"), WISHES[name]
         if known is None or not known.deleting:
-            of_flavour = data.draw(OF_FLAVOUR[wish.flavour])
+            of_flavour: dict[str, Any] = data.draw(OF_FLAVOUR[wish.flavour])
             if name == "mediated":
                 changes = {key: value for key, value in changes.items() if key == "deletionPolicy"}
             self.world.apply(name, **wish.spec({**changes, **of_flavour}))
@@ -248,10 +221,6 @@ class Node(RuleBasedStateMachine):
             self.kernel.set_eswitch_mode(parent, EswitchMode.SWITCHDEV)
         for module in MODULES:
             self.kernel.load_module(module)
-        for device in self.kernel.machine.auxiliary:
-            # Without an attribute that tells its number, an unbound one of ice is found only when it is made anew.
-            if device.kind == "ice.sf":
-                self.kernel.bind_function(device.name)
         self.world.restart()
 
     def everybody_comes_to_rest(self) -> None:

@@ -8,7 +8,9 @@ import pytest
 from rig.claims import port_claim
 from rig.waiting import until
 from rig.world import PARENT, World, derived
-from subfunction.errors import DriverNotLoaded, HeldOpen, UnsupportedField
+from subfunction.errors import DriverNotLoaded, Foreign, HeldOpen, UnsupportedField
+from subfunction.kernel.address import Mac
+from subfunction.kernel.link import LinkSettings
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.vdpa import FEATURES, VdpaDevice, VdpaSettings, vdpa_name
 from subfunction.reasons import Reason
@@ -202,3 +204,85 @@ def test_a_vdpa_device_that_somebody_made_on_a_native_sub_function_goes_before_i
     world.settle()
     assert world.port_numbers(PARENT) == []
     assert VdpaDevice.named(world.sysfs, "theirs") is None
+
+
+@pytest.fixture
+def in_a_pod(world: World) -> World:
+    """A node whose virtio netdev is in a pod."""
+    world.apply(flavour="virtio", virtio={"driver": "virtio-vdpa"})
+    world.settle()
+    world.pods.take("uid-blue")
+    world.kernel.move_netdev(world.record().env["SUBFUNCTION_NETDEV"])
+    return world
+
+
+def test_a_virtio_netdev_in_a_pod_is_no_drift(in_a_pod: World) -> None:
+    assert_ready(in_a_pod, in_a_pod.settle())
+    assert in_a_pod.record().lent
+    in_a_pod.restart()
+    assert_ready(in_a_pod, in_a_pod.settle())
+    assert in_a_pod.seam.steps == []
+
+
+def test_a_virtio_netdev_that_comes_back_is_made_what_it_was(in_a_pod: World) -> None:
+    in_a_pod.settle()
+    name = in_a_pod.record().env["SUBFUNCTION_NETDEV"]
+    in_a_pod.pods.give_back("uid-blue")
+    in_a_pod.kernel.namespace_ends(mtu=1300)
+    assert_ready(in_a_pod, in_a_pod.settle())
+    netdev = Netdev.named(in_a_pod.sysfs, name)
+    assert netdev is not None
+    assert netdev.mtu == 1500
+    in_a_pod.delete()
+    in_a_pod.settle()
+    assert in_a_pod.port_numbers() == []
+
+
+def test_a_virtio_netdev_with_another_address_is_still_ours(world: World) -> None:
+    world.apply(flavour="virtio", virtio={"driver": "virtio-vdpa"})
+    world.settle()
+    netdev = Netdev.named(world.sysfs, world.record().env["SUBFUNCTION_NETDEV"])
+    assert netdev is not None
+    world.doors.links.set(netdev.ifindex, LinkSettings(up=False))
+    world.doors.links.set(netdev.ifindex, LinkSettings(mac=Mac.parse("02:00:00:00:00:77")))
+    assert_ready(world, world.settle())
+    world.delete()
+    world.settle()
+    assert world.port_numbers() == []
+
+
+def test_features_that_are_asked_for_are_those_it_has(world: World) -> None:
+    world.apply(flavour="virtio", virtio={"features": ["MTU", "MAC"]})
+    assert_ready(world, world.settle())
+    config = world.doors.vdpa.config(NAME)
+    assert config is not None
+    assert config.features is not None
+    asked = sum(1 << FEATURES[name] for name in ("MTU", "MAC", "VERSION_1", "ACCESS_PLATFORM"))
+    assert config.features & ~asked == 0
+
+
+def test_one_that_was_left_behind_can_be_adopted(world: World) -> None:
+    world.apply("old", flavour="virtio", number=5, deletionPolicy="Retain")
+    world.settle("old")
+    world.delete("old")
+    world.settle("old")
+    world.apply(flavour="virtio", number=5)
+    assert isinstance(world.settle().error, Foreign)
+    world.apply(flavour="virtio", number=5, adopt=True)
+    assert_ready(world, world.settle())
+    assert driver(world) == "vhost_vdpa"
+
+
+def test_half_changed_it_is_not_offered_because_nobody_can_tell_who_has_it(world: World) -> None:
+    world.apply(flavour="virtio")
+    world.settle()
+    held = world.kernel.hold_open("vhost-vdpa-0")
+    world.apply(flavour="virtio", virtio={"driver": "virtio-vdpa"})
+    assert isinstance(world.settle().error, HeldOpen)
+    world.pods.kubelet_answers = False
+    world.settle()
+    assert not world.offered()
+    held.close()
+    world.pods.kubelet_answers = True
+    until(lambda: world.settle().error is None, "the device is let go")
+    assert driver(world) == "virtio_vdpa"

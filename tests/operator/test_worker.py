@@ -14,12 +14,13 @@ from subfunction.kernel.address import Handle
 from subfunction.kernel.worker import Worker, Workers
 from subfunction_operator.node import Node
 from subfunction_operator.observation import Desired
+from subfunction_operator.observe import Others
 from subfunction_operator.step import Reload, Rest
 from subfunction_simulator.kernel import Kind
 
 
-def nobody(_: Handle) -> frozenset[int]:
-    return frozenset()
+def nobody(_: Handle) -> Others:
+    return Others()
 
 
 @pytest.fixture

@@ -32,6 +32,9 @@ NAME: Final = "worker-1"
 PCI, OTHER_PCI = "0000:05:00.0", "0000:05:00.1"
 PARENT, OTHER = f"pci/{PCI}", f"pci/{OTHER_PCI}"
 HOUR: Final = "3600"
+_KUBECONFIG: Final = "/run/share/kubeconfig"
+_LATENESS: Final = "/run/lateness"
+_PROGRAMS: Final = "/src/tests/vm/programs"
 _OBJECTS: Final = "apis/subfunction.dev/v1alpha1/subfunctions"
 _numbers = itertools.count(1)
 
@@ -108,6 +111,8 @@ class Node:
     sfsim: Sfsim
     cluster: Cluster
     options: Mapping[str, str] = field(default_factory=dict)
+    timed: bool = False
+    """Whether a clock runs in the agent's event loop; it takes no options then."""
     agents: list[Process] = field(default_factory=list)
 
     @property
@@ -117,13 +122,16 @@ class Node:
 
     def start_agent(self) -> None:
         """Start the agent, as a DaemonSet would."""
+        name = f"agent-{next(_numbers)}"
+        if self.timed:
+            env = {"PYTHONPATH": _PROGRAMS}
+            args = [NAME, _KUBECONFIG, _LATENESS]
+            self.agents.append(self.machine.spawn(module="timed_agent", args=args, name=name, env=env))
+            return
         settings = {"resync": HOUR, "usage-interval": HOUR, "log-level": "debug", **self.options}
         args = [word for name, value in settings.items() for word in (f"--{name}", value)]
-        name = f"agent-{next(_numbers)}"
-        where = ["--kubeconfig", "/run/share/kubeconfig", "--node-name", NAME]
-        self.agents.append(
-            self.machine.spawn(module="subfunction_operator", args=["agent", *where, *args], name=name)
-        )
+        args = ["agent", "--kubeconfig", _KUBECONFIG, "--node-name", NAME, *args]
+        self.agents.append(self.machine.spawn(module="subfunction_operator", args=args, name=name))
 
     def kill_agent(self) -> None:
         """SIGKILL; a thread of it that waits in the kernel keeps a shell of it there."""
@@ -173,6 +181,14 @@ class Node:
         """The port that a status names, as iproute2 shows it."""
         return self.sfsim.port(f"{status['parent']}/{status['port']}")
 
+    def lateness(self) -> list[float]:
+        """By how many seconds the event loop of a timed agent was late, each time it was late by 10 ms or more."""
+        return [int(line) / 1000 for line in self.shell(f"cat {_LATENESS}").split()]
+
+    def forget_lateness(self) -> None:
+        """Measure anew."""
+        self.shell(f": > {_LATENESS}")
+
     def shell(self, line: str, timeout: float = 30) -> str:
         """Type a line on the node; what it prints."""
         return self.machine.run(line, timeout=timeout).stdout
@@ -185,16 +201,14 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(sfsim: Sfsim, cluster: Cluster, **options: str) -> Iterator[Node]:
+def running(sfsim: Sfsim, cluster: Cluster, *, timed: bool = False, **options: str) -> Iterator[Node]:
     """A kubelet and an agent on this machine, until the end of the block; `options` are flags of the agent."""
     machine = sfsim.machine
     (machine.place.share / "kubeconfig").write_text(cluster.kubeconfig.read_text().replace("127.0.0.1", HOST))
     machine.run("mountpoint -q /var/lib || { mkdir -p /var/lib && mount -t tmpfs tmpfs /var/lib; }")
-    where = ["--kubeconfig", "/run/share/kubeconfig", "--node-name", NAME]
-    kubelet = machine.spawn(
-        module="subfunction_simulator", args=["kubelet", "--root", "/var/lib/kubelet", *where], name="kubelet"
-    )
-    node = Node(sfsim, cluster, {name.replace("_", "-"): value for name, value in options.items()})
+    args = ["kubelet", "--root", "/var/lib/kubelet", "--kubeconfig", _KUBECONFIG, "--node-name", NAME]
+    kubelet = machine.spawn(module="subfunction_simulator", args=args, name="kubelet")
+    node = Node(sfsim, cluster, {name.replace("_", "-"): value for name, value in options.items()}, timed)
     node.start_agent()
     # Without a kubelet nobody can tell whether a pod has a device, and nothing is taken away.
     machine.run("until [ -S /var/lib/kubelet/pod-resources/kubelet.sock ]; do sleep 0.1; done", timeout=60)

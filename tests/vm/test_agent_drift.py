@@ -141,7 +141,7 @@ def test_a_netdev_that_is_renamed_is_shown_under_its_new_name(node: Node) -> Non
 
 
 def lent(node: Node) -> bool:
-    return "\"lent\": true" in node.shell("cat /run/subfunction/devices/*.json")
+    return '"lent": true' in node.shell("cat /run/subfunction/devices/*.json")
 
 
 @pytest.mark.parametrize(

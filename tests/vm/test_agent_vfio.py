@@ -55,7 +55,7 @@ class TestVirtualFunction:
         assert (functions.driver(address), node.sfsim.ports("pcivf")) == before
         assert node.shell(f"cat /sys/bus/pci/devices/{address}/driver_override").strip() == "(null)"
 
-    def test_one_that_shares_its_group_or_is_not_there_is_named(self, node: Node) -> None:
+    def test_one_that_is_not_there_is_named_with_how_to_make_it(self, node: Node) -> None:
         node.cluster.apply("blue", flavour="vfio", parent={"device": f"pci/{CARD}"}, vfio={"virtualFunction": 3})
         assert "sriov_numvfs" in node.until_refused("blue", "NoVirtualFunction")
 

@@ -1,54 +1,16 @@
-"""Objects of every flavour on two parents of one node, and what must be true of them whatever happened."""
+"""The objects of one node, and what must be true of them whatever happened."""
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
 
 from matrix.sight import sight
 from rig.pods import Tenants
 from rig.world import OTHER_PARENT, PARENT, World
 from subfunction.kernel.address import Handle
 from subfunction.records import PortClaim, State, mismatch
+from subfunction_operator.observation import Memory
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.step import Rest
-from subfunction_simulator.kernel import MediatedType, Parent, Topology
-
-TOPOLOGY: Final = Topology(
-    parents=(
-        Parent(
-            bdf=PARENT.device,
-            netdev="enp3s0np0",
-            virtual_functions=2,
-            mediated_types=(MediatedType("mlx5_core-local", 2),),
-        ),
-        Parent(bdf=OTHER_PARENT.device, netdev="enp130s0", driver="ice", numa_node=1, switch_id="e810"),
-    ),
-    bridges=("br0",),
-)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wish:
-    """What an object asks for once and for ever."""
-
-    flavour: str
-    parent: Handle = PARENT
-    block: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def spec(self, changing: Mapping[str, Any]) -> dict[str, Any]:
-        """Add what may change."""
-        return {"flavour": self.flavour, "parent": {"device": str(self.parent)}, **self.block, **changing}
-
-
-WISHES: Final[Mapping[str, Wish]] = {
-    "first": Wish("mlx5"),
-    "second": Wish("mlx5"),
-    "vdpa": Wish("virtio"),
-    "other": Wish("ice", OTHER_PARENT),
-    # "function": Wish("vfio", block={"vfio": {"virtualFunction": 0}}),
-    "mediated": Wish("vfio", block={"vfio": {"mediatedDevice": "mlx5_core-local"}}),
-}
 
 
 class Throng:
@@ -61,6 +23,7 @@ class Throng:
         self.theirs: dict[tuple[Handle, int], tuple[object, ...]] = {}
         self.published: dict[str, tuple[str | None, int]] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.waiting: dict[str, Outcome] = {}
 
     def work(self, name: str) -> None:
         """Let the agent work on one object, or on what it left."""
@@ -68,7 +31,12 @@ class Throng:
         self.outcomes.pop(uid, None)
         if uid not in self.world.objects and self.world.records.read(uid) is None:
             return
-        outcome = self.world.settle(name)
+        last = self.waiting.pop(uid, None)
+        # One that waited as long before is overdue, and then the agent takes it down and up again.
+        memory = Memory() if last is None else dataclasses.replace(last.memory, probed=False, overdue=True)
+        outcome = self.world.settle(name, memory)
+        if outcome.attaching:
+            self.waiting[uid] = outcome
         assert "did not come to rest" not in str(outcome.error), f"{name}: {outcome.error}"
         self.outcomes[uid] = outcome
         known = self.world.objects.get(uid)
