@@ -6,24 +6,31 @@ from subfunction.api import SubFunction
 from subfunction.errors import GroupShared, UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.pci import VirtualFunction
-from subfunction.kernel.port import FunctionSettings
+from subfunction.kernel.port import Function, FunctionSettings
 from subfunction.records import FunctionClaim
-from subfunction_operator.observation import Desired, Observation
+from subfunction_operator.observation import Observation
 
 _HARMLESS: Final = frozenset({"pcieport", "pci-stub"})
 """Drivers that do no DMA of their own, and so may share a group with VFIO (drivers/vfio/vfio_main.c, Linux 6.12)."""
+
+
+def is_vfio(driver: str | None) -> bool:
+    """Say whether a driver of PCI hands what it has to user space."""
+    return driver is not None and "vfio" in driver
 
 
 def whole_group(seen: Observation, function: VirtualFunction) -> None:
     """Refuse a function whose IOMMU group VFIO could not have whole.
 
     Raises:
-        UnsupportedField: it is in no group, as there is no IOMMU.
+        UnsupportedField: it is in no group, as there is no IOMMU, or in one of `enable_unsafe_noiommu_mode`: who has
+            such a function has all memory of the machine.
         GroupShared: others of its group are on drivers of the host.
     """
-    if function.group is None:
+    unsafe = seen.vfio is not None and "noiommu-" in seen.vfio.group.name
+    if function.group is None or unsafe:
         raise UnsupportedField(
-            f"{function.address} is in no IOMMU group, and VFIO needs one",
+            f"{function.address} is in no IOMMU group, and VFIO guards memory by one alone",
             hint="Boot with intel_iommu=on (or amd_iommu=on), and switch the IOMMU on in the firmware's setup.",
         )
     others = [
@@ -32,7 +39,7 @@ def whole_group(seen: Observation, function: VirtualFunction) -> None:
         if member.address != function.address
         and member.driver is not None
         and member.driver not in _HARMLESS
-        and "vfio" not in member.driver
+        and not is_vfio(member.driver)
     ]
     if others:
         raise GroupShared(
@@ -41,8 +48,8 @@ def whole_group(seen: Observation, function: VirtualFunction) -> None:
         )
 
 
-def settings_of(desired: Desired, wanted: SubFunction, seen: Observation) -> FunctionSettings:
-    """Say what of the function differs, where its port is there to set it.
+def settings_of(wanted: SubFunction, seen: Observation, mac: Mac | None) -> FunctionSettings:
+    """Say what of the function differs, where its port is there to set it; `mac` is None where any address will do.
 
     Raises:
         UnsupportedField: something is asked for that cannot be set here.
@@ -82,7 +89,7 @@ def settings_of(desired: Desired, wanted: SubFunction, seen: Observation) -> Fun
         return bool(value) if value is not None and value != shown[name] else None
 
     return FunctionSettings(
-        mac=desired.mac if function.mac != desired.mac else None,
+        mac=mac if mac is not None and function.mac != mac else None,
         roce=differing("roce"),
         migratable=differing("migratable"),
         ipsec_crypto=differing("ipsecCrypto"),
@@ -93,9 +100,8 @@ def settings_of(desired: Desired, wanted: SubFunction, seen: Observation) -> Fun
 
 def as_found(seen: Observation) -> FunctionClaim:
     """Write down how a function and its representor are before they are touched."""
-    function, representor = seen.port.function if seen.port else None, seen.representor
-    if function is None:
-        return FunctionClaim()
+    function = (seen.port.function if seen.port else None) or Function()
+    representor = seen.representor
     return FunctionClaim(
         mac_address=str(function.mac) if function.mac else None,
         roce=function.roce,
@@ -105,6 +111,7 @@ def as_found(seen: Observation) -> FunctionClaim:
         max_io_event_queues=function.max_io_eqs,
         representor_up=representor.up if representor else None,
         representor_mtu=representor.mtu if representor else None,
+        representor_master=(representor.master or "") if representor else None,
     )
 
 

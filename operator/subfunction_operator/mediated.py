@@ -3,15 +3,14 @@
 import msgspec
 
 from subfunction.api import SubFunction
-from subfunction.errors import NoMediatedType, UnsupportedField
-from subfunction.kernel.mdev import MediatedDevice, mediated_uuid
+from subfunction.errors import NoMediatedType, ProbeFailed, UnsupportedField
+from subfunction.kernel.mdev import mediated_uuid
 from subfunction.reasons import Reason
-from subfunction.records import Health, MediatedDeviceClaim, Record, State, Witness
-from subfunction_operator.interruption import lapsed
-from subfunction_operator.native import nodes
+from subfunction.records import MediatedDeviceClaim, Record, State
+from subfunction_operator.interruption import unready
 from subfunction_operator.observation import Desired, Observation, Parent, Policy
+from subfunction_operator.offer import handed_out, offered_or_rest
 from subfunction_operator.step import CreateMediated, Decision, RemoveMediated, RemoveRecord, Steps, StoreRecord, Wait
-from subfunction_operator.virtualfunction import offered_or_rest
 
 
 def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Parent, policy: Policy) -> Decision:
@@ -19,6 +18,7 @@ def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Paren
 
     Raises:
         NoMediatedType: the parent offers none, or not this type, or no more of it.
+        ProbeFailed: the parent's driver does not take what it has made.
     """
     kind = wanted.spec.vfio.mediated_device or ""
     record, device = seen.record, seen.mediated
@@ -27,16 +27,26 @@ def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Paren
         if device is None:
             _room(kind, seen, parent)
         return Steps((StoreRecord(_announced(desired, wanted, seen, claim)),))
+    leave = unready(record)
     if device is None:
         _room(kind, seen, parent)
-        return Steps((*lapsed(record), CreateMediated(parent.function.handle, kind, claim.uuid)))
+        return Steps((*leave, CreateMediated(parent.function.handle, kind, claim.uuid)))
+    if device.vfio is not None and device.removable:
+        offered = handed_out(record, device, device.vfio, policy.devices)
+        node = parent.function.numa_node
+        offered = msgspec.structs.replace(offered, name=desired.name, deletion=wanted.spec.deletion, numa_node=node)
+        return offered_or_rest(seen, record, offered)
+    if leave:
+        return Steps(leave)
+    see = f"See `dmesg | grep {device.uuid}`."
     if not device.removable:
         return Wait(Reason.HELD_OPEN, f"{device.uuid} is being removed, and somebody has it open", kernel=False)
-    if device.vfio is None:
-        leave = lapsed(record)
-        waiting = Wait(Reason.ATTACHING, f"{device.uuid} has no VFIO device node yet", kernel=True)
-        return Steps(leave) if leave else waiting
-    return offered_or_rest(seen, record, _offered(desired, wanted, seen, device, record, policy))
+    if device.driver is not None:
+        return Wait(Reason.ATTACHING, f"{device.uuid} has no VFIO device node yet", kernel=True, hint=see)
+    if record.witness.inodes.get(device.path) == device.inode:
+        # Somebody unbound it, and no driver takes such a device but at its creation.
+        return Steps((RemoveMediated(device.uuid),))
+    raise ProbeFailed(f"no driver took {device.uuid} when it was made", hint=see)
 
 
 def removed(seen: Observation, record: Record) -> Decision:
@@ -78,26 +88,4 @@ def _announced(desired: Desired, wanted: SubFunction, seen: Observation, claim: 
         deletion=wanted.spec.deletion,
         # A device that is there may have been promised to a pod before the record was lost: who has it is asked by id.
         device_id=claim.uuid if seen.mediated is not None else "",
-    )
-
-
-def _offered(  # noqa: PLR0913, PLR0917  # what is asked, what is seen, and what was said of it
-    desired: Desired, wanted: SubFunction, seen: Observation, device: MediatedDevice, record: Record, policy: Policy
-) -> Record:
-    vfio = device.vfio
-    handed = tuple(node for node in (vfio.container, vfio.group, vfio.device) if node is not None) if vfio else ()
-    return msgspec.structs.replace(
-        record,
-        name=desired.name,
-        deletion=wanted.spec.deletion,
-        device_id=device.uuid,
-        health=Health(healthy=True),
-        nodes=nodes(handed, policy.devices),
-        env={"SUBFUNCTION_DEVICE": device.uuid},
-        numa_node=seen.parent.function.numa_node if seen.parent else None,
-        witness=Witness(
-            inodes={device.path: device.inode, **{node.path: node.inode for node in handed}},
-            links={f"{device.path}/driver": device.driver_link or ""},
-            numbers={f"{node.path}/dev": node.number for node in handed},
-        ),
     )

@@ -3,7 +3,7 @@
 from subfunction.api import DeletionPolicy
 from subfunction.reasons import Reason
 from subfunction.records import Health, MediatedDeviceClaim, PortClaim, Record, State, VirtualFunctionClaim
-from subfunction_operator import mediated, virtualfunction
+from subfunction_operator import functionclaim, mediated, virtualfunction
 from subfunction_operator.claim import claimable, published, recognised, stored
 from subfunction_operator.interruption import vacated
 from subfunction_operator.observation import Desired, Observation
@@ -55,7 +55,7 @@ def _unrecorded(desired: Desired, seen: Observation) -> Decision:
     wanted = desired.object
     if wanted is None:
         return Rest()
-    if (lost := virtualfunction.published(seen, desired)) is not None:
+    if (lost := functionclaim.lost(seen, desired)) is not None:
         return Steps((StoreRecord(_record(desired, seen, wanted.spec.resource, lost, lost.address)),))
     if seen.mediated is not None:
         claim = MediatedDeviceClaim(

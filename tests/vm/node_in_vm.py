@@ -1,7 +1,7 @@
 """A node as a cluster has it: the agent in a machine, the API server and kubectl on the host.
 
-The agent's resync and its looks at who holds what are an hour apart unless a test says otherwise: what is seen to happen
-is due to the kernel's announcements.
+The agent's resync and its looks at who holds what are an hour apart unless a test says otherwise: what is seen to
+happen is due to the kernel's announcements.
 """
 
 import contextlib
@@ -11,16 +11,17 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pytest
 
-from harness.errors import HarnessError
 from harness.machine import HOST, Machine, Process
 from harness.sfsim import AUX, Sfsim
 from harness.wait import until
@@ -61,9 +62,21 @@ class Cluster:
 
     def apply(self, name: str, **spec: Any) -> None:
         """`kubectl apply` a SubFunction; mlx5 on the first parent, unless told otherwise."""
-        whole = {"nodeName": NAME, "flavour": "mlx5", "parent": {"device": PARENT}, **spec}
-        manifest = {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunction", "metadata": {"name": name}}
-        self.kubectl("apply", "-f", "-", manifest={**manifest, "spec": whole})
+        self.apply_all({name: spec})
+
+    def apply_all(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
+        """The same, of several at once."""
+        common = {"nodeName": NAME, "flavour": "mlx5", "parent": {"device": PARENT}}
+        items = [
+            {
+                "apiVersion": "subfunction.dev/v1alpha1",
+                "kind": "SubFunction",
+                "metadata": {"name": name},
+                "spec": {**common, **spec},
+            }
+            for name, spec in specs.items()
+        ]
+        self.kubectl("apply", "-f", "-", manifest={"apiVersion": "v1", "kind": "List", "items": items})
 
     def delete(self, *names: str) -> None:
         """`kubectl delete sf`, without waiting for its end."""
@@ -138,13 +151,15 @@ class Node:
         self.agents[-1].signal(9)
 
     def until(self, look: Callable[[], T], good: Callable[[T], object], timeout: float = 60) -> T:
-        """Look again until it is good, and fail with the agent's last words."""
-        try:
-            return until(look, lambda seen: bool(good(seen)), timeout)
-        except HarnessError as error:
-            lines = self.agents[-1].log.read_text().splitlines() if self.agents else []
-            log = "\n".join(line[:200] for line in lines[-40:])
-            pytest.fail(f"{error}\n--- the agent ---\n{log}", pytrace=False)
+        """Look again until it is good, and fail with the agent's last words; ten times a second, as looks cost much."""
+        deadline = time.monotonic() + timeout
+        while not good(seen := look()):
+            if time.monotonic() > deadline:
+                lines = self.agents[-1].log.read_text().splitlines() if self.agents else []
+                log = "\n".join(line[:200] for line in lines[-40:])
+                pytest.fail(f"not in {timeout:.0f} s; the last seen: {seen}\n--- the agent ---\n{log}", pytrace=False)
+            time.sleep(0.1)
+        return seen
 
     def until_ready(self, name: str, timeout: float = 60) -> dict[str, Any]:
         """Wait until it is as its spec asks; its status."""
@@ -160,7 +175,7 @@ class Node:
     def until_gone(self, *names: str, timeout: float = 60) -> None:
         """Wait until there are no such objects."""
         for name in names:
-            self.until(lambda name=name: self.cluster.get(name), lambda found: found is None, timeout)  # type: ignore[misc]
+            self.until(partial(self.cluster.get, name), lambda found: found is None, timeout)
 
     def made(self, name: str, **spec: Any) -> dict[str, Any]:
         """Apply it and wait until it is ready; its status."""

@@ -6,6 +6,7 @@ kernel emulated by TCG on a busy host takes about a second itself to make a func
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -153,10 +154,11 @@ def test_a_netdev_that_comes_back_from_a_namespace_that_ended_is_as_recorded(nod
     status = node.made("blue", **NATIVE)
     name = status["device"]["netdev"]
     node.shell(f"ip netns add pod; ip link set {name} netns pod name eth0; ip netns exec pod {inside}")
-    node.until(lambda: lent(node), bool, BOUND)
+    node.until(partial(lent, node), bool, BOUND)
     assert node.cluster.ready("blue")["status"] == "True"
     node.shell("ip netns del pod")
     look = f"cat /sys/class/net/{name}/address /sys/class/net/{name}/mtu"
     node.until(lambda: node.machine.run(look, check=False).stdout.split(), lambda seen: seen == [MAC, "1400"], BOUND)
-    node.until(lambda: lent(node), lambda still: not still, BOUND)
-    assert node.until_ready("blue")["device"] == status["device"]
+    node.until(partial(lent, node), lambda still: not still, BOUND)
+    node.until(lambda: node.status("blue"), lambda now: now["device"] == status["device"], BOUND)
+    assert node.cluster.ready("blue")["status"] == "True"

@@ -1,12 +1,11 @@
 """A parent whose kernel takes five seconds for one answer: others go on meanwhile, and the agent hears everybody.
 
 That the event loop is never late by 50 ms is measured where time can be (tests/operator/test_worker.py). Emulated by TCG
-on two busy cores, an idle agent's loop is late by 20 to 200 ms now and then; a loop that the RELOAD held up would be late
-by five seconds. Between the two is the bound that is asserted here.
+on two busy cores, the loop of an agent at work is late by that much anyway; one that the RELOAD held up would be late by
+five seconds. Between the two is the bound that is asserted here.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,7 +13,7 @@ from conftest import loaded
 from harness.machine import Machine
 from node_in_vm import OTHER, PARENT, PCI, Node, api_server, running
 
-RELOAD = 5.0
+RELOAD_MS = 5000
 LATE = 1.0
 """Seconds."""
 
@@ -25,23 +24,21 @@ def node(machine: Machine) -> Iterator[Node]:
         yield node
 
 
-def test_while_one_parent_reloads_for_five_seconds_another_makes_its_sub_functions(node: Node) -> None:
-    node.made("first", parent={"device": OTHER})
-    node.sfsim.faults(PCI).delay(reload=int(RELOAD * 1000))
-    node.sfsim.faults(PCI).forget()
+def test_while_one_parent_reloads_for_five_seconds_another_makes_its_sub_functions(
+    node: Node, record_property: Callable[[str, object], None]
+) -> None:
+    node.made("early", parent={"device": OTHER})  # the agent is up, and has opened what it needs
+    node.sfsim.faults(PCI).delay(reload=RELOAD_MS)
     node.forget_lateness()
-    node.cluster.apply("slow")
-    node.until(lambda: node.sfsim.faults(PCI).counts(), lambda counts: "reload" in counts)
-    began = time.monotonic()
-    node.made("quick", parent={"device": OTHER})
-    node.made("vhost", parent={"device": OTHER}, flavour="virtio")
-    node.removed("first")
-    took = time.monotonic() - began
-    slow = node.cluster.ready("slow")
-    assert took < RELOAD, f"three things on {OTHER} took {took:.1f} s"
-    assert slow.get("status") != "True", f"the RELOAD on {PARENT} was over before the others were"
+    elsewhere = {"parent": {"device": OTHER}}
+    node.cluster.apply_all({"slow": {}, "quick": elsewhere, "vhost": {**elsewhere, "flavour": "virtio"}})
+    for name in ("quick", "vhost"):
+        node.until_ready(name)
+        slow = node.cluster.ready("slow")
+        assert slow.get("status") != "True", f"the RELOAD on {PARENT} was over before {name} was made on {OTHER}"
+    assert "reload" in node.sfsim.faults(PCI).counts()
     node.until_ready("slow")
-    lateness = node.lateness()
-    print(f"others: {took:.2f} s; late at most {max(lateness):.3f} s, {len(lateness)} times over 10 ms")
-    assert max(lateness) < LATE
+    lateness = sorted(node.lateness())
+    record_property("late", f"at most {lateness[-1] if lateness else 0:.3f} s, {len(lateness)} times by 10 ms or more")
+    assert all(late < LATE for late in lateness), lateness[-10:]
     node.empty()

@@ -45,7 +45,7 @@ class TestVhost:
         assert status["device"]["nodes"] == [vdpa.node(name)]
         node.shell(f"test -c {vdpa.node(name)}")
 
-    def test_a_driver_that_was_loaded_first_does_not_keep_it(self, node: Node) -> None:
+    def test_the_host_gets_a_netdev_though_another_driver_was_loaded_first(self, node: Node) -> None:
         status = node.made("blue", flavour="virtio", virtio={"driver": "virtio-vdpa"})
         name = status["device"]["id"]
         assert node.sfsim.vdpa.driver(name) == "virtio_vdpa"

@@ -1,0 +1,71 @@
+"""What a record offers: said once it is there, and never made to fit a device that a pod has of old. Pure."""
+
+import msgspec
+
+from subfunction.kernel.mdev import MediatedDevice
+from subfunction.kernel.pci import VirtualFunction
+from subfunction.kernel.vfio import VfioNodes
+from subfunction.reasons import Reason
+from subfunction.records import Health, Record, State, Witness
+from subfunction_operator.native import nodes
+from subfunction_operator.observation import Observation
+from subfunction_operator.step import Ask, Decision, Rest, Step, Steps, StoreRecord
+
+
+def offered_or_rest(
+    seen: Observation, old: Record, new: Record, changes: tuple[Step, ...] = (), pending: str = ""
+) -> Decision:
+    """Say what is offered after the `changes` due, unless that is said already or a pod has what was offered before.
+
+    `old` is the record as it is, `new` the same with what is there now; `pending` is what has to wait besides.
+    """
+    if old.witness.inodes and (new.nodes, new.witness) != (old.nodes, old.witness):
+        if not seen.usage.asked:
+            return Ask()
+        if seen.held and not still(old, new):
+            return _stale(seen, old, changes)
+        if seen.held:
+            new = old  # more than was handed out (rdma_cm was loaded meanwhile) is for the next pod
+    said = new.moved(State.READY, Health(healthy=True))
+    taken = (*changes, *([StoreRecord(said)] if said != old else []))
+    # What a change of the kernel's brought about is seen by the next look, and who holds what by its id; the rest is.
+    return Steps(taken, last=not changes and new.device_id == old.device_id) if taken else Rest(pending=pending)
+
+
+def still(old: Record, new: Record) -> bool:
+    """Say whether all that was handed out is there as it was."""
+    then, now = old.witness, new.witness
+    return (
+        set(old.nodes) <= set(new.nodes)
+        and then.inodes.items() <= now.inodes.items()
+        and then.links.items() <= now.links.items()
+        and then.numbers.items() <= now.numbers.items()
+    )
+
+
+def _stale(seen: Observation, old: Record, changes: tuple[Step, ...]) -> Decision:
+    why = "its devices were made anew while a pod has the old ones"
+    sick = msgspec.structs.replace(old, health=Health(reason=Reason.STALE_ALLOCATION, message=why))
+    taken = (*changes, *([StoreRecord(sick)] if old != sick else []))
+    return Steps(taken) if taken else Rest(pending=f"{why}; {seen.why_held}")
+
+
+def handed_out(record: Record, device: VirtualFunction | MediatedDevice, vfio: VfioNodes, devices: str) -> Record:
+    """Say what a pod gets of a device that VFIO has: its group, its own node where the kernel has such, and its name.
+
+    `devices` is where the host has `/dev`.
+    """
+    handed = tuple(node for node in (vfio.container, vfio.group, vfio.device) if node is not None)
+    name = device.path.rpartition("/")[2]
+    return msgspec.structs.replace(
+        record,
+        device_id=name,
+        health=Health(healthy=True),
+        nodes=nodes(handed, devices),
+        env={"SUBFUNCTION_DEVICE": name},
+        witness=Witness(
+            inodes={device.path: device.inode, **{node.path: node.inode for node in handed}},
+            links={f"{device.path}/driver": device.driver_link or ""},
+            numbers={f"{node.path}/dev": node.number for node in handed},
+        ),
+    )
