@@ -126,8 +126,8 @@ class Observation:
     `netdev` is what a pod would use, `native` the function's own: with flavour virtio these are two, and `virtio` is
     the directory of the one's device with its inode. `away` and `native_away` are true while they are in another
     network namespace, `name_taken` while another one has the name it was recorded under. `children` are the auxiliary
-    devices below the function's own, each with its driver; `drivers` those registered on the bus of its use; `group` its
-    whole IOMMU group; `owner` names the record that has it already; `former_bridge`: where its representor was.
+    devices below the function's own, each with its driver; `drivers` those registered on the bus of its use; `group`
+    its whole IOMMU group; `owner` names the record that has it already; `former_bridge`: where its representor was.
     """
 
     boot_id: str

@@ -101,9 +101,7 @@ class Observer:
         )
         if wanted.mediated_device is not None:
             return look_at_mediated_device(self.sysfs, look.parent, look.desired.uid, seen)
-        return look_at_virtual_function(
-            self.sysfs, devlink, look.parent, wanted.virtual_function or 0, self.records, seen
-        )
+        return look_at_virtual_function(self.sysfs, devlink, look.parent, wanted.virtual_function, self.records, seen)
 
     def _sub_function(self, devlink: Devlink, look: Look, seen: Observation) -> Observation:
         parent, port = self._parent(devlink, look, seen)

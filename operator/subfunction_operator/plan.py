@@ -6,7 +6,7 @@ One path for creation, restart, drift, reboot, change and deletion:
     shape.py            port -> MAC, capabilities -> active -> attached -> enable_* set and reloaded if they differ
                           -> its class devices -> its bus (virtio.py) -> rate, MTU, representor (tuning.py)
                           -> record(ready)
-    virtualfunction.py  record -> MAC, capabilities -> its VFIO driver -> record(ready), and back to the driver it had
+    virtualfunction.py  record (functionclaim.py) -> MAC, capabilities -> its VFIO driver -> record(ready), and back
     mediated.py         record -> created -> record(ready), and removed
     removal.py          record(draining) -> free -> off its bus -> inactive -> detached -> no port -> no record
 
@@ -36,7 +36,7 @@ def plan(desired: Desired, seen: Observation, policy: Policy, memory: Memory = _
     _offerable(wanted, policy)
     parent = _parent(wanted, seen)
     if wanted.spec.vfio.virtual_function is not None:
-        return virtualfunction.bound(desired, wanted, seen, parent, policy)
+        return virtualfunction.bound(desired, wanted, seen, parent, policy, memory)
     if wanted.spec.vfio.mediated_device is not None:
         return mediated.made(desired, wanted, seen, parent, policy)
     return _cut(desired, wanted, seen, parent, policy, memory)

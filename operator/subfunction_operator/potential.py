@@ -96,7 +96,7 @@ def _of_vfio(parent: SurveyedParent, survey: Survey) -> Obstacle | None:
             f"`echo 4 > /sys/bus/pci/devices/{parent.function.handle.device}/sriov_numvfs`."
         )
         return Obstacle(Reason.NO_VIRTUAL_FUNCTION, why)
-    if not survey.without_iommu and all(function.group is None for function in parent.virtual_functions):
+    if all(function.group is None for function in parent.virtual_functions):
         why = (
             "its virtual functions are in no IOMMU group, and vfio takes none without. Switch the IOMMU on in the "
             "firmware and on the kernel's command line (`intel_iommu=on`)."

@@ -7,14 +7,14 @@ import msgspec
 from subfunction.errors import UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
-from subfunction.records import Health, Record, State
+from subfunction.records import State
 from subfunction_operator.interruption import healed, interrupted, lapsed, vacated
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Observation, Policy
+from subfunction_operator.offer import offered_or_rest
 from subfunction_operator.returning import returning
 from subfunction_operator.step import (
     Activate,
-    Ask,
     Deactivate,
     Decision,
     ProbeDriver,
@@ -142,34 +142,4 @@ def _offered(case: Case, policy: Policy) -> Decision:
     )
     record = msgspec.structs.replace(old, claim=claim, name=case.desired.name, deletion=spec.deletion, lent=seen.away)
     offered = case.kind.offered(spec, seen, record, policy.devices)
-    if offered_already and (offered.nodes, offered.witness) != (old.nodes, old.witness):
-        # What a pod was handed is another device now: its record must not be made to fit.
-        if not seen.usage.asked:
-            return Ask()
-        if seen.held:
-            # More than was handed out (rdma_cm was loaded meanwhile) is for the next pod.
-            return Rest() if _still(old, offered) else _unfit(case)
-    store = StoreRecord(offered.moved(State.READY, Health(healthy=True)))
-    unsaid = old.state is not State.READY or offered != old
-    taken = (*changes, *([store] if unsaid else []))
-    # What a change of the kernel's brought about is seen by the next look, and who holds what by its id; the rest is.
-    return Steps(taken, last=not changes and offered.device_id == old.device_id) if taken else Rest(pending=pending)
-
-
-def _still(old: Record, offered: Record) -> bool:
-    """Say whether all that was handed out is there as it was."""
-    then, now = old.witness, offered.witness
-    return (
-        set(old.nodes) <= set(offered.nodes)
-        and then.inodes.items() <= now.inodes.items()
-        and then.links.items() <= now.links.items()
-        and then.numbers.items() <= now.numbers.items()
-    )
-
-
-def _unfit(case: Case) -> Decision:
-    why = "its devices were made anew while a pod has the old ones"
-    sick = Health(reason=Reason.STALE_ALLOCATION, message=why)
-    if case.record.health != sick:
-        return Steps((StoreRecord(msgspec.structs.replace(case.record, health=sick)),))
-    return Rest(pending=f"{why}; {case.seen.usage.why}")
+    return offered_or_rest(seen, old, offered, changes, pending)

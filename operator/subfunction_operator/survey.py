@@ -32,7 +32,6 @@ DRIVERS: Final = {
 
 # From drivers/infiniband/core/device.c, Linux 6.12: `rdma system set netns` changes what the parameter shows.
 _NETNS_MODE: Final = "module/ib_core/parameters/netns_mode"
-_WITHOUT_IOMMU: Final = "module/vfio/parameters/enable_unsafe_noiommu_mode"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,7 +55,6 @@ class Survey:
     parents: tuple[SurveyedParent, ...] = ()
     drivers: frozenset[str] = frozenset()
     rdma: RdmaNamespaces | None = None
-    without_iommu: bool = False
     """Whether vfio takes devices that no IOMMU guards."""
     missing: FamilyMissing | None = None
 
@@ -77,7 +75,6 @@ class Surveyor:
         seen = Survey(
             drivers=frozenset(name for bus, ours in DRIVERS.items() for name in ours & drivers(self.sysfs, bus)),
             rdma=self._rdma(),
-            without_iommu=self.sysfs.read(_WITHOUT_IOMMU) == "Y",
         )
         try:
             return dataclasses.replace(seen, parents=tuple(self._parents(devlink, named)))

@@ -247,6 +247,33 @@ def test_uevents_come_in_the_order_of_the_real_kernel(kernel: SimulatedKernel) -
     listener.close()
 
 
+def test_a_driver_that_comes_or_goes_is_told_after_the_devices_it_takes_and_before_its_module(
+    kernel: SimulatedKernel,
+) -> None:
+    kernel.unload_module("vhost_vdpa")
+    listener = kernel.transport().subscribe(1, NetlinkProtocol.UEVENT)
+    kernel.load_module("vhost_vdpa")
+    kernel.unload_module("vhost_vdpa")
+    told = [read(datagram) for datagram in drained(listener)]
+    assert [(event.action, event.subsystem, event.path) for events in told for event in events] == [
+        ("add", "drivers", "bus/vdpa/drivers/vhost_vdpa"),
+        ("add", "module", "module/vhost_vdpa"),
+        ("remove", "drivers", "bus/vdpa/drivers/vhost_vdpa"),
+        ("remove", "module", "module/vhost_vdpa"),
+    ]
+    listener.close()
+
+
+def test_what_a_bus_says_of_a_device_stands_in_each_of_its_uevents(kernel: SimulatedKernel) -> None:
+    listener = kernel.transport().subscribe(1, NetlinkProtocol.UEVENT)
+    kernel.crash_driver(FIRST)
+    of_the_function = [datagram for datagram in drained(listener) if b"SUBSYSTEM=pci" in datagram]
+    assert [datagram.partition(b"@")[0] for datagram in of_the_function] == [b"unbind", b"bind"]
+    assert all(b"PCI_SLOT_NAME=" in datagram for datagram in of_the_function)
+    assert b"DRIVER=mlx5_core\0PCI_SLOT_NAME=" in of_the_function[1]
+    listener.close()
+
+
 def test_an_uevent_says_where_what_and_which(kernel: SimulatedKernel) -> None:
     listener = kernel.transport().subscribe(1, NetlinkProtocol.UEVENT)
     Devlink(Netlink(kernel.transport())).new_port(FIRST, pf=0, number=88)

@@ -142,14 +142,6 @@ def test_what_is_missing_is_named_with_what_to_type(
         (with_parent(dataclasses.replace(SILENT, types=(OfferedType(id="x"),)), frozenset()), Flavour.VFIO),
         (with_parent(dataclasses.replace(CARD, mode=EswitchMode.LEGACY)), Flavour.VFIO),
         (with_parent(dataclasses.replace(card(driver="ice", vendor="0x8086"), capacity=None)), Flavour.ICE),
-        (
-            Survey(
-                (dataclasses.replace(CARD, virtual_functions=(OfferedFunction(index=0, address="0000:03:00.2"),)),),
-                ALL_DRIVERS,
-                without_iommu=True,
-            ),
-            Flavour.VFIO,
-        ),
     ],
 )
 def test_what_needs_nothing_more_is_possible(survey: Survey, flavour: Flavour) -> None:

@@ -161,12 +161,6 @@ def test_the_rdma_mode_is_what_the_kernel_says(site: Site, said: str, mode: Rdma
     assert site.survey().rdma is mode
 
 
-def test_vfio_without_an_iommu_is_told(site: Site) -> None:
-    assert not site.survey().without_iommu
-    site.put("module/vfio/parameters/enable_unsafe_noiommu_mode", "Y")
-    assert site.survey().without_iommu
-
-
 def test_a_card_in_legacy_mode_and_one_that_went_are_told(site: Site) -> None:
     site.kernel.set_eswitch_mode(FIRST, EswitchMode.LEGACY)
     site.kernel.remove_parent(SECOND)

@@ -125,7 +125,7 @@ def test_what_somebody_breaks_is_whole_again_soon_and_by_no_more_than_it_takes(
     faults.forget()
     happens(node, status)
     broken = time.monotonic()
-    node.until(lambda: whole(node, spec), bool, 30)
+    node.until(partial(whole, node, spec), bool, 30)
     took = time.monotonic() - broken
     after = node.until_ready("blue")
     assert (after["number"], after["macAddress"]) == (77, MAC)

@@ -1,4 +1,4 @@
-"""Flavour vfio on the real kernel: a virtual function bound to VFIO and given back, a mediated device made and removed."""
+"""Flavour vfio on the real kernel: a virtual function bound and given back, a mediated device made and removed."""
 
 from collections.abc import Iterator
 

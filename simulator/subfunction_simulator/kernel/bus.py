@@ -94,13 +94,16 @@ class Bus(Generic[D]):
         if self.autoprobe:
             for device in self:
                 self.probe(device)
+        self._devices.tell("add", path, "drivers")
 
     def unregister(self, name: str) -> Work:
         """Take a driver off its devices, and away."""
         driver = self._drivers.pop(name)
         bound = [device for device in self if device.bound is driver]
         whole = one_after_another(partial(self.unbind, device) for device in bound)
-        whole.then(lambda: self._tree.bury(f"bus/{self.name}/drivers/{name}"))
+        path = f"bus/{self.name}/drivers/{name}"
+        whole.then(lambda: self._tree.bury(path))
+        whole.then(lambda: self._devices.tell("remove", path, "drivers"))
         return whole
 
     def add(self, device: D, attributes: Mapping[str, str | int] = {}, *more: str) -> None:

@@ -50,6 +50,7 @@ class Modules:
             self._loaded.append(name)
             self.vdpa |= name in _OF_VDPA
             self._load[name]()
+            self._tell("add", name)
 
     def unload(self, name: str) -> None:
         """Take a module away (`rmmod NAME`).
@@ -74,6 +75,10 @@ class Modules:
                 machine.vdpa.bus.unregister(name)
             case _:
                 machine.pci.unregister("vfio-pci" if name == "vfio_pci" else name)
+        self._tell("remove", name)
+
+    def _tell(self, action: str, name: str) -> None:
+        self._machine.devices.tell(action, f"module/{name}", "module")
 
     def _nics(self) -> list[Nic]:
         return [instance for instance in self._machine.instances.values() if isinstance(instance, Nic)]

@@ -22,7 +22,7 @@ from subfunction_operator.execute import Executor
 from subfunction_operator.holders import Holders, Kubelet
 from subfunction_operator.node import Node
 from subfunction_operator.observation import Desired, Policy
-from subfunction_operator.observe import Observer
+from subfunction_operator.observe import Observer, Others
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.reconcile import Reconciler
 from subfunction_operator.step import Effect
@@ -65,7 +65,7 @@ async def _settled(desired: Desired, seam: Killer) -> Outcome:
     holders = Holders(ledger(ROOT / "allocations"), Kubelet(ROOT / "kubelet"))
     observer = Observer(sysfs, folder, holders, boot_id())
     node = Node(KernelTransport(), Reconciler(observer, Executor(sysfs, folder, seam), Policy()), 30, 30)
-    return await node.settle(desired, lambda _: frozenset())
+    return await node.settle(desired, lambda _: Others())
 
 
 def run(desired: Desired, kill_at: int | None = None) -> dict[str, Any]:
