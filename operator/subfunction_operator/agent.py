@@ -243,6 +243,9 @@ class Agent:
         with self._heard(of.uid, WriteObject("status", of.name)):
             self._wrote(await self.server.write_status(known, said))
         if news is not None:
+            _LOG.log(
+                logging.WARNING if news.warning else logging.INFO, "%s: %s: %s", known.name, news.reason, news.message
+            )
             await self._announce(known, news)
 
     async def _let_go(self, uid: str) -> None:

@@ -1,11 +1,14 @@
 """Who a sub-function is: which number and which port are its own. Pure; the record comes first, then the kernel."""
 
+import errno
+
 import msgspec
 
 from subfunction.api import Flavour, SubFunction
-from subfunction.errors import Foreign, NumberOwned, NumbersExhausted, ParentNotFound, SubFunctionError
+from subfunction.errors import Foreign, NotSwitchdev, NumberOwned, NumbersExhausted, ParentNotFound, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.port import Port
+from subfunction.kernel.refusals import SWITCHDEV
 from subfunction.records import PortClaim, Record, State
 from subfunction_operator.interruption import lapsed
 from subfunction_operator.observation import Desired, Observation, Parent, Policy
@@ -137,6 +140,10 @@ def _lowest(parent: Parent, policy: Policy) -> int:
 
 
 def _chosen(desired: Desired, wanted: SubFunction, parent: Parent, number: int) -> PortClaim:
+    if parent.pf is None and parent.legacy:
+        handle = str(parent.function.handle)
+        hint = SWITCHDEV.replace("HANDLE", handle)
+        raise NotSwitchdev(f"the e-switch of {handle} is in legacy mode", errno=errno.EOPNOTSUPP, hint=hint)
     if parent.pf is None:
         raise ParentNotFound(
             f"devlink shows no physical port of {parent.function.handle}, so its pfnum is not known",

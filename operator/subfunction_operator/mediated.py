@@ -3,7 +3,7 @@
 import msgspec
 
 from subfunction.api import SubFunction
-from subfunction.errors import NoMediatedType, ProbeFailed, UnsupportedField
+from subfunction.errors import NoMediatedType, UnsupportedField
 from subfunction.kernel.mdev import mediated_uuid
 from subfunction.reasons import Reason
 from subfunction.records import MediatedDeviceClaim, Record, State
@@ -18,7 +18,6 @@ def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Paren
 
     Raises:
         NoMediatedType: the parent offers none, or not this type, or no more of it.
-        ProbeFailed: the parent's driver does not take what it has made.
     """
     kind = wanted.spec.vfio.mediated_device or ""
     record, device = seen.record, seen.mediated
@@ -46,7 +45,7 @@ def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Paren
     if record.witness.inodes.get(device.path) == device.inode:
         # Somebody unbound it, and no driver takes such a device but at its creation.
         return Steps((RemoveMediated(device.uuid),))
-    raise ProbeFailed(f"no driver took {device.uuid} when it was made", hint=see)
+    return Wait(Reason.ATTACHING, f"no driver has taken {device.uuid} yet", kernel=True, hint=see)
 
 
 def removed(seen: Observation, record: Record) -> Decision:

@@ -95,7 +95,8 @@ class Parent:
     """The parent as it is: its PCI function, and the number that its sub-functions name as their `pf`.
 
     `pf` is None where only one port was looked at; `taken` are the numbers that its ports and other objects have,
-    `recorded` those that other records name, with the names of their owners.
+    `recorded` those that other records name, with the names of their owners. `legacy` is asked only where `pf` is not
+    to be seen: in that mode mlx5 has its physical port on another instance.
     """
 
     function: PciFunction
@@ -103,6 +104,7 @@ class Parent:
     taken: frozenset[int] = frozenset()
     shown: Mapping[int, str] = dataclasses.field(default_factory=dict)
     recorded: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    legacy: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import RdmaDevice, connection_manager
 from subfunction.kernel.sysfs import Sysfs
-from subfunction.kernel.uapi import PortFlavour
+from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction.kernel.vdpa import VdpaDevice, virtio_netdevs
 from subfunction.records import PortClaim, Record, mismatch
 from subfunction_operator.census import Census, Count
@@ -105,7 +105,7 @@ class Observer:
 
     def _sub_function(self, devlink: Devlink, look: Look, seen: Observation) -> Observation:
         parent, port = self._parent(devlink, look, seen)
-        auxiliary = self._auxiliary(port)
+        auxiliary = self._auxiliary(port, seen.record)
         spec, bridge = look.spec, look.bridge
         seen = dataclasses.replace(
             seen,
@@ -205,8 +205,14 @@ class Observer:
             count, ports = self._counted(devlink, handle)
             port = next((port for port in ports if port.number == number), None)
         others = count.of_others(look.desired.uid)
+        legacy = count.pf is None and devlink.eswitch_mode(handle) is EswitchMode.LEGACY
         return Parent(
-            function, count.pf, count.taken | frozenset(others) | look.reserved.numbers, look.reserved.shown, others
+            function,
+            count.pf,
+            count.taken | frozenset(others) | look.reserved.numbers,
+            look.reserved.shown,
+            others,
+            legacy,
         ), port
 
     def _counted(self, devlink: Devlink, handle: Handle) -> tuple[Count, list[Port]]:
@@ -223,14 +229,19 @@ class Observer:
         self.census.counted(handle, count)
         return count, mine
 
-    def _auxiliary(self, port: Port | None) -> AuxiliaryDevice | None:
+    def _auxiliary(self, port: Port | None, record: Record | None) -> AuxiliaryDevice | None:
         if port is None or port.function is None:
             return None
         if port.function.instance is not None:
             return AuxiliaryDevice.named(self.sysfs, port.function.instance.device)
-        if port.number is not None and (port.function.active or port.function.attached):
-            return AuxiliaryDevice.of_sub_function(self.sysfs, port.handle, port.number)
-        return None
+        if port.number is None or not (port.function.active or port.function.attached):
+            return None
+        if (found := AuxiliaryDevice.of_sub_function(self.sysfs, port.handle, port.number)) is not None:
+            return found
+        # ice tells no number, and while no driver has it no instance either: the recorded directory does.
+        known = AuxiliaryDevice.named(self.sysfs, record.device_id) if record and record.device_id else None
+        same = known is not None and record is not None and record.witness.inodes.get(known.path) == known.inode
+        return known if same else None
 
 
 def _number(desired: Desired, seen: Observation) -> int | None:

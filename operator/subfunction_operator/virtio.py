@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from subfunction.api import Spec, VirtioDriver
-from subfunction.errors import DriverNotLoaded, Foreign, ProbeFailed, UnsupportedField
+from subfunction.errors import DriverNotLoaded, Foreign, UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.vdpa import FEATURES, VdpaSettings, vdpa_name
 from subfunction.reasons import Reason
@@ -78,9 +78,8 @@ class Virtio:
         if case.claim.vdpa != wanted:
             return interrupted(seen, case.record, "its vDPA device", *vacated(seen))
         if device.driver is None and case.memory.probed:
-            raise ProbeFailed(
-                f"{driver} did not take {device.name}", hint=f"See `dmesg | grep -e {device.name} -e vdpa`."
-            )
+            hint = f"See `dmesg | grep -e {device.name} -e vdpa`."
+            return Wait(Reason.ATTACHING, f"{driver} has not taken {device.name} yet", kernel=True, hint=hint)
         if device.driver != driver:
             change: list[Step] = [OverrideDriver("vdpa", device.name, driver)]
             if device.driver is not None:

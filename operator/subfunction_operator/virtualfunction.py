@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from subfunction.api import SubFunction
-from subfunction.errors import DriverNotLoaded, NoVirtualFunction, ProbeFailed
+from subfunction.errors import DriverNotLoaded, NoVirtualFunction
 from subfunction.kernel.address import Mac
 from subfunction.kernel.pci import VirtualFunction
 from subfunction.kernel.port import FunctionSettings
@@ -52,7 +52,6 @@ def bound(  # noqa: PLR0913, PLR0917  # all that a plan stands on
     Raises:
         NoVirtualFunction, NumberOwned, Foreign: it cannot be ours.
         GroupShared, DriverNotLoaded, UnsupportedField: VFIO cannot have it.
-        ProbeFailed: its VFIO driver did not take it.
     """
     function = seen.virtual_function
     index = wanted.spec.vfio.virtual_function
@@ -83,7 +82,8 @@ def bound(  # noqa: PLR0913, PLR0917  # all that a plan stands on
     if function.driver == driver:
         return interrupted(seen, record, "MAC and capabilities", *change)
     if memory.probed:
-        raise ProbeFailed(f"{driver} did not take {function.address}", hint=f"See `dmesg | grep {function.address}`.")
+        hint = f"See `dmesg | grep {function.address}`."
+        return Wait(Reason.ATTACHING, f"{driver} has not taken {function.address} yet", kernel=True, hint=hint)
     if leave := unready(record):
         return Steps(leave)
     if seen.away or is_vfio(function.driver):

@@ -594,7 +594,7 @@ async def test_a_driver_that_refuses_is_not_asked_by_its_own_echo(root: Path) ->
     steps = Steps()
     async with cluster(root) as node:
         node.kernel.faults.fail_next(Operation.VDPA_PROBE, 22, times=1000)
-        node.start_agent(steps)
+        node.start_agent(steps, attach_deadline=0.2)
         await node.apply(flavour="virtio")
         await node.until_object(lambda seen: says(seen, ConditionType.READY) == ("False", "ProbeFailed"))
         await asyncio.sleep(1.5)

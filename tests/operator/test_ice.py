@@ -11,7 +11,7 @@ from subfunction.errors import NumberTaken, ParentNotFound
 from subfunction.kernel.netdev import Netdev
 from subfunction.reasons import Reason
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Rest
+from subfunction_operator.step import ProbeDriver, Rest
 from subfunction_simulator.kernel import Parent, Topology
 
 ICE = Topology(parents=(Parent(bdf="0000:03:00.0", netdev="ens1f0np0", driver="ice"),))
@@ -109,3 +109,12 @@ def test_the_flavour_of_another_driver_is_refused(world: World) -> None:
     assert isinstance(error, ParentNotFound)
     assert "mlx5_core" in str(error)
     assert world.kernel.nic(PARENT).parent.driver == "ice"
+
+
+def test_a_driver_that_was_unbound_is_bound_again_at_the_first_look(world: World) -> None:
+    world.apply(flavour="ice")
+    world.settle()
+    world.kernel.unbind_function(world.record().device_id)
+    world.restart()
+    assert_ready(world, world.settle())
+    assert [type(step) for step in world.seam.steps].count(ProbeDriver) == 1

@@ -12,12 +12,11 @@ from subfunction.errors import (
     GroupShared,
     NoVirtualFunction,
     NumberOwned,
-    ProbeFailed,
     SubFunctionError,
     UnsupportedField,
 )
 from subfunction.kernel.uapi import EswitchMode
-from subfunction_operator.step import ProbeDriver
+from subfunction_operator.step import ProbeDriver, Wait
 from subfunction_simulator.kernel import Operation, Parent, Topology
 from subfunction_simulator.kernel.topology import MODULES
 
@@ -142,18 +141,17 @@ def test_one_on_another_vfio_driver_than_ours_is_somebody_elses_too(root: Path) 
 def test_a_driver_that_does_not_take_it_is_named_and_asked_again_later(world: World) -> None:
     world.kernel.faults.fail_next(Operation.VFIO_PROBE, EINVAL, times=40)
     world.apply(**VF)
-    error = world.settle().error
-    assert isinstance(error, ProbeFailed)
-    assert "vfio-pci did not take" in str(error)
-    assert f"dmesg | grep {ADDRESS}" in str(error)
-    assert error.retry_after is not None
+    waiting = world.settle().decision
+    assert isinstance(waiting, Wait)
+    assert "vfio-pci has not taken" in waiting.message
+    assert f"dmesg | grep {ADDRESS}" in waiting.hint
     assert len([step for step in world.seam.steps if isinstance(step, ProbeDriver)]) == 1
 
 
 def test_it_is_taken_once_its_driver_takes_it(world: World) -> None:
     world.kernel.faults.fail_next(Operation.VFIO_PROBE, EINVAL)
     world.apply(**VF)
-    assert isinstance(world.settle().error, ProbeFailed)
+    assert isinstance(world.settle().decision, Wait)
     assert_ready(world, world.settle())
 
 

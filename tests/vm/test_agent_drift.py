@@ -4,6 +4,7 @@ The promise is a second, and kept where it can be measured (tests/operator/test_
 kernel emulated by TCG on a busy host takes about a second itself to make a function.
 """
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -141,6 +142,11 @@ def test_a_netdev_that_is_renamed_is_shown_under_its_new_name(node: Node) -> Non
     node.until(lambda: node.status("blue"), lambda now: now["device"]["netdev"] == "pf0sf77", BOUND)
 
 
+def address_and_mtu(node: Node, name: str) -> list[str]:
+    folder = f"/sys/class/net/{name}"
+    return node.machine.run(f"cat {folder}/address {folder}/mtu", check=False).stdout.split()
+
+
 def lent(node: Node) -> bool:
     return '"lent": true' in node.shell("cat /run/subfunction/devices/*.json")
 
@@ -157,8 +163,7 @@ def test_a_netdev_that_comes_back_from_a_namespace_that_ended_is_as_recorded(nod
     node.until(partial(lent, node), bool, BOUND)
     assert node.cluster.ready("blue")["status"] == "True"
     node.shell("ip netns del pod")
-    look = f"cat /sys/class/net/{name}/address /sys/class/net/{name}/mtu"
-    node.until(lambda: node.machine.run(look, check=False).stdout.split(), lambda seen: seen == [MAC, "1400"], BOUND)
-    node.until(partial(lent, node), lambda still: not still, BOUND)
+    node.until(partial(address_and_mtu, node, name), lambda seen: seen == [MAC, "1400"], BOUND)
+    node.until(partial(lent, node), operator.not_, BOUND)
     node.until(lambda: node.status("blue"), lambda now: now["device"] == status["device"], BOUND)
     assert node.cluster.ready("blue")["status"] == "True"

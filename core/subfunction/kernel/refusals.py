@@ -23,7 +23,9 @@ from subfunction.kernel.uapi.link import RouteMessage
 from subfunction.kernel.uapi.vdpa import VdpaCommand
 
 _CAPABILITY = "Changes need CAP_NET_ADMIN in the initial user namespace (hostNetwork, hostUsers)."
-_SWITCHDEV = "Put it there with `devlink dev eswitch set HANDLE mode switchdev`; that ends every function of the card."
+SWITCHDEV: Final = (
+    "Put it there with `devlink dev eswitch set HANDLE mode switchdev`; that ends every function of the card."
+)
 _ROOM = "Delete sub-functions of this parent, or raise PF_TOTAL_SF; see `devlink resource show HANDLE`."
 _NUMBER = "See `devlink port show`; a number is free again once the firmware has let go."
 _FIRMWARE = (
@@ -68,7 +70,7 @@ _ROWS: Final = (
     _Row(VdpaCommand.DEV_NEW, errno.ENODEV, _ANY, Gone, _MANAGEMENT),
     _Row(_ANY, errno.ENODEV, _ANY, Gone),
     _Row(_ANY, errno.EPERM, _ANY, NotPermitted, _CAPABILITY),
-    _Row(_ANY, _ANY, "switchdev mode", NotSwitchdev, _SWITCHDEV),
+    _Row(_ANY, _ANY, "switchdev mode", NotSwitchdev, SWITCHDEV),
     _Row(_NEW, errno.ENOSPC, _ANY, Full, _ROOM),
     _Row(_NEW, errno.EEXIST, _ANY, NumberTaken, _NUMBER),  # mlx5
     _Row(_NEW, errno.EBUSY, _ANY, NumberTaken, _NUMBER),  # ice

@@ -116,7 +116,7 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
                 {"flavour": "virtio", "virtio": {"driver": driver}},
                 (
                     sf("{mac} active attached roce on queues 8 rate 0/0 representor up 1500"),
-                    f"vdpa {{id}}: {bound} override {first} {{mac}} 1500 queues 2",
+                    f"vdpa {{id}}: {bound} override {first} {{mac}} 1500 queues 1",
                     *_AUXILIARY,
                     *_VNET,
                     *ends[driver],
@@ -127,7 +127,7 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
                 {"rate": _LIMIT, "representor": _BRIDGED},
                 (
                     sf("{mac} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
-                    f"vdpa {{id}}: {bound} override {first} {{mac}} 1500 queues 2",
+                    f"vdpa {{id}}: {bound} override {first} {{mac}} 1500 queues 1",
                     *_AUXILIARY,
                     *_VNET,
                     *ends[driver],
@@ -138,7 +138,7 @@ def _virtio(name: str, driver: str, other: str) -> Flavour:
                 {"virtio": {"driver": other}},
                 (
                     sf("{mac} active attached roce on queues 8 rate 0/125000000 representor up 1450 in br0"),
-                    f"vdpa {{id}}: {rebound} override {rebound} {{mac}} 1500 queues 2",
+                    f"vdpa {{id}}: {rebound} override {rebound} {{mac}} 1500 queues 1",
                     *_AUXILIARY,
                     *_VNET,
                     *ends[other],

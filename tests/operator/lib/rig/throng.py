@@ -38,8 +38,9 @@ class Throng:
         if outcome.attaching:
             self.waiting[uid] = outcome
         assert "did not come to rest" not in str(outcome.error), f"{name}: {outcome.error}"
-        self.outcomes[uid] = outcome
         known = self.world.objects.get(uid)
+        if known is not None or self.world.records.read(uid) is not None:
+            self.outcomes[uid] = outcome
         if known is None:
             self.published.pop(uid, None)
         elif known.status.number is not None:
