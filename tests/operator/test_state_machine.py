@@ -105,7 +105,7 @@ class Node(RuleBasedStateMachine):
     @rule(parent=PARENTS, number=st.integers(1, 4), active=st.booleans())
     def somebody_makes_one(self, parent: Handle, number: int, *, active: bool) -> None:
         self.kernel.settle()
-        # Made under the number of one of ours that somebody deleted, theirs gets its very index: nothing tells them apart.
+        # Made under the number of one of ours that somebody deleted, theirs gets its very index.
         claims = [record.claim for record in self.world.records.read_all().items.values()]
         spoken_for = {(each.parent, each.number) for each in claims if isinstance(each, PortClaim)}
         free = self.there(parent) and number not in self.world.port_numbers(parent)
