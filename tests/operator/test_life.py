@@ -159,7 +159,7 @@ def test_a_number_that_another_object_has_is_refused_also_while_its_port_is_lost
     assert isinstance(world.settle("b").error, NumberOwned)
 
 
-def test_after_a_reboot_nobody_takes_a_number_that_anothers_status_shows(world: World) -> None:
+def test_after_a_reboot_nobody_takes_a_number_that_another_object_shows(world: World) -> None:
     world.apply("a")
     world.settle("a")
     world.apply("b", number=1)
