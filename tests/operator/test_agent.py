@@ -261,13 +261,15 @@ async def test_a_record_whose_claim_is_nonsense_does_not_end_the_agent(node: Clu
     node.start_agent()
     await node.apply()
     ready = await node.until_ready()
+    await quiet(node, 0.3)
     await node.stop_agent()
     path = node.records.path / f"{ready.uid}.json"
     for good, bad in (("pci/0000:03:00.0", "nonsense"), (ready.status.mac_address or "", "zz")):
         path.write_text(path.read_text().replace(good, bad))
         node.start_agent()
-        # Until it is whole: a thread of an agent that was stopped in the middle writes on, as no dead process does.
+        # Until all is quiet: a thread of an agent that was stopped in the middle writes on, as no dead process does.
         await node.until(lambda: getattr(node.records.read(ready.uid), "state", None) is State.READY, "another record")
+        await quiet(node, 0.3)
         await node.stop_agent()
     assert len(list(node.records.path.glob("aside/*"))) == 2
     assert node.numbers() == [1]

@@ -129,8 +129,11 @@ def test_killed_at_any_step_of_its_creation_and_the_node_boots(root: Path, name:
         life.finished(created, f"killed at moment {moment}, then booted")
 
 
+@pytest.mark.parametrize("records_survive", [False, True], ids=["run is empty", "records survive"])
 @pytest.mark.parametrize("name", FLAVOURS)
-def test_killed_at_any_step_of_its_deletion_and_the_node_boots_nothing_is_left(root: Path, name: str) -> None:
+def test_killed_at_any_step_of_its_deletion_and_the_node_boots_nothing_is_left(
+    root: Path, name: str, *, records_survive: bool
+) -> None:
     created, deleted = FLAVOURS[name].operations[0], FLAVOURS[name].operations[-1]
     for life, moment in lives(root, FLAVOURS[name]):
         life.ask(created)
@@ -138,7 +141,7 @@ def test_killed_at_any_step_of_its_deletion_and_the_node_boots_nothing_is_left(r
         life.ask(deleted)
         if not life.killed(moment):
             break
-        life.world.reboot()
+        life.world.reboot(records_survive=records_survive)
         life.world.foreign(1)
         life.world.settle()
         assert (life.world.objects, life.world.records.read_all().items) == ({}, {}), moment

@@ -105,11 +105,7 @@ class Node(RuleBasedStateMachine):
     @rule(parent=PARENTS, number=st.integers(1, 4), active=st.booleans())
     def somebody_makes_one(self, parent: Handle, number: int, *, active: bool) -> None:
         self.kernel.settle()
-        # Made under the number of one of ours that somebody deleted, theirs gets its very index.
-        claims = [record.claim for record in self.world.records.read_all().items.values()]
-        spoken_for = {(each.parent, each.number) for each in claims if isinstance(each, PortClaim)}
-        free = self.there(parent) and number not in self.world.port_numbers(parent)
-        if free and (str(parent), number) not in spoken_for:
+        if self.there(parent) and number not in self.world.port_numbers(parent):
             with contextlib.suppress(SubFunctionError):  # an ordered refusal met them instead
                 # A real address: an inactive one of ice with a random address may be what a crash left of ours.
                 self.world.foreign(number, mac="b8:59:9f:aa:aa:aa", active=active, handle=parent)

@@ -82,7 +82,7 @@ class Tree:
         try:
             os.mkdir(f"{self._top}/{path}")  # noqa: PTH102
         except FileExistsError:
-            pass
+            return
         except FileNotFoundError:
             self._make(path.rpartition("/")[0])
             os.mkdir(f"{self._top}/{path}")  # noqa: PTH102
