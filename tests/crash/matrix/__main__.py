@@ -18,7 +18,7 @@ from matrix.trial import Point, Story
 _POD: Final = PodLife()
 STORIES: Final[Mapping[str, Story]] = {**{name: Life(flavour) for name, flavour in FLAVOURS.items()}, _POD.name: _POD}
 
-app = App(name="crash-matrix", help=__doc__, help_format="plaintext")
+app = App(name="crash-matrix", help_format="plaintext", version_flags=())
 
 
 @app.default
