@@ -1,5 +1,7 @@
 """A node that reboots: a fresh machine with an empty kernel and an empty /run, and the cluster as it was before."""
 
+import operator
+from functools import partial
 from typing import Any, Final
 
 from conftest import loaded
@@ -48,5 +50,10 @@ def test_numbers_and_addresses_are_those_of_before_and_each_is_ready_again(snaps
                 for name, told in before.items():
                     now = node.until_ready(name)
                     assert (now["number"], now["macAddress"]) == (told["number"], told["macAddress"])
-                    assert node.port(now)["sfnum"] == told["number"]
+                    # What is Ready is so since before the reboot, until the agent has had its look.
+                    node.until(partial(_number, node, name), partial(operator.eq, told["number"]))
                 node.empty()
+
+
+def _number(node: Node, name: str) -> object:
+    return node.port(node.status(name))["sfnum"]

@@ -54,9 +54,10 @@ CASES = {
         made=("StoreRecord", "OverrideDriver"),
         removed=(
             "StoreRecord",
-            "UnbindDriver",
-            "SetFunction",
             "OverrideDriver",
+            "UnbindDriver",
+            "SetLink",
+            "SetFunction",
             "ProbeDriver",
             "OverrideDriver",
             "RemoveRecord",

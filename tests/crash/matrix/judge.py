@@ -41,7 +41,10 @@ class Judge:
             return list(self._remains(operation, found))
         if found is None:
             return ["the object is gone"]
-        return [*self._object(found), *self._kernel(operation, found.get("status", {})), *self._files(found)]
+        try:
+            return [*self._object(found), *self._kernel(operation, found.get("status", {})), *self._files(found)]
+        except FileNotFoundError as error:
+            return [f"something goes while it is looked at: {error.filename}"]
 
     async def settled(self) -> None:
         """Take note of what is published, now that nothing is to be complained of."""
