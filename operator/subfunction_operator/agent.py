@@ -314,7 +314,7 @@ class Agent:
 
     async def _look_at_record(self, uid: str) -> None:
         """Move a record aside that cannot be read, before another is written in its place."""
-        if not self._listed:
+        if not self._listed and uid not in self._objects:
             return
         found = await asyncio.to_thread(self.records.examine, uid)
         if isinstance(found, Unreadable):

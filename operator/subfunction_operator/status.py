@@ -9,7 +9,7 @@ import dataclasses
 import msgspec
 
 from subfunction.api import Condition, ConditionType, Device, Phase, Status, SubFunction
-from subfunction.errors import HeldOpen
+from subfunction.errors import Foreign, HeldOpen, NumberOwned
 from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
 from subfunction.records import PortClaim, State
@@ -49,6 +49,9 @@ def status(wanted: SubFunction, outcome: Outcome, now: str) -> Status:
         return _unseen(wanted, outcome, now)
     record, old = seen.record, wanted.status
     claim, stands = record.claim if record else None, standing(wanted, seen)
+    if isinstance(outcome.error, Foreign | NumberOwned):
+        # What stands there is somebody else's: nothing of it may be told as ours, and so be taken for ours later.
+        stands = dataclasses.replace(stands, created=False, active=False, bound=False, connected=False, port=None)
     # Chosen once and kept, but told only once it is true: what was never made may still be given up.
     shown = claim is not None and (stands.created or old.parent is not None)
     number = claim.number if isinstance(claim, PortClaim) else None
