@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from subfunction.api import Flavour, Spec, VirtioDriver
+from subfunction.api import Flavour, Rate, Spec, VirtioDriver
 from subfunction.folder import Folder
 from subfunction.kernel import binding
 from subfunction.kernel.address import Handle, Mac
@@ -132,7 +132,7 @@ class Observer:
         )
         if spec is None or (kind := KINDS.get(spec.flavour)) is None:
             return seen
-        if spec.rate != type(spec.rate)() or (seen.claim is not None and seen.claim.rated):
+        if spec.rate != Rate() or (seen.claim is not None and seen.claim.rated):
             seen = dataclasses.replace(seen, rate=devlink.rate(port.handle, port.index))
         if spec.flavour is Flavour.VIRTIO:
             seen = self._virtio(spec, seen)

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from subfunction.api import Rate
 from subfunction.errors import UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
@@ -138,7 +139,7 @@ def _offered(case: Case, policy: Policy) -> Decision:
         news = lent or healed(seen, old)
         return Steps((*changes, *news)) if changes or news else Rest(pending=pending)
     claim = msgspec.structs.replace(
-        case.claim, mac_address=str(case.mac), rated=case.claim.rated and spec.rate != type(spec.rate)()
+        case.claim, mac_address=str(case.mac), rated=case.claim.rated and spec.rate != Rate()
     )
     record = msgspec.structs.replace(old, claim=claim, name=case.desired.name, deletion=spec.deletion, lent=seen.away)
     offered = case.kind.offered(spec, seen, record, policy.devices)

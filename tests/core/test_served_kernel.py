@@ -72,7 +72,7 @@ async def test_what_is_written_to_sysfs_acts(kernel: SimulatedKernel) -> None:
     port = await asyncio.to_thread(Devlink(netlink).new_port, FIRST, pf=0, number=88)
     netdev = Netdev.named(sysfs, str(port.netdev))
     assert netdev is not None
-    netdev.set_up(sysfs, up=True)
+    sysfs.write(f"{netdev.path}/flags", "0x1003")  # broadcast, multicast, up
     await until(lambda: sysfs.read(f"{netdev.path}/operstate") == "up")
     netlink.close()
 

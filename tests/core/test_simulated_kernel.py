@@ -497,7 +497,7 @@ def test_a_netdev_comes_back_from_a_dead_namespace_down_renamed_and_with_the_pod
     _, name = loaded(kernel, devlink)
     netdev = Netdev.named(sysfs, name)
     assert netdev is not None
-    netdev.set_up(sysfs, up=True)
+    sysfs.write(f"{netdev.path}/flags", "0x1003")  # broadcast, multicast, up
     inode = sysfs.inode(netdev.path)
     kernel.move_netdev(name)
     representor = devlink.new_port(FIRST, pf=0, number=89).netdev
@@ -527,7 +527,7 @@ def test_a_netdev_set_up_is_operational(kernel: SimulatedKernel, devlink: Devlin
     netdev = Netdev.named(sysfs, name)
     assert netdev is not None
     assert sysfs.read(f"{netdev.path}/operstate") == "down"
-    netdev.set_up(sysfs, up=True)
+    sysfs.write(f"{netdev.path}/flags", "0x1003")  # broadcast, multicast, up
     assert sysfs.read(f"{netdev.path}/operstate") == "up"
 
 

@@ -54,15 +54,6 @@ class Netdev:
             master=(sysfs.target(f"{path}/master") or "").rpartition("/")[2] or None,
         )
 
-    def set_up(self, sysfs: Sysfs, *, up: bool) -> None:
-        """Set it administratively up or down (`ip link set eth3 up`).
-
-        Raises:
-            Gone, NotPermitted, KernelError: see sysfs.py.
-        """
-        flags = _integer(sysfs.read(f"{self.path}/flags")) or 0
-        sysfs.write(f"{self.path}/flags", hex(flags | IFF_UP if up else flags & ~IFF_UP))
-
 
 def parent_of(sysfs: Sysfs, name: str) -> Handle | None:
     """Say which PCI function a netdev belongs to (`readlink /sys/class/net/enp5s0f0np0/device`)."""
