@@ -38,12 +38,9 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 test: $(VENV)/.installed ## all tests that need no kernel of our own
 	@$(BIN)/python -m pytest tests --ignore=tests/vm -n 3 --dist worksteal -q $(PYTEST)
 
-# They depend on how fast an emulated machine happens to be, and are run by hand until they do not (docs/plan.md).
-BY_HAND := test_agent_parents test_agent_patience test_agent_reboot
-
-test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may; ALL=1: each one)
+test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may)
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
-	@$(BIN)/python -m pytest tests/vm $(if $(ALL),,$(BY_HAND:%=--ignore=tests/vm/%.py)) -n 2 --dist loadfile -q $(PYTEST)
+	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at every point of every flavour's life, on the simulated kernel (ONLY=mlx5)
 	@PYTHONPATH=tests/crash:tests/operator/lib $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))

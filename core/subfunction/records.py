@@ -204,6 +204,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     link: Link | None = None
     lent: bool = False
     """Whether its netdev was last seen in another network namespace."""
+    remade: bool = False
+    """Whether the device was made anew after it had been offered, and a pod may still have the one before."""
     deletion: DeletionPolicy = DeletionPolicy.DRAIN
     """What its object's deletionPolicy was, for the day on which the object is gone without a word."""
 

@@ -124,6 +124,7 @@ def stored(
         deletion=wanted.spec.deletion,
         # A device that is there may have been promised to a pod before the record was lost: who has it is asked by id.
         device_id=seen.auxiliary.name if seen.auxiliary else "",
+        remade=old is not None and old.remade and seen.this_boot,
     )
     return (StoreRecord(record),)
 

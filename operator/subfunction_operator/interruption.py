@@ -39,6 +39,7 @@ def lapsed(record: Record) -> tuple[Step, ...]:
                 claim=record.claim,
                 resource=record.resource,
                 deletion=record.deletion,
+                remade=record.remade or bool(record.witness.inodes),
                 health=Health(reason=Reason.NOT_READY, message="its device went away and is being made again"),
             )
         ),

@@ -158,8 +158,9 @@ class Node:
 
 
 def numbers_of(objects: list[SubFunction], parent: Handle, but: str) -> Others:
-    """Gather the numbers that other objects ask for or have on a parent: they are not to be chosen."""
+    """Gather the numbers and devices that other objects ask for or have on a parent: they are not to be chosen."""
     others = [each for each in objects if each.uid != but and each.status.parent in {None, str(parent)}]
     asked = {number for each in others for number in (each.spec.number, each.status.number) if number is not None}
     shown = {each.status.number: each.name for each in others if each.status.number is not None}
-    return Others(frozenset(asked), shown)
+    devices = {each.status.device.id: each.name for each in others if each.status.device is not None}
+    return Others(frozenset(asked), shown, devices)

@@ -147,6 +147,7 @@ class Observation:
     name_taken: bool = False
     rdma: RdmaDevice | None = None
     connection_manager: CharacterDevice | None = None
+    rdma_exclusive: bool = False
     representor: Netdev | None = None
     bridge: Netdev | None = None
     former_bridge: Netdev | None = None

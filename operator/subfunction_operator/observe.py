@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from subfunction.api import Flavour, Rate, Spec, VirtioDriver
+from subfunction.errors import Gone
 from subfunction.folder import Folder
 from subfunction.kernel import binding
 from subfunction.kernel.address import Handle, Mac
@@ -17,7 +18,7 @@ from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import Port
-from subfunction.kernel.rdma import RdmaDevice, connection_manager
+from subfunction.kernel.rdma import RdmaDevice, connection_manager, namespaces_shared
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction.kernel.vdpa import VdpaDevice, virtio_netdevs
@@ -37,10 +38,14 @@ class Holders(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Others:
-    """The numbers that other objects have or ask for, and those that they show to have, with their names."""
+    """The numbers that other objects have or ask for, and those that they show to have, with their names.
+
+    `devices` names by its id who shows to have a device: a virtual function has no number to be known by.
+    """
 
     numbers: frozenset[int] = frozenset()
     shown: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    devices: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 _NOBODY = Others()
@@ -64,6 +69,11 @@ class Look:
     def spec(self) -> Spec | None:
         """What is asked for, where anything is."""
         return self.desired.object.spec if self.desired.object else None
+
+    def shows(self, device_id: str) -> bool:
+        """Say whether the object's own status names a device."""
+        wanted = self.desired.object
+        return wanted is not None and wanted.status.device is not None and wanted.status.device.id == device_id
 
     @property
     def bridge(self) -> str | None:
@@ -101,7 +111,10 @@ class Observer:
         )
         if wanted.mediated_device is not None:
             return look_at_mediated_device(self.sysfs, look.parent, look.desired.uid, seen)
-        return look_at_virtual_function(self.sysfs, devlink, look.parent, wanted.virtual_function, self.records, seen)
+        seen = look_at_virtual_function(self.sysfs, devlink, look.parent, wanted.virtual_function, self.records, seen)
+        if seen.virtual_function is None or seen.owner or look.shows(seen.virtual_function.address):
+            return seen
+        return dataclasses.replace(seen, owner=look.reserved.devices.get(seen.virtual_function.address, ""))
 
     def _sub_function(self, devlink: Devlink, look: Look, seen: Observation) -> Observation:
         parent, port = self._parent(devlink, look, seen)
@@ -130,6 +143,8 @@ class Observer:
             rdma=RdmaDevice.under(self.sysfs, auxiliary.path),
             connection_manager=connection_manager(self.sysfs),
         )
+        if seen.rdma is not None:
+            seen = dataclasses.replace(seen, rdma_exclusive=namespaces_shared(self.sysfs) is False)
         if spec is None or (kind := KINDS.get(spec.flavour)) is None:
             return seen
         if spec.rate != Rate() or (seen.claim is not None and seen.claim.rated):
@@ -205,7 +220,7 @@ class Observer:
             count, ports = self._counted(devlink, handle)
             port = next((port for port in ports if port.number == number), None)
         others = count.of_others(look.desired.uid)
-        legacy = count.pf is None and devlink.eswitch_mode(handle) is EswitchMode.LEGACY
+        legacy = count.pf is None and _legacy(devlink, handle)
         return Parent(
             function,
             count.pf,
@@ -242,6 +257,13 @@ class Observer:
         known = AuxiliaryDevice.named(self.sysfs, record.device_id) if record and record.device_id else None
         same = known is not None and record is not None and record.witness.inodes.get(known.path) == known.inode
         return known if same else None
+
+
+def _legacy(devlink: Devlink, handle: Handle) -> bool:
+    try:
+        return devlink.eswitch_mode(handle) is EswitchMode.LEGACY
+    except Gone:
+        return False  # no driver has the parent: it has no mode
 
 
 def _number(desired: Desired, seen: Observation) -> int | None:

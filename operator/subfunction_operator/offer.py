@@ -1,5 +1,7 @@
 """What a record offers: said once it is there, and never made to fit a device that a pod has of old. Pure."""
 
+from typing import Final
+
 import msgspec
 
 from subfunction.kernel.mdev import MediatedDevice
@@ -10,6 +12,8 @@ from subfunction.records import Health, Record, State, Witness
 from subfunction_operator.native import nodes
 from subfunction_operator.observation import Observation
 from subfunction_operator.step import Ask, Decision, Rest, Step, Steps, StoreRecord
+
+_ANEW: Final = "its devices were made anew while a pod has the old ones"
 
 
 def offered_or_rest(
@@ -26,10 +30,18 @@ def offered_or_rest(
             return _stale(seen, old, changes)
         if seen.held:
             new = old  # more than was handed out (rdma_cm was loaded meanwhile) is for the next pod
-    said = new.moved(State.READY, Health(healthy=True))
+    known = old.state is State.READY and new.device_id == old.device_id
+    # Who has the device before is told by its uid, which is asked for once the new one has an id.
+    said = msgspec.structs.replace(
+        new.moved(State.READY, Health(healthy=True)), remade=old.remade and not (known and not seen.held)
+    )
     taken = (*changes, *([StoreRecord(said)] if said != old else []))
-    # What a change of the kernel's brought about is seen by the next look, and who holds what by its id; the rest is.
-    return Steps(taken, last=not changes and new.device_id == old.device_id) if taken else Rest(pending=pending)
+    if taken:
+        # What a change of the kernel's brought about is seen by the next look, and who holds what by its id.
+        return Steps(taken, last=not changes and new.device_id == old.device_id)
+    if old.remade:
+        return Rest(f"{_ANEW}; {seen.why_held}", Reason.STALE_ALLOCATION)
+    return Rest(pending)
 
 
 def still(old: Record, new: Record) -> bool:
@@ -44,10 +56,9 @@ def still(old: Record, new: Record) -> bool:
 
 
 def _stale(seen: Observation, old: Record, changes: tuple[Step, ...]) -> Decision:
-    why = "its devices were made anew while a pod has the old ones"
-    sick = msgspec.structs.replace(old, health=Health(reason=Reason.STALE_ALLOCATION, message=why))
+    sick = msgspec.structs.replace(old, health=Health(reason=Reason.STALE_ALLOCATION, message=_ANEW))
     taken = (*changes, *([StoreRecord(sick)] if old != sick else []))
-    return Steps(taken) if taken else Rest(pending=f"{why}; {seen.why_held}")
+    return Steps(taken) if taken else Rest(f"{_ANEW}; {seen.why_held}", Reason.STALE_ALLOCATION)
 
 
 def handed_out(record: Record, device: VirtualFunction | MediatedDevice, vfio: VfioNodes, devices: str) -> Record:

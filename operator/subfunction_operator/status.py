@@ -5,6 +5,7 @@ status that says nothing new is equal to the one before and is not written.
 """
 
 import dataclasses
+from typing import Final
 
 import msgspec
 
@@ -19,6 +20,11 @@ from subfunction_operator.standing import Standing, standing
 from subfunction_operator.step import Rest, Wait
 
 TRUE, FALSE = "True", "False"
+
+_EXCLUSIVE: Final = (
+    "an RDMA device of this node is in one network namespace at a time: the pod needs the rdma CNI plugin,"
+    " or the node `rdma system set netns shared` before anything uses RDMA"
+)
 
 _EMPTY = Observation(boot_id="")
 
@@ -126,8 +132,8 @@ def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation, stands: 
         (ConditionType.ACTIVE, stands.active, Reason.ATTACHED),
         (ConditionType.BOUND, stands.bound, Reason.BOUND),
         (ConditionType.CONNECTED, stands.connected, Reason.CONNECTED),
-        (ConditionType.ALLOCATABLE, offered, Reason.OFFERED),
     )
+    allocatable = (Reason.RDMA_EXCLUSIVE, _EXCLUSIVE) if seen.rdma_exclusive else (Reason.OFFERED, "")
     return [
         _Finding(ConditionType.PLACED, TRUE, Reason.PLACED, f"on node {wanted.spec.node_name}"),
         *(
@@ -135,6 +141,7 @@ def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation, stands: 
             for kind, true, reason in facts
             if true is not None
         ),
+        _Finding(ConditionType.ALLOCATABLE, *((TRUE, *allocatable) if offered else (FALSE, *why))),
         ready,
         _in_use(outcome, seen),
     ]
@@ -156,8 +163,8 @@ def _ready(wanted: SubFunction, outcome: Outcome) -> _Finding:
         case Wait(reason, message):
             waiting = Reason.DRAINING if wanted.deleting else reason
             return _Finding(kind, FALSE, waiting, message)
-        case Rest(pending) if pending:
-            return _Finding(kind, FALSE, Reason.CHANGE_PENDING, pending)
+        case Rest(pending, reason) if pending:
+            return _Finding(kind, FALSE, reason, pending)
         case Rest():
             return _Finding(kind, FALSE, Reason.DRAINING) if wanted.deleting else _Finding(kind, TRUE, Reason.READY)
         case None:

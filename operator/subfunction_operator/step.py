@@ -228,9 +228,10 @@ class Wait:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rest:
-    """All is as asked; `pending` says what is left out because a pod has the device."""
+    """All is as asked; `pending` says what is left out because a pod has the device, and `reason` what kind that is."""
 
     pending: str = ""
+    reason: Reason = Reason.CHANGE_PENDING
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.mdev import types
 from subfunction.kernel.pci import PciFunction, virtual_functions
 from subfunction.kernel.port import Port
+from subfunction.kernel.rdma import namespaces_shared
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction.records import PortClaim, Record
@@ -31,7 +32,6 @@ DRIVERS: Final = {
 """Bus -> the drivers that flavours need, as the kernel spells them."""
 
 # From drivers/infiniband/core/device.c, Linux 6.12: `rdma system set netns` changes what the parameter shows.
-_NETNS_MODE: Final = "module/ib_core/parameters/netns_mode"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class Surveyor:
             return dataclasses.replace(seen, missing=error)
 
     def _rdma(self) -> RdmaNamespaces | None:
-        shared = self.sysfs.read(_NETNS_MODE)
-        return None if shared is None else RdmaNamespaces.SHARED if shared == "Y" else RdmaNamespaces.EXCLUSIVE
+        shared = namespaces_shared(self.sysfs)
+        return None if shared is None else RdmaNamespaces.SHARED if shared else RdmaNamespaces.EXCLUSIVE
 
     def _parents(self, devlink: Devlink, named: Numbered) -> Iterator[SurveyedParent]:
         ports = devlink.ports()

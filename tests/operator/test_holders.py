@@ -1,12 +1,15 @@
 """Who holds a device, as plugin and kubelet say; what cannot be read counts as held."""
 
 import asyncio
+import socket
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from rig.cluster import Cluster
+from subfunction.errors import SubFunctionError
 from subfunction.ledger import ledger
 from subfunction.records import PortClaim, Record, State
 from subfunction_operator.holders import Holders, Kubelet
@@ -120,3 +123,33 @@ async def test_those_who_ask_together_share_an_answer_that_is_not_older_than_the
     assert all(each.held for each in found)
     node.take_back(POD)
     assert not (await asyncio.to_thread(together.usage, DRAINING, ask=True)).held
+
+
+async def test_a_kubelet_that_hangs_costs_one_deadline_however_many_devices_are_held(tmp_path: Path) -> None:
+    socket_path = tmp_path / "pod-resources" / "kubelet.sock"
+    socket_path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(socket_path))
+        deaf.listen()  # and accepts nobody
+        hung = Kubelet(tmp_path)
+        began = time.monotonic()
+        for _ in range(40):
+            with pytest.raises(SubFunctionError):
+                await asyncio.to_thread(hung.account)
+        assert time.monotonic() - began < 4.0  # twice its deadline
+
+
+async def test_a_kubelet_that_is_back_is_heard_at_once(node: Cluster) -> None:
+    await node.kubelet.stop()
+    kubelet = Kubelet(node.root / "kubelet")
+    with pytest.raises(SubFunctionError):
+        await asyncio.to_thread(kubelet.account)
+    await node.kubelet.start()
+    for _ in range(100):
+        try:
+            await asyncio.to_thread(kubelet.account)
+            break
+        except SubFunctionError:
+            await asyncio.sleep(0.01)
+    else:
+        pytest.fail("it is not heard within a second")

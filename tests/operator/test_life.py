@@ -511,6 +511,17 @@ def test_a_deletion_goes_through_when_the_parent_is_gone(world: World) -> None:
 # --- the device ---
 
 
+def test_a_parent_whose_driver_was_unbound_is_said_to_be_absent_and_gets_its_functions_back(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.kernel.unbind_pci(PARENT.device)
+    error = world.settle().error
+    assert isinstance(error, ParentNotFound)
+    assert "no driver" in str(error)
+    world.kernel.probe_pci(PARENT.device)
+    assert_ready(world, world.settle(), 1, derived())
+
+
 def test_a_driver_that_was_unbound_is_bound_again_at_the_first_look(world: World) -> None:
     world.apply()
     device = assert_ready_and_named(world)
@@ -766,6 +777,35 @@ def test_a_device_made_anew_under_a_pod_is_not_offered_as_the_one_it_was(world: 
     world.settle()
     assert world.record().witness != promised.witness
     assert world.offered()
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["a pod has it", "nobody has it"])
+def test_made_anew_after_a_reset_it_is_ready_once_no_pod_has_the_one_before(world: World, *, held: bool) -> None:
+    world.apply()
+    world.settle()
+    if held:
+        world.pods.take("uid-blue")
+    world.kernel.crash_driver(PARENT)
+    world.settle()
+    ready = world.objects["uid-blue"].status.condition(ConditionType.READY)
+    assert ready is not None
+    assert (ready.status, ready.reason) == (("False", Reason.STALE_ALLOCATION) if held else ("True", Reason.READY))
+    assert world.offered()  # to the next pod: the kubelet gives it to nobody before
+    world.restart()
+    world.settle()
+    assert ready == world.objects["uid-blue"].status.condition(ConditionType.READY)
+    world.pods.give_back("uid-blue")
+    assert_ready(world, world.settle(), 1, derived())
+
+
+def test_where_rdma_devices_are_in_one_namespace_each_the_object_says_what_a_pod_needs(world: World) -> None:
+    world.kernel.tree.directory("module/ib_core/parameters", {"netns_mode": "N"})
+    world.apply()
+    assert_ready(world, world.settle(), 1, derived())
+    told = world.objects["uid-blue"].status.condition(ConditionType.ALLOCATABLE)
+    assert told is not None
+    assert (told.status, told.reason) == ("True", Reason.RDMA_EXCLUSIVE)
+    assert "rdma system set netns shared" in told.message
 
 
 def test_a_record_lost_while_a_pod_has_the_netdev_gets_its_witness_again(world: World) -> None:

@@ -18,7 +18,7 @@ from rig.virtualfunctions import (
     shown,
 )
 from rig.world import PARENT, World, derived
-from subfunction.errors import Foreign, ParentNotFound
+from subfunction.errors import Foreign, NumberOwned, ParentNotFound
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.reasons import Reason
 from subfunction_operator.step import Rest
@@ -59,6 +59,22 @@ def test_after_a_reboot_it_is_the_same_function(world: World) -> None:
     world.reboot()
     assert_ready(world, world.settle())
     assert world.record().device_id == ADDRESS
+
+
+def test_after_a_reboot_another_object_that_asks_for_it_waits_for_the_one_that_had_it(world: World) -> None:
+    world.apply(**VF)
+    world.settle()
+    world.apply("other", **VF)
+    assert isinstance(world.settle("other").error, NumberOwned)
+    world.reboot()
+    error = world.settle("other").error
+    assert isinstance(error, NumberOwned)
+    assert "blue" in str(error)
+    assert_ready(world, world.settle())
+    assert isinstance(world.settle("other").error, NumberOwned)
+    world.delete()
+    world.settle()
+    assert isinstance(world.settle("other").decision, Rest)
 
 
 def test_ours_that_somebody_gave_to_a_pod_leaves_the_offer_until_the_pod_ends(world: World) -> None:

@@ -27,6 +27,15 @@ def connection_manager(sysfs: Sysfs) -> CharacterDevice | None:
     return CharacterDevice.at(sysfs, "class/misc/rdma_cm", "infiniband/rdma_cm")
 
 
+def namespaces_shared(sysfs: Sysfs) -> bool | None:
+    """Say whether each network namespace sees every RDMA device (`rdma system show`); None where there is no RDMA.
+
+    Source: `netns_mode` of ib_core, since Linux 5.2.
+    """
+    shared = sysfs.read("module/ib_core/parameters/netns_mode")
+    return None if shared is None else shared == "Y"
+
+
 def _verbs(sysfs: Sysfs, device: str, rdma: str) -> CharacterDevice | None:
     for name in sysfs.names(f"{device}/infiniband_verbs"):
         path = f"{device}/infiniband_verbs/{name}"

@@ -12,6 +12,7 @@ from matrix.flavours import FLAVOURS
 from matrix.life import Life
 from matrix.plugin import PodLife
 from matrix.points import left_over, points, shared_out
+from matrix.stage import sweep
 from matrix.table import Table
 from matrix.trial import Point, Story
 
@@ -45,6 +46,7 @@ def matrix(
         sys.stderr.write(f"no story {', '.join(sorted(unknown))}; there are {', '.join(STORIES)}\n")
         return 2
     began = time.monotonic()
+    sweep()
     table = Table()
     with crew(jobs) as hands:
         found = _found(hands, only or tuple(STORIES), sample, table)

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -49,4 +50,8 @@ def _join() -> None:
 
 
 def _live(story: Story) -> list[Ordeal]:
-    return asyncio.run(story.lived(_zygote[0]))
+    try:
+        return asyncio.run(story.lived(_zygote[0]))
+    except Exception:  # noqa: BLE001  # the stage broke, and that is a failure of this story, not the end of all others
+        point = story.points[0] if story.points else None
+        return [Ordeal(story.name, "staging", point, complaints=(traceback.format_exc(),))]

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -19,6 +21,7 @@ from subfunction.kernel.genetlink import Netlink
 from subfunction_operator.settings import Settings
 
 NAME: Final = "blue"
+_PREFIX: Final = "crash-"
 _FOREIGN: Final = 1
 """The number of somebody else's sub-function, which is there from the start and must not be touched."""
 
@@ -61,8 +64,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def staged(flavour: Flavour, zygote: Zygote) -> AsyncIterator[Stage]:
     """Set a node up in a folder of its own; whatever runs on it ends with it."""
-    memory = Path("/dev/shm")  # in memory where that is, since every record is fsynced
-    with tempfile.TemporaryDirectory(prefix="crash", dir=memory if memory.is_dir() else None) as folder:  # noqa: ASYNC240
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=_place()) as folder:
         cluster = Cluster(Path(folder), flavour.topology)
         cluster.kernel.tree.trigger(FENCE, lambda _: None)
         async with cluster:
@@ -75,6 +77,18 @@ async def staged(flavour: Flavour, zygote: Zygote) -> AsyncIterator[Stage]:
             finally:
                 with contextlib.suppress(Late):
                     agent.kill()
+
+
+def _place() -> Path:
+    memory = Path("/dev/shm")  # in memory where that is, since every record is fsynced
+    return memory if memory.is_dir() else Path(tempfile.gettempdir())
+
+
+def sweep() -> None:
+    """Remove what matrices that were killed have left."""
+    for old in _place().glob(f"{_PREFIX}*-*"):
+        if not Path("/proc", old.name.removeprefix(_PREFIX).partition("-")[0]).exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _foreign(cluster: Cluster) -> None:

@@ -112,8 +112,8 @@ static int sfsim_instance_reload_up(struct devlink *devlink, enum devlink_reload
 	int err;
 
 	*actions_performed = BIT(DEVLINK_RELOAD_ACTION_DRIVER_REINIT);
-	sfsim_fault_pause(pf, READ_ONCE(pf->faults.reload_delay_ms));
 	err = sfsim_fault(pf, SFSIM_OP_RELOAD, instance->function->sfnum, extack);
+	sfsim_fault_pause(pf, READ_ONCE(pf->faults.reload_delay_ms));
 	return err ? err : sfsim_instance_load(devlink);
 }
 
