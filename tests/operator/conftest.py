@@ -3,17 +3,31 @@
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import hypothesis
 import pytest
 
 from rig.cluster import Cluster
 from rig.world import World
+from subfunction_simulator.kernel import Parent, Topology
 
 # The quick run is the same each time; `--hypothesis-profile=deep` is for a person who looks for trouble.
 hypothesis.settings.register_profile("quick", max_examples=12, derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=300, database=None, deadline=None)
 hypothesis.settings.load_profile("quick")
+
+
+CARDS: Final = {
+    "mlx5": None,
+    "ice": Topology(
+        parents=(
+            Parent(bdf="0000:03:00.0", netdev="ens1f0np0", driver="ice"),
+            Parent(bdf="0000:82:00.0", netdev="ens2f0np0", driver="ice", numa_node=1),
+        )
+    ),
+}
+"""The cards of the node on which a sub-function's life is lived."""
 
 
 @pytest.fixture
@@ -24,9 +38,16 @@ def root() -> Iterator[Path]:
         yield Path(folder)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let each test of the shared world pass for both drivers; what only mlx5 has is marked so."""
+    if "driver" in metafunc.fixturenames:
+        of_mlx5 = metafunc.definition.get_closest_marker("mlx5") is not None
+        metafunc.parametrize("driver", ["mlx5"] if of_mlx5 else ["mlx5", "ice"])
+
+
 @pytest.fixture
-def world(root: Path) -> World:
-    return World(root)
+def world(root: Path, driver: str) -> World:
+    return World(root, CARDS[driver], flavour=driver)
 
 
 @pytest.fixture

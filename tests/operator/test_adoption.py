@@ -41,6 +41,7 @@ def test_an_address_that_is_asked_for_is_set_on_it(world: World) -> None:
     assert world.mac(88) == "02:00:00:00:00:88"
 
 
+@pytest.mark.mlx5("an address that was never set")
 def test_one_that_carries_no_address_yet_gets_the_objects_own(world: World) -> None:
     world.foreign(88, mac=None, active=False)
     world.apply(number=88, adopt=True)

@@ -77,12 +77,14 @@ def test_an_mtu_that_changes_while_a_pod_has_the_netdev_waits_for_its_return(wor
     assert netdev(world).mtu == 9000
 
 
+@pytest.mark.mlx5("rates")
 def test_a_rate_is_given_in_bits_and_reaches_the_kernel_in_bytes(world: World) -> None:
     world.apply(rate={"shareBitsPerSecond": GBIT, "maxBitsPerSecond": 10 * GBIT})
     assert_ready(world.settle())
     assert rate(world) == RateLeaf(share=125_000_000, maximum=1_250_000_000)
 
 
+@pytest.mark.mlx5("rates")
 def test_a_rate_changes_while_a_pod_has_the_device_and_ends_with_the_spec(world: World) -> None:
     world.apply(rate={"maxBitsPerSecond": GBIT})
     world.settle()
@@ -96,6 +98,7 @@ def test_a_rate_changes_while_a_pod_has_the_device_and_ends_with_the_spec(world:
     assert [step for step in world.seam.steps if isinstance(step, Deactivate)] == []
 
 
+@pytest.mark.mlx5("rates")
 def test_a_rate_that_somebody_else_set_is_theirs(world: World) -> None:
     world.apply()
     world.settle()
@@ -107,6 +110,7 @@ def test_a_rate_that_somebody_else_set_is_theirs(world: World) -> None:
     assert [step for step in world.seam.steps if isinstance(step, SetRate)] == []
 
 
+@pytest.mark.mlx5("rates")
 def test_a_rate_between_two_steps_of_the_nic_is_refused_with_both(world: World) -> None:
     world.apply(rate={"maxBitsPerSecond": 1_500_000})
     error = world.settle().error
@@ -114,6 +118,7 @@ def test_a_rate_between_two_steps_of_the_nic_is_refused_with_both(world: World) 
     assert "1000000 or 2000000" in str(error)
 
 
+@pytest.mark.mlx5("rates")
 def test_a_rate_above_the_links_speed_is_said_in_the_kernels_words(world: World) -> None:
     world.apply(rate={"maxBitsPerSecond": 1_000 * GBIT})
     error = world.settle().error

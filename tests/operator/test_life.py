@@ -71,6 +71,7 @@ def assert_clean(world: World, name: str = "blue") -> None:
     assert f"uid-{name}" not in world.objects
 
 
+@pytest.mark.mlx5("RDMA")
 def test_an_object_becomes_a_function_with_its_mac_and_a_record_that_offers_it(world: World) -> None:
     world.apply(macAddress=MAC)
     outcome = world.settle()
@@ -187,6 +188,7 @@ def test_a_strangers_port_under_our_number_and_our_old_index_is_left_alone(world
     assert not deleting or world.objects == {}
 
 
+@pytest.mark.mlx5("rates")
 def test_a_port_that_cannot_be_made_again_yet_costs_nothing_of_what_is_known(world: World) -> None:
     world.apply(rate={"maxBitsPerSecond": 1_000_000_000})
     world.settle()
@@ -277,6 +279,7 @@ def test_records_lost_while_the_kernel_lives_are_found_again_by_status_and_mac(w
     assert not [step for step in world.seam.steps if not isinstance(step, StoreRecord)]
 
 
+@pytest.mark.mlx5("an address that was never set")
 def test_without_a_record_an_untouched_port_of_our_number_may_be_anybodys_and_is_left_alone(world: World) -> None:
     world.apply()
     world.kernel.faults.fail_next(Operation.SET_MAC, EINVAL, "mlx5_core: no")
@@ -321,6 +324,7 @@ def test_another_mac_is_set_through_inactive_and_the_offer_is_left_first(world: 
     assert left < down
 
 
+@pytest.mark.mlx5("capabilities")
 @pytest.mark.parametrize(
     ("spec", "shown"),
     [
@@ -338,6 +342,7 @@ def test_capabilities_are_changed(world: World, spec: dict[str, Any], shown: tup
     assert (function.roce, function.max_io_eqs) == shown
 
 
+@pytest.mark.mlx5("class devices")
 @pytest.mark.parametrize("answers", [True, False], ids=["a pod has it", "the kubelet does not answer"])
 @pytest.mark.parametrize("in_ledger", [True, False], ids=["in the ledger", "not in the ledger"])
 @pytest.mark.parametrize("spec", [{"macAddress": MAC}, {"mlx5": {"rdma": False}}], ids=["mac", "rdma"])
@@ -475,6 +480,7 @@ def test_an_object_that_went_without_a_word_leaves_a_record_that_drains(world: W
     assert_clean(world)
 
 
+@pytest.mark.mlx5("attaching takes its time")
 def test_a_deletion_while_the_function_attaches_leaves_nothing(world: World) -> None:
     world.kernel.hold(Kind.ATTACH)
     world.apply()
@@ -485,6 +491,7 @@ def test_a_deletion_while_the_function_attaches_leaves_nothing(world: World) -> 
     assert_clean(world)
 
 
+@pytest.mark.mlx5("detaching takes its time")
 def test_a_deletion_waits_for_the_driver_to_let_go_before_the_port_is_deleted(world: World) -> None:
     world.apply()
     world.settle()
@@ -534,6 +541,7 @@ def test_a_driver_that_was_unbound_is_bound_again_at_the_first_look(world: World
     assert [step for step in world.seam.steps if isinstance(step, Deactivate)] == []
 
 
+@pytest.mark.mlx5("attaching takes its time")
 def test_a_function_that_no_driver_takes_is_offered_once_more_and_then_taken_down_and_up(world: World) -> None:
     world.kernel.faults.fail_next(Operation.PROBE, EINVAL, times=2)
     world.apply()
@@ -544,6 +552,7 @@ def test_a_function_that_no_driver_takes_is_offered_once_more_and_then_taken_dow
     assert len([step for step in world.seam.steps if isinstance(step, Deactivate)]) == 1
 
 
+@pytest.mark.mlx5("class devices")
 def test_class_devices_are_loaded_by_one_reload(world: World) -> None:
     world.apply()
     world.settle()
@@ -563,6 +572,7 @@ def test_a_function_without_nested_handle_or_event_queues_is_made_on_an_older_ke
     assert_ready(world, world.settle(), 1, derived())
 
 
+@pytest.mark.mlx5("class devices")
 def test_a_class_device_that_does_not_come_is_reloaded_once_and_not_at_each_look(world: World) -> None:
     world.sysfs = WithoutRdma(world.sysfs)
     world.restart()
@@ -573,6 +583,7 @@ def test_a_class_device_that_does_not_come_is_reloaded_once_and_not_at_each_look
     assert sum(isinstance(step, Reload) for step in world.seam.steps) <= 2
 
 
+@pytest.mark.mlx5("class devices")
 def test_a_reload_that_failed_half_way_is_done_again(world: World) -> None:
     world.apply()
     world.kernel.faults.fail_next(Operation.RELOAD, 5, "mlx5_core: firmware")
@@ -657,6 +668,7 @@ def test_the_end_of_the_numbers_is_said(root: Path) -> None:
     assert world.port_numbers() == [1, 2]
 
 
+@pytest.mark.mlx5("RDMA")
 @pytest.mark.parametrize(
     "spec",
     [
@@ -717,6 +729,7 @@ def test_a_record_of_another_boot_whose_object_is_gone_touches_nothing_of_this_o
     assert world.records.read_all().items == {}
 
 
+@pytest.mark.mlx5("capabilities")
 def test_settings_are_never_sent_to_an_active_function(world: World) -> None:
     world.apply()
     world.settle()
@@ -761,6 +774,7 @@ def test_retain_keeps_the_record_until_the_pod_has_ended(world: World) -> None:
     assert world.port_numbers() == [1]
 
 
+@pytest.mark.mlx5("RDMA")
 def test_a_device_made_anew_under_a_pod_is_not_offered_as_the_one_it_was(world: World) -> None:
     world.apply()
     world.settle()
@@ -798,6 +812,7 @@ def test_made_anew_after_a_reset_it_is_ready_once_no_pod_has_the_one_before(worl
     assert_ready(world, world.settle(), 1, derived())
 
 
+@pytest.mark.mlx5("RDMA")
 def test_where_rdma_devices_are_in_one_namespace_each_the_object_says_what_a_pod_needs(world: World) -> None:
     world.kernel.tree.directory("module/ib_core/parameters", {"netns_mode": "N"})
     world.apply()
@@ -821,6 +836,7 @@ def test_a_record_lost_while_a_pod_has_the_netdev_gets_its_witness_again(world: 
     assert world.record().witness == promised.witness
 
 
+@pytest.mark.mlx5("class devices")
 def test_what_was_set_and_never_reloaded_is_applied(world: World) -> None:
     world.apply()
     world.settle()

@@ -13,6 +13,8 @@ from subfunction.kernel.uapi import EswitchMode
 from subfunction_operator.parents import find, named
 from subfunction_simulator.kernel import Parent, Topology
 
+pytestmark = pytest.mark.mlx5("names of cards")
+
 
 def asks(status: Status | None = None, **parent: Any) -> SubFunction:
     body = {"metadata": {"name": "a", "uid": "a"}, "spec": {"flavour": "mlx5", "parent": parent}}

@@ -10,6 +10,8 @@ from subfunction_operator.outcome import Outcome
 from subfunction_operator.status import announcement, status
 from subfunction_simulator.kernel import Kind, Operation
 
+pytestmark = pytest.mark.mlx5("a status is of no driver")
+
 LATER = "2026-01-01T01:00:00Z"
 
 

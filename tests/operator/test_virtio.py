@@ -20,6 +20,8 @@ from subfunction_operator.step import Deactivate, DeletePort, DeleteVdpa, Overri
 from subfunction_simulator.kernel import Topology
 from subfunction_simulator.kernel.topology import MODULES
 
+pytestmark = pytest.mark.mlx5("vDPA")
+
 NAME = vdpa_name("uid-blue")
 
 

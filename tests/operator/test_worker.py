@@ -18,6 +18,8 @@ from subfunction_operator.observe import Others
 from subfunction_operator.step import Reload, Rest
 from subfunction_simulator.kernel import Kind
 
+pytestmark = pytest.mark.mlx5("attaching takes its time")
+
 
 def nobody(_: Handle) -> Others:
     return Others()

@@ -110,8 +110,10 @@ class World:
         topology: Topology | None = None,
         timing: Timing | None = None,
         policy: Policy | None = None,
+        flavour: str = "mlx5",
     ) -> None:
         self.root = root
+        self.flavour = flavour
         root.mkdir(exist_ok=True)
         self.kernel = SimulatedKernel(root, topology, timing)
         self.records = records(root / "records")
@@ -127,7 +129,7 @@ class World:
     def apply(self, name: str = "blue", **spec: Any) -> SubFunction:
         """Create or change an object; the uid is made from its name."""
         known = self.objects.get(f"uid-{name}")
-        given = {"nodeName": "n1", "flavour": "mlx5", "parent": {"device": str(PARENT)}, **spec}
+        given = {"nodeName": "n1", "flavour": self.flavour, "parent": {"device": str(PARENT)}, **spec}
         generation = known.metadata.generation + 1 if known else 1
         body = {"metadata": {"name": name, "uid": f"uid-{name}", "generation": generation}, "spec": given}
         made = msgspec.structs.replace(SubFunction.of(body), status=known.status if known else Status())
