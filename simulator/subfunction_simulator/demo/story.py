@@ -20,6 +20,7 @@ from subfunction_simulator.demo.cluster import PODS, SUB_FUNCTION_NODES, SUB_FUN
 from subfunction_simulator.demo.narrator import Narrator
 from subfunction_simulator.demo.scene import RESOURCE, Scene
 from subfunction_simulator.demo.settings import DemoSettings
+from subfunction_simulator.kernel.topology import SHOWROOM
 
 _PLACES = (Path(__file__).parents[3] / "examples", Path(__file__).parents[1] / "examples")
 _LONGEST_TMPDIR = 24  # a socket's path has 107 characters at most, and the plugin's is the longest
@@ -54,9 +55,8 @@ async def _played(settings: DemoSettings, examples: Path, stage: Stage, cast: Ca
     url = yaml.safe_load(stage.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"]
     async with aiohttp.ClientSession() as session:
         scene = Scene(narrator, Cluster(session, url), UnixTransport(stage.netlink))
-        narrator.say(
-            "kernel", "a simulated NIC: pci/0000:03:00.0 on NUMA node 0, pci/0000:82:00.0 on NUMA node 1, switchdev"
-        )
+        cards = [f"{card.handle} ({card.driver}, NUMA node {card.numa_node})" for card in SHOWROOM.parents]
+        narrator.say("kernel", f"a simulated NIC in {len(cards)} slots: {', '.join(cards)}")
         narrator.say("api", f"the API server is at {url}")
         followers = [
             asyncio.create_task(follower)

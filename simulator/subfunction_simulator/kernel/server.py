@@ -20,7 +20,7 @@ from subfunction.kernel.transport import RECEIVE_BYTES
 from subfunction.kernel.uapi import NetlinkProtocol
 from subfunction_simulator.kernel.kernel import SimulatedKernel
 from subfunction_simulator.kernel.schedule import Timing
-from subfunction_simulator.kernel.topology import Topology
+from subfunction_simulator.kernel.topology import SHOWROOM
 from subfunction_simulator.kernel.wire import Refusal
 
 SOCKET = "netlink.sock"
@@ -46,7 +46,7 @@ async def serve(settings: Settings) -> None:
     timing = Timing(
         attach=settings.attach_milliseconds / 1000, detach=settings.detach_milliseconds / 1000, in_seconds=True
     )
-    async with running(SimulatedKernel(settings.root, Topology(), timing)):
+    async with running(SimulatedKernel(settings.root, SHOWROOM, timing)):
         await asyncio.get_running_loop().create_future()
 
 

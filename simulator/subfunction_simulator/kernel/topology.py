@@ -120,3 +120,14 @@ class Topology:
     """Bridges that are there from the start."""
     seed: int = 1
     """Of the MAC addresses that drivers choose at random."""
+
+
+SHOWROOM = Topology(
+    parents=(
+        Parent(bdf="0000:03:00.0", netdev="enp3s0np0", virtual_functions=4),
+        Parent(bdf="0000:82:00.0", netdev="enp130s0np0", numa_node=1, switch_id="b8599f0300b7e9f0"),
+        Parent(bdf="0000:c1:00.0", netdev="ens9f0np0", driver="ice", numa_node=1),
+    ),
+    bridges=("br0",),
+)
+"""A node with something of everything, so that each example works; `subfunction-simulator kernel` serves it."""
