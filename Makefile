@@ -67,7 +67,7 @@ docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints
 	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py -q
 
 proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
-	@$(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \
 		core/subfunction/kubelet/*.proto
 
 bench: $(VENV)/.installed ## the figures, on the simulated kernel (bench/README.md says how to read them)

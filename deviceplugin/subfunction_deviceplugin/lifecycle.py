@@ -1,9 +1,9 @@
 """Serve, register, watch: the life of one resource's endpoint. Restart is a loop and a counter.
 
-Each turn of the loop has a socket of its own name. The kubelet forgets a plugin without a word: it restarts (removing
-all sockets), or ends the stream; up to 1.36 it may also take the end of an old stream for the end of the new one
-(kubernetes/kubernetes#127803, #135437). So the endpoint begins anew when `kubelet.sock` is another one, when its own
-socket is gone, when the stream has closed, or when none was opened after Register.
+Each turn of the loop has a socket of its own name, and one way of registration (registration.py). The kubelet forgets
+a plugin without a word: it restarts (removing all sockets beside its own), or ends the stream; up to 1.36 it may also
+take the end of an old stream for the end of the new one (kubernetes/kubernetes#127803, #135437). So the endpoint begins
+anew when the kubelet is another one, when its own socket is gone, when the stream has closed, or when none was opened.
 """
 
 import asyncio
@@ -13,37 +13,33 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Never
 
 import grpc
 
 from subfunction.errors import SubFunctionError
-from subfunction.kubelet.deviceplugin_pb2 import RegisterRequest
-from subfunction.kubelet.deviceplugin_pb2_grpc import RegistrationStub, add_DevicePluginServicer_to_server
+from subfunction.kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
+from subfunction_deviceplugin.registration import Identity, Way
 from subfunction_deviceplugin.server import DevicePlugin
 
 logger = logging.getLogger(__name__)
 
-KUBELET_SOCKET = "kubelet.sock"
-API_VERSION = "v1beta1"
 SOCKET_PREFIX = "subfunction-"
 
-_REGISTER_SECONDS = 15.0
-"""The kubelet dials back for up to 10 s before it answers."""
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
 _SOCKET_PATH_BYTES = 107
 
 
 class Endpoint:
-    """One resource at the kubelet; `starts` counts the turns of its loop."""
+    """One resource at the kubelet; `starts` counts the turns of its loop, `ways` has the better one first."""
 
     def __init__(
         self,
         resource: str,
-        folder: Path,
+        ways: Sequence[Way],
         serve: Callable[[Callable[[], None]], DevicePlugin],
         *,
         stream_wait: float,
@@ -51,7 +47,8 @@ class Endpoint:
     ) -> None:
         self.starts = 0
         self._resource = resource
-        self._folder = folder
+        self._ways = ways
+        self._vain: Way | None = None
         self._serve = serve
         self._stream_wait = stream_wait
         self._instance = instance
@@ -65,39 +62,49 @@ class Endpoint:
         """Keep the resource registered until cancelled."""
         pause = _FIRST_PAUSE
         while True:
-            if self._kubelet() is None:
-                logger.info("%s: waiting for the kubelet's %s", self._resource, self._folder / KUBELET_SOCKET)
-                await self._until(lambda: self._kubelet() is not None)
-            kubelet = self._kubelet()
+            if self._way() is None:
+                places = " or ".join(str(way.folder) for way in self._ways)
+                logger.info("%s: waiting for the kubelet in %s", self._resource, places)
+                await self._until(lambda: self._way() is not None)
+            way = self._way() or self._ways[0]
+            kubelet = way.kubelet()
             self.starts += 1
             began = time.monotonic()
             try:
-                why = await self._turn(kubelet)
-            except grpc.aio.AioRpcError as error:
-                why = f"the kubelet refused the registration: {error.code().name}: {error.details()}"
+                why = await self._turn(way, kubelet)
+                self._vain = None
             except SubFunctionError as error:
-                why = str(error)
+                why, self._vain = str(error), way
             logger.warning("%s: start %d ended: %s", self._resource, self.starts, why)
             if time.monotonic() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             # A new kubelet is answered at once, whatever trouble there was with the old one: it can admit no pod yet.
-            another = await self._until(functools.partial(self._is_another, kubelet), timeout=pause)
+            another = await self._until(functools.partial(_is_another, way, kubelet), timeout=pause)
             pause = _FIRST_PAUSE if another else min(2 * pause, _LONGEST_PAUSE)
 
-    async def _turn(self, kubelet: tuple[int, int] | None) -> str:
+    def _way(self) -> Way | None:
+        """Choose the first way that is open, and not once more the one that was just taken in vain if there is another.
+
+        One at a time: a kubelet that knows two of our sockets takes the end of either for the end of the resource.
+        """
+        ways = [way for way in self._ways if way.kubelet() is not None]
+        return next((way for way in ways if way is not self._vain), ways[0] if ways else None)
+
+    async def _turn(self, way: Way, kubelet: Identity | None) -> str:
         """Serve and register once; give the reason to begin anew."""
-        socket = self._socket()
+        socket = self._socket(way.folder)
         plugin = self._serve(self.ring)
         server = grpc.aio.server()
         add_DevicePluginServicer_to_server(plugin, server)
+        way.serve(server)
         try:
             _bind(server, socket)
             await server.start()
-            await self._register(socket, kubelet)
-            lost = functools.partial(self._lost, socket, kubelet)
+            lost = functools.partial(_lost, way, socket, kubelet)
+            await self._register(way, socket, lost)
             await self._until(lambda: plugin.streams > 0 or lost() is not None, timeout=self._stream_wait)
             if plugin.streams == 0:
-                return lost() or f"no ListAndWatch within {self._stream_wait:g} s of Register"
+                return lost() or f"no ListAndWatch within {self._stream_wait:g} s of the registration"
             logger.info("%s: registered on %s", self._resource, socket.name)
             await self._until(lambda: plugin.streams == 0 or lost() is not None)
             return lost() or "the kubelet closed the stream"
@@ -105,55 +112,31 @@ class Endpoint:
             await server.stop(None)
             socket.unlink(missing_ok=True)
 
-    async def _register(self, socket: Path, kubelet: tuple[int, int] | None) -> None:
+    async def _register(self, way: Way, socket: Path, lost: Callable[[], str | None]) -> None:
         """Register, or give up when socket or kubelet is no longer there.
 
         A kubelet that came up in between has removed our socket, and would dial it in vain for ten seconds.
         """
-        call = asyncio.create_task(self._call_register(socket.name))
-        call.add_done_callback(lambda _: self.ring())
+        registering = asyncio.create_task(way.register(socket.name))
+        registering.add_done_callback(lambda _: self.ring())
         try:
-            await self._until(lambda: call.done() or self._lost(socket, kubelet) is not None)
-            if call.done():
-                await call
+            await self._until(lambda: registering.done() or lost() is not None)
+            if registering.done():
+                await registering
         finally:
-            call.cancel()
+            registering.cancel()
 
-    async def _call_register(self, endpoint: str) -> None:
-        request = RegisterRequest(version=API_VERSION, endpoint=endpoint, resource_name=self._resource)
-        target = f"unix:{self._folder / KUBELET_SOCKET}"
-        # Without it the socket's path is the authority, which not every HTTP/2 server accepts.
-        options = [("grpc.default_authority", "localhost")]
-        async with grpc.aio.insecure_channel(target, options=options) as channel:
-            await RegistrationStub(channel).Register(request, timeout=_REGISTER_SECONDS)
-
-    def _lost(self, socket: Path, kubelet: tuple[int, int] | None) -> str | None:
-        if self._is_another(kubelet):
-            return "the kubelet restarted"
-        return None if socket.exists() else "our socket was removed"
-
-    def _kubelet(self) -> tuple[int, int] | None:
-        """Tell one kubelet's socket from the next one's; None where there is none."""
-        try:
-            status = (self._folder / KUBELET_SOCKET).stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_ctime_ns
-
-    def _is_another(self, kubelet: tuple[int, int] | None) -> bool:
-        return self._kubelet() != kubelet
-
-    def _socket(self) -> Path:
+    def _socket(self, folder: Path) -> Path:
         spoken = re.sub(r"[^A-Za-z0-9.]", "_", self._resource)
         short = hashlib.sha256(self._resource.encode()).hexdigest()[:8]
         token = f"{self._instance}-{self.starts}"
         for name in (spoken, short):
-            path = self._folder / f"{SOCKET_PREFIX}{name}-{token}.sock"
+            path = folder / f"{SOCKET_PREFIX}{name}-{token}.sock"
             if len(bytes(path)) <= _SOCKET_PATH_BYTES:
                 return path
         raise SubFunctionError(
             f"{path} is longer than the {_SOCKET_PATH_BYTES} bytes of a socket's path",
-            hint="Take a shorter kubelet-folder.",
+            hint="Take a shorter kubelet-root or kubelet-folder.",
         )
 
     async def _until(self, condition: Callable[[], bool], *, timeout: float | None = None) -> bool:  # noqa: ASYNC109
@@ -171,6 +154,16 @@ class Endpoint:
 def instance() -> str:
     """Name this run of the program, so that no socket of another run is ever taken for ours."""
     return secrets.token_hex(4)
+
+
+def _lost(way: Way, socket: Path, kubelet: Identity | None) -> str | None:
+    if _is_another(way, kubelet):
+        return "the kubelet restarted"
+    return None if socket.exists() else "our socket was removed"
+
+
+def _is_another(way: Way, kubelet: Identity | None) -> bool:
+    return way.kubelet() != kubelet
 
 
 def _bind(server: grpc.aio.Server, socket: Path) -> None:

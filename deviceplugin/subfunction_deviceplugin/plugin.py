@@ -11,6 +11,7 @@ from subfunction_deviceplugin import lifecycle
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.inventory import Inventory
 from subfunction_deviceplugin.lifecycle import SOCKET_PREFIX, Endpoint
+from subfunction_deviceplugin.registration import REGISTRY, ways
 from subfunction_deviceplugin.server import Desk, DevicePlugin
 from subfunction_deviceplugin.settings import Settings
 from subfunction_deviceplugin.sources import Sources
@@ -46,7 +47,10 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     bookkeeper = Bookkeeper(sources)
     instance = lifecycle.instance()
     endpoints: dict[str, Endpoint] = {}
-    remove_dead_sockets(settings.kubelet_folder)
+    registry = settings.kubelet_root / REGISTRY
+    for folder in (registry, settings.kubelet_folder):
+        remove_dead_sockets(folder)
+    register = ways(settings.kubelet_root, settings.kubelet_folder, 2 * settings.stream_wait)
 
     with Worker() as worker:
         async with asyncio.TaskGroup() as group:
@@ -54,7 +58,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             def offer(resource: str) -> None:
                 endpoints[resource] = Endpoint(
                     resource,
-                    settings.kubelet_folder,
+                    register(resource),
                     lambda on_streams: DevicePlugin(resource, desk, on_streams),
                     stream_wait=settings.stream_wait,
                     instance=instance,
@@ -67,6 +71,10 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
                 for endpoint in endpoints.values():
                     endpoint.ring()
 
+            def on_registry(_: str) -> None:
+                for endpoint in endpoints.values():
+                    endpoint.ring()
+
             def on_files(name: str) -> None:
                 if name == "" or name.endswith(".json"):
                     inventory.ring()
@@ -74,7 +82,12 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             inventory = Inventory(sources, bookkeeper, worker, settings, offer)
             desk = Desk(inventory, bookkeeper, worker, settings.allocate_deadline)
             watch = FolderWatch(
-                {settings.kubelet_folder: on_kubelet_folder, settings.records: on_files, settings.state: on_files}
+                {
+                    settings.kubelet_folder: on_kubelet_folder,
+                    registry: on_registry,
+                    settings.records: on_files,
+                    settings.state: on_files,
+                }
             )
             tasks = [
                 group.create_task(watch.run(), name="watch"),

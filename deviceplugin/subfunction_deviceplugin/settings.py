@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import cyclopts
 
 from subfunction.kernel.sysfs import SYSFS
-from subfunction.kubelet.checkpoint import KUBELET_FOLDER
+from subfunction.kubelet.checkpoint import KUBELET_FOLDER, KUBELET_ROOT
 from subfunction.ledger import LEDGER
 from subfunction.records import BOOT_ID, RECORDS
 from subfunction.resources import STATE
@@ -34,8 +34,12 @@ class Settings:
     boot_id: Path = BOOT_ID
     """File with this boot's id; another one only where a boot is simulated."""
 
+    kubelet_root: Path = KUBELET_ROOT
+    """The kubelet's `--root-dir`: where its `plugins_registry` is, we listen there, and it finds us."""
+
     kubelet_folder: Path = KUBELET_FOLDER
-    """Where the kubelet listens, we listen, and its checkpoint is. The kubelet's path is a compile-time constant."""
+    """Where the kubelet's checkpoint is; without a registry it listens there, and so do we. The kubelet's path is a
+    compile-time constant, whatever its root."""
 
     resource_domains: tuple[str, ...] = ("subfunction.dev",)
     """Domains of resource names that may be registered: nobody takes over `nvidia.com/gpu` with a record."""
@@ -49,8 +53,8 @@ class Settings:
     no pod meanwhile; for PreStartContainer it waits 30 s."""
 
     stream_wait: Seconds = 5.0
-    """Seconds after Register in which the kubelet must open its ListAndWatch stream, or we register again. It takes
-    milliseconds; kubelets up to 1.36 may drop a new registration when an old stream ends."""
+    """Seconds after the registration in which the kubelet must open its ListAndWatch stream, or we register again. It
+    takes milliseconds; kubelets up to 1.36 may drop a new registration when an old stream ends."""
 
     resend_wanted: Seconds = 5.0
     """Seconds between repeated lists while somebody waits for a held device to be let go (it is being drained, or its

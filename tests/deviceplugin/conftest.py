@@ -134,12 +134,16 @@ class Agent:
 
 
 class Node:
-    """Ties the parts together; `plugin()` runs the real plugin in this process."""
+    """Ties the parts together; `plugin()` runs the real plugin in this process.
 
-    def __init__(self, root: Path) -> None:
+    The kubelet is called, unless it has a plugin watcher, which looks every `watcher_pause` seconds.
+    """
+
+    def __init__(self, root: Path, watcher_pause: float | None = None) -> None:
         self.root = root
         self.agent = Agent(root)
-        self.kubelet: KubeletLike = Kubelet(root, chance=random.Random(7))
+        self.kubelet: KubeletLike = Kubelet(root, chance=random.Random(7), watcher_pause=watcher_pause)
+        self.sockets = root / ("device-plugins" if watcher_pause is None else "plugins_registry")
         (root / "boot_id").write_text(f"{BOOT}\n")
         self._serial = itertools.count(1)
         self._plugins: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
@@ -152,6 +156,7 @@ class Node:
             state=self.root / "state",
             sysfs=self.root / "sys",
             boot_id=self.root / "boot_id",
+            kubelet_root=self.root,
             kubelet_folder=self.root / "device-plugins",
             coalesce=0.02,
             stream_wait=0.5,

@@ -33,7 +33,7 @@ def folder(node: Node) -> Path:
 
 def registrations(node: Node) -> int:
     assert isinstance(node.kubelet, Kubelet)
-    return len(node.kubelet.registration.registrations)
+    return node.kubelet.registration.connections
 
 
 @asynccontextmanager

@@ -1,9 +1,11 @@
 """Registered at once, and again by itself, whatever becomes of kubelet and sockets."""
 
 import asyncio
+import contextlib
 import socket
 import stat
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -13,20 +15,27 @@ from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import (
     RegistrationServicer,
-    RegistrationStub,
     add_RegistrationServicer_to_server,
 )
 from subfunction_deviceplugin import plugin
 from subfunction_simulator.kubelet.kubelet import Kubelet
 
 
+@pytest.fixture(params=[None, 0.02], ids=["by a call", "by the plugin watcher"])
+async def node(root: Path, request: pytest.FixtureRequest) -> AsyncIterator[Node]:
+    node = Node(root, watcher_pause=request.param)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(node.stop)
+        yield node
+
+
 def sockets(node: Node) -> list[Path]:
-    return sorted((node.root / "device-plugins").glob("subfunction-*.sock"))
+    return sorted(node.sockets.glob("subfunction-*.sock"))
 
 
 def registrations(node: Node) -> int:
     assert isinstance(node.kubelet, Kubelet)
-    return len(node.kubelet.registration.registrations)
+    return node.kubelet.registration.connections
 
 
 @pytest.fixture
@@ -73,7 +82,7 @@ async def test_it_waits_for_a_kubelet_that_left_a_dead_socket(node: Node) -> Non
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(folder / "kubelet.sock"))
     await node.start_plugin()
-    await eventually(lambda: sockets(node) != [], "it has tried")
+    await eventually(lambda: any(node.root.rglob("subfunction-*.sock")), "it has tried")
     await node.start_kubelet()
     await node.allocatable(1)
 
@@ -113,9 +122,7 @@ async def test_it_is_back_after_its_kubelet_took_the_end_of_an_old_stream_for_it
     assert isinstance(ready.kubelet, Kubelet)
     [ours] = sockets(ready)
     first = ready.kubelet.registration.plugins[RESOURCE]
-    async with grpc.aio.insecure_channel(f"unix:{ready.root / 'device-plugins' / 'kubelet.sock'}") as channel:
-        again = api.RegisterRequest(version="v1beta1", endpoint=ours.name, resource_name=RESOURCE)
-        await RegistrationStub(channel).Register(again)
+    await ready.kubelet.registration.connect(RESOURCE, ours)
     await first.close()
     await ready.kubelet.until(lambda: registrations(ready) == 3)
     await ready.allocatable(1)
@@ -142,9 +149,37 @@ async def test_it_registers_again_when_no_stream_is_opened(node: Node) -> None:
     await node.start_plugin(stream_wait=0.05)
     await eventually(lambda: len(deaf.registrations) == 3, "three registrations")
     assert len(set(deaf.registrations)) == 3
-    assert len(sockets(node)) <= 1
+    assert len([*node.root.rglob("subfunction-*.sock")]) <= 1
     await node.stop_plugin()
     await server.stop(None)
+
+
+async def test_a_registry_that_the_kubelet_does_not_look_at_keeps_it_from_being_registered_for_a_moment_only(
+    root: Path,
+) -> None:
+    node = Node(root)
+    (root / "plugins_registry").mkdir()  # of another root than this kubelet's
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    await node.start_plugin(stream_wait=0.05)
+    await node.allocatable(1)
+    assert [*(root / "plugins_registry").iterdir()] == []
+    await node.stop()
+
+
+async def test_while_no_kubelet_runs_it_waits_where_the_next_one_looks(root: Path) -> None:
+    node = Node(root, watcher_pause=0.02)
+    node.sockets.mkdir()
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_plugin(stream_wait=0.05)
+    await eventually(lambda: len(sockets(node)) == 1, "its socket is there")
+    [ours] = sockets(node)
+    await asyncio.sleep(0.3)  # three times its patience with a kubelet that runs and does not look
+    assert sockets(node) == [ours]
+    await node.start_kubelet()
+    await node.allocatable(1)
+    assert sockets(node) == [ours]
+    await node.stop()
 
 
 async def test_a_name_that_the_kubelet_refuses_does_not_keep_the_others_away(node: Node) -> None:

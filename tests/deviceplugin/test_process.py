@@ -36,6 +36,7 @@ class Program:
             "SUBFUNCTION_STATE": root / "state",
             "SUBFUNCTION_SYSFS": root / "sys",
             "SUBFUNCTION_BOOT_ID": root / "boot_id",
+            "SUBFUNCTION_KUBELET_ROOT": root,
             "SUBFUNCTION_KUBELET_FOLDER": root / "device-plugins",
         }
         variables = os.environ | {key: str(path) for key, path in folders.items()} | environment

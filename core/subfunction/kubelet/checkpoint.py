@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from subfunction.errors import CheckpointUnreadable
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
 
+KUBELET_ROOT = Path("/var/lib/kubelet")
 KUBELET_FOLDER = Path("/var/lib/kubelet/device-plugins")
 CHECKPOINT = "kubelet_internal_checkpoint"
 

@@ -86,7 +86,7 @@ class Stage:
     def plugin_command(self) -> list[str]:
         """Run the device plugin, as it runs on a node but for the folders."""
         kernel = ["--sysfs", str(self.kernel / "sys"), "--boot-id", str(self.kernel / "boot_id")]
-        folder = ["--kubelet-folder", str(self.kubelet / "device-plugins")]
+        folder = ["--kubelet-root", str(self.kubelet), "--kubelet-folder", str(self.kubelet / "device-plugins")]
         # As above: how soon a pod's end is noticed.
         return ["subfunction_deviceplugin", *kernel, *folder, *self._folders(), "--resend-wanted", "0.5"]
 

@@ -23,6 +23,7 @@ from subfunction_simulator.kubelet.devices import DeviceTable, Unavailable
 from subfunction_simulator.kubelet.plugins import Plugin, Registration
 from subfunction_simulator.kubelet.podresources import PodResourcesLister
 from subfunction_simulator.kubelet.pods import Container, Pod, Rejected, Running
+from subfunction_simulator.kubelet.watcher import PluginWatcher
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +41,20 @@ class Kubelet:
         root: where a real one has `/var/lib/kubelet`.
         clock: counts the five minutes that a resource outlives its plugin, in seconds.
         chance: chooses among devices.
+        watcher_pause: seconds between two looks of the plugin watcher; None is a kubelet that has none.
     """
 
     def __init__(
-        self, root: Path, *, clock: Callable[[], float] = time.monotonic, chance: random.Random | None = None
+        self,
+        root: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: random.Random | None = None,
+        watcher_pause: float | None = 1.0,
     ) -> None:
+        self._registry = root / "plugins_registry"
+        self._watcher_pause = watcher_pause
+        self._watching: asyncio.Task[None] | None = None
         self.folder = root / "device-plugins"
         self.pod_resources = root / "pod-resources" / "kubelet.sock"
         self.pods: dict[str, Pod] = {}
@@ -78,9 +88,19 @@ class Kubelet:
         self._servers = [registration, resources]
         for server in self._servers:
             await server.start()
+        if self._watcher_pause is not None:
+            self._registry.mkdir(mode=0o750, exist_ok=True)
+            watcher = PluginWatcher(
+                self._registry, self.registration.connect, self.registration.disconnect, pause=self._watcher_pause
+            )
+            self._watching = asyncio.create_task(watcher.run(), name="plugin watcher")
 
     async def stop(self) -> None:
         """Go down: streams end and sockets go; pods, their containers and the checkpoint stay."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
         await self.registration.close()
         for server in self._servers:
             await server.stop(None)

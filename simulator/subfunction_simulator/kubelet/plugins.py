@@ -12,6 +12,7 @@ import grpc
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub, RegistrationServicer
 from subfunction_simulator.kubelet.devices import DeviceTable
+from subfunction_simulator.kubelet.watcher import Refused
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Registration(RegistrationServicer):
         self.plugins: dict[str, Plugin] = {}
         self.messages: dict[str, int] = {}
         self.registrations: list[api.RegisterRequest] = []
+        self.connections = 0
         self._clients: dict[str, Plugin] = {}
         self._folder = folder
         self._table = table
@@ -72,23 +74,42 @@ class Registration(RegistrationServicer):
                 f"requested API version {request.version!r} is not supported by kubelet. Supported version is [v1beta1]"
             )
             await context.abort(grpc.StatusCode.UNKNOWN, text)
+        try:
+            await self.connect(resource, self._folder / request.endpoint)
+        except Refused as error:
+            await context.abort(grpc.StatusCode.UNKNOWN, str(error))
+        return api.Empty()
+
+    async def connect(self, resource: str, socket: Path) -> None:
+        """Dial a plugin, whichever way it became known, and open its stream.
+
+        Raises:
+            Refused: its name is none for a resource, or it does not answer.
+        """
         if not _RESOURCE_NAME.fullmatch(resource) or "kubernetes.io/" in resource:
-            await context.abort(grpc.StatusCode.UNKNOWN, f"the ResourceName {resource!r} is invalid")
-        plugin = Plugin(resource, self._folder / request.endpoint)
+            raise Refused(f"the ResourceName {resource!r} is invalid")
+        plugin = Plugin(resource, socket)
         self._clients[resource] = plugin
         try:
             await plugin.connect()
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             self._clients.pop(resource, None)
             await plugin.close()
-            await context.abort(grpc.StatusCode.UNKNOWN, f"failed to dial device plugin: {error!r}")
+            raise Refused(f"failed to dial device plugin: {error!r}") from error
         self.plugins[resource] = plugin
+        self.connections += 1
         self._table.connect(resource)
-        logger.info("%s registered at %s", resource, request.endpoint)
+        logger.info("%s registered at %s", resource, socket.name)
         task = asyncio.create_task(self._run(plugin), name=f"ListAndWatch of {resource}")
         self._streams.add(task)
         task.add_done_callback(self._streams.discard)
-        return api.Empty()
+
+    async def disconnect(self, resource: str) -> None:
+        """Hang up on the plugin of a resource, whichever that is by now: the watcher's socket is gone."""
+        if (current := self._clients.pop(resource, None)) is not None:
+            self._table.disconnect(resource)
+            await current.close()
+            self._on_change()
 
     async def close(self) -> None:
         """Hang up on every plugin, as a kubelet does that goes down."""
@@ -111,7 +132,4 @@ class Registration(RegistrationServicer):
             # A channel that is closed under its stream says so, too; both mean that this kubelet has hung up.
             logger.info("ListAndWatch of %s was hung up", resource)
         await plugin.close()
-        if (current := self._clients.pop(resource, None)) is not None:
-            self._table.disconnect(resource)
-            await current.close()
-            self._on_change()
+        await self.disconnect(resource)

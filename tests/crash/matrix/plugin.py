@@ -84,6 +84,7 @@ async def _scene(zygote: Zygote) -> "AsyncIterator[_Scene]":
             state=stage.settings.state,
             sysfs=stage.settings.sysfs,
             boot_id=stage.settings.boot_id,
+            kubelet_root=stage.cluster.kubelet.folder.parent,
             kubelet_folder=stage.cluster.kubelet.folder,
             coalesce=0.01,
             resend_wanted=0.1,
