@@ -58,6 +58,7 @@ class Reason(enum.StrEnum):
 
     # The kubelet's side.
     STALE_ALLOCATION = "StaleAllocation"
+    FORCED = "Forced"
     ID_TAKEN = "IdTaken"
     UNKNOWN_DEVICE = "UnknownDevice"
     NOT_READY = "NotReady"

@@ -23,7 +23,6 @@ from subfunction.records import Record, State
 from subfunction_operator.observation import Usage
 
 POD_RESOURCES = Path("pod-resources/kubelet.sock")
-DEVICE_PLUGINS = Path("device-plugins")
 
 _DEADLINE = 2.0
 _STATUS_AGE = 1.0
@@ -44,8 +43,9 @@ class _Account:
 class Kubelet:
     """The kubelet as one asks it; those who ask together share one answer, as it refuses more than 100 a second."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folder: Path) -> None:
         self._root = root
+        self._checkpoint = folder / checkpoint.CHECKPOINT
         self._turn = threading.Lock()
         self._last: _Account | SubFunctionError | None = None
         self._asked_at = 0.0
@@ -92,7 +92,7 @@ class Kubelet:
             raise SubFunctionError(f"the kubelet does not answer at {socket}") from error
 
     def _holdings(self) -> tuple[Holding, ...]:
-        return checkpoint.read(self._root / DEVICE_PLUGINS / checkpoint.CHECKPOINT)
+        return checkpoint.read(self._checkpoint)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -79,7 +79,12 @@ def _agent(settings: Settings, server: ApiServer, seam: Seam | None) -> Agent:
     sysfs = SysfsTree(settings.sysfs)
     folder, handed_out = records(settings.records), ledger(settings.ledger)
     reconciler = Reconciler(
-        Observer(sysfs, folder, Holders(handed_out, Kubelet(settings.kubelet)), boot_id(settings.boot_id)),
+        Observer(
+            sysfs,
+            folder,
+            Holders(handed_out, Kubelet(settings.kubelet_root, settings.kubelet_folder)),
+            boot_id(settings.boot_id),
+        ),
         Executor(sysfs, folder, seam or LoggedSteps()),
         Policy(
             range(settings.first_number, settings.last_number + 1), str(settings.devices), settings.resource_domains

@@ -1,6 +1,6 @@
 """The way out: off its bus, out of the kernel, forgotten. Pure."""
 
-from subfunction.api import DeletionPolicy
+from subfunction.api import ConditionType, DeletionPolicy
 from subfunction.reasons import Reason
 from subfunction.records import Health, MediatedDeviceClaim, PortClaim, Record, State, VirtualFunctionClaim
 from subfunction_operator import functionclaim, mediated, virtualfunction
@@ -21,8 +21,11 @@ def away(desired: Desired, seen: Observation) -> Decision:
         # Written before the ledger is read: an Allocate that comes later reads it and refuses.
         health = Health(reason=Reason.DRAINING, message="it is being deleted")
         return Steps((StoreRecord(record.moved(State.DRAINING, health)),))
-    if seen.held and policy is not DeletionPolicy.FORCE:
-        return Wait(Reason.IN_USE, seen.why_held, kernel=False)
+    if seen.held:
+        if policy is not DeletionPolicy.FORCE:
+            return Wait(Reason.IN_USE, seen.why_held, kernel=False)
+        if (broken := _broken(desired, seen)) is not None:
+            return broken
     if policy is DeletionPolicy.RETAIN:
         return Steps((RemoveRecord(record.uid),), last=True)
     match record.claim:
@@ -32,6 +35,14 @@ def away(desired: Desired, seen: Observation) -> Decision:
             return virtualfunction.given_back(seen, record, claim)
         case MediatedDeviceClaim():
             return mediated.removed(seen, record)
+
+
+def _broken(desired: Desired, seen: Observation) -> Wait | None:
+    """Have it said on the object what is broken by force, before it is; None where that is said, or no object is."""
+    told = desired.object.status.condition(ConditionType.READY) if desired.object else None
+    if desired.object is None or (told is not None and told.reason == Reason.FORCED):
+        return None
+    return Wait(Reason.FORCED, f"taken away all the same, as deletionPolicy is Force: {seen.why_held}", kernel=False)
 
 
 def _port(desired: Desired, seen: Observation, record: Record, claim: PortClaim) -> Decision:

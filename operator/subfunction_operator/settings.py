@@ -6,6 +6,7 @@ from typing import Literal
 
 from subfunction.api import GROUP
 from subfunction.kernel.sysfs import SYSFS
+from subfunction.kubelet.checkpoint import KUBELET_FOLDER, KUBELET_ROOT
 from subfunction.ledger import LEDGER
 from subfunction.records import BOOT_ID, RECORDS
 from subfunction.resources import STATE
@@ -30,8 +31,11 @@ class Settings:
     state: Path = STATE
     """Where the node's resource names are kept; must outlive a reboot."""
 
-    kubelet: Path = Path("/var/lib/kubelet")
-    """The kubelet's root folder, for PodResources and the checkpoint; read only."""
+    kubelet_root: Path = KUBELET_ROOT
+    """The kubelet's `--root-dir`, for PodResources; read only."""
+
+    kubelet_folder: Path = KUBELET_FOLDER
+    """Where the kubelet's checkpoint is, a compile-time constant of its own, whatever its root; read only."""
 
     sysfs: Path = SYSFS
     """The host's /sys, writable: a container mounts it elsewhere, as AppArmor denies writes below /sys by path."""

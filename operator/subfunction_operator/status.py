@@ -161,7 +161,7 @@ def _ready(wanted: SubFunction, outcome: Outcome) -> _Finding:
         return _Finding(kind, FALSE, outcome.error.reason, str(outcome.error))
     match outcome.decision:
         case Wait(reason, message):
-            waiting = Reason.DRAINING if wanted.deleting else reason
+            waiting = Reason.DRAINING if wanted.deleting and reason is not Reason.FORCED else reason
             return _Finding(kind, FALSE, waiting, message)
         case Rest(pending, reason) if pending:
             return _Finding(kind, FALSE, reason, pending)
@@ -192,4 +192,4 @@ def announcement(before: SubFunction, after: Status) -> Event | None:
     device = f" as {after.device.id}" if ready and after.device else ""
     which = f"sub-function {after.number}" if after.number is not None else "the device"
     message = f"{which} of {after.parent} is ready{device}" if ready else new.message
-    return Event(new.reason, message or new.reason, warning=after.phase == Phase.FAILED)
+    return Event(new.reason, message or new.reason, warning=after.phase == Phase.FAILED or new.reason == Reason.FORCED)

@@ -371,6 +371,22 @@ async def test_a_held_device_is_kept_says_who_holds_it_and_goes_by_itself_when_t
     assert node.numbers() == []
 
 
+async def test_force_names_the_pod_it_breaks_in_an_event_and_takes_the_device_at_once(node: Cluster) -> None:
+    node.start_agent()
+    await node.apply(deletionPolicy="Force")
+    ready = await node.until_ready()
+    record = node.records.read_all().items[ready.uid]
+    pod = Pod("pod-1", "default", "trainer", (Container("app", {record.resource: 1}),))
+    node.give(pod, record)
+    node.hand_out(record)
+    await node.until_object(lambda seen: says(seen, ConditionType.IN_USE) == ("True", "InUse"))
+    await node.delete()
+    await node.until_gone()
+    assert node.numbers() == []
+    [message] = [message for kind, reason, message in await node.events() if (kind, reason) == ("Warning", "Forced")]
+    assert "pod default/trainer holds" in message
+
+
 async def test_a_change_of_a_held_device_is_pending_and_done_when_the_pod_ends(node: Cluster) -> None:
     node.start_agent()
     await node.apply()

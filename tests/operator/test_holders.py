@@ -29,8 +29,12 @@ DRAINING = msgspec.structs.replace(RECORD, state=State.DRAINING)
 POD = Pod("pod-1", "default", "trainer", (Container("app", {RECORD.resource: 1}),))
 
 
+def asked(root: Path) -> Kubelet:
+    return Kubelet(root, root / "device-plugins")
+
+
 def holders(node: Cluster) -> Holders:
-    return Holders(node.ledger, Kubelet(node.root / "kubelet"))
+    return Holders(node.ledger, asked(node.root / "kubelet"))
 
 
 async def usage(node: Cluster, record: Record | None, *, ask: bool = False) -> Usage:
@@ -38,13 +42,13 @@ async def usage(node: Cluster, record: Record | None, *, ask: bool = False) -> U
 
 
 async def test_what_was_never_offered_is_held_by_nobody_and_nobody_is_asked(tmp_path: Path) -> None:
-    nobody = Holders(ledger(tmp_path / "ledger"), Kubelet(tmp_path / "no kubelet"))
+    nobody = Holders(ledger(tmp_path / "ledger"), asked(tmp_path / "no kubelet"))
     assert nobody.usage(None, ask=True) == Usage()
     assert not nobody.usage(msgspec.structs.replace(DRAINING, device_id=""), ask=True).held
 
 
 async def test_while_it_is_offered_the_ledger_alone_is_looked_at(tmp_path: Path) -> None:
-    nobody = Holders(ledger(tmp_path / "ledger"), Kubelet(tmp_path / "no kubelet"))
+    nobody = Holders(ledger(tmp_path / "ledger"), asked(tmp_path / "no kubelet"))
     assert nobody.usage(RECORD, ask=False) == Usage(asked=False)
     assert nobody.usage(RECORD, ask=True).held
 
@@ -117,7 +121,7 @@ async def test_what_cannot_be_read_holds_it_and_says_the_same_each_time(node: Cl
 
 
 async def test_those_who_ask_together_share_an_answer_that_is_not_older_than_their_question(node: Cluster) -> None:
-    together = Holders(node.ledger, Kubelet(node.root / "kubelet"))
+    together = Holders(node.ledger, asked(node.root / "kubelet"))
     node.give(POD, RECORD)
     found = await asyncio.gather(*(asyncio.to_thread(together.usage, DRAINING, ask=True) for _ in range(8)))
     assert all(each.held for each in found)
@@ -131,7 +135,7 @@ async def test_a_kubelet_that_hangs_costs_one_deadline_however_many_devices_are_
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(socket_path))
         deaf.listen()  # and accepts nobody
-        hung = Kubelet(tmp_path)
+        hung = asked(tmp_path)
         began = time.monotonic()
         for _ in range(40):
             with pytest.raises(SubFunctionError):
@@ -141,7 +145,7 @@ async def test_a_kubelet_that_hangs_costs_one_deadline_however_many_devices_are_
 
 async def test_a_kubelet_that_is_back_is_heard_at_once(node: Cluster) -> None:
     await node.kubelet.stop()
-    kubelet = Kubelet(node.root / "kubelet")
+    kubelet = asked(node.root / "kubelet")
     with pytest.raises(SubFunctionError):
         await asyncio.to_thread(kubelet.account)
     await node.kubelet.start()

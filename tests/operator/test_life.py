@@ -451,11 +451,18 @@ def test_a_deletion_waits_for_a_netdev_that_is_in_a_pods_namespace(world: World)
     assert_clean(world)
 
 
-def test_force_takes_it_from_the_pod(world: World) -> None:
+def test_force_takes_it_from_the_pod_once_the_object_has_said_so(world: World) -> None:
     world.apply(deletionPolicy="Force")
     world.settle()
     world.pods.take("uid-blue")
     world.delete()
+    assert isinstance(world.settle().decision, Wait)
+    assert world.port_numbers() == [1]
+    told = world.objects["uid-blue"].status.condition(ConditionType.READY)
+    assert told is not None
+    assert (told.status, told.reason) == ("False", Reason.FORCED)
+    assert "pod default/p holds it" in told.message
+    world.restart()
     world.settle()
     assert_clean(world)
 

@@ -85,7 +85,7 @@ def test_the_whole_story_is_told_in_its_order_and_nothing_is_left(folder: Path) 
         "READY",
         "kubectl get sfnode",
         "PARENTS   SUBFUNCTIONS",
-        '2         256            ["mlx5"',
+        '3         256            ["mlx5"',
         "# while the pod has it",
         "pod default/worker holds mlx5_core.sf.",
         "its device is given back",

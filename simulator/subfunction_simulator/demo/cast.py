@@ -66,7 +66,7 @@ class Stage:
         """Run the agent, as it runs on a node but for the kernel it speaks to."""
         kernel = ["--netlink", str(self.netlink), "--sysfs", str(self.kernel / "sys")]
         place = ["--devices", str(self.kernel / "dev"), "--boot-id", str(self.kernel / "boot_id")]
-        where = ["--kubeconfig", str(self.kubeconfig), "--kubelet", str(self.kubelet)]
+        where = ["--kubeconfig", str(self.kubeconfig), *self._kubelet()]
         # Nobody wants to wait in a demo until the end of a pod is noticed, or until the node is looked at.
         return [
             "subfunction_operator",
@@ -86,9 +86,11 @@ class Stage:
     def plugin_command(self) -> list[str]:
         """Run the device plugin, as it runs on a node but for the folders."""
         kernel = ["--sysfs", str(self.kernel / "sys"), "--boot-id", str(self.kernel / "boot_id")]
-        folder = ["--kubelet-root", str(self.kubelet), "--kubelet-folder", str(self.kubelet / "device-plugins")]
         # As above: how soon a pod's end is noticed.
-        return ["subfunction_deviceplugin", *kernel, *folder, *self._folders(), "--resend-wanted", "0.5"]
+        return ["subfunction_deviceplugin", *kernel, *self._kubelet(), *self._folders(), "--resend-wanted", "0.5"]
+
+    def _kubelet(self) -> list[str]:
+        return ["--kubelet-root", str(self.kubelet), "--kubelet-folder", str(self.kubelet / "device-plugins")]
 
     def _folders(self) -> list[str]:
         run = self.root / "run"

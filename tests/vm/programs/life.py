@@ -62,7 +62,7 @@ def wanted(*, deleting: bool) -> Desired:
 async def _settled(desired: Desired, seam: Killer) -> Outcome:
     sysfs = SysfsTree()
     folder = records(ROOT / "devices")
-    holders = Holders(ledger(ROOT / "allocations"), Kubelet(ROOT / "kubelet"))
+    holders = Holders(ledger(ROOT / "allocations"), Kubelet(ROOT / "kubelet", ROOT / "kubelet" / "device-plugins"))
     observer = Observer(sysfs, folder, holders, boot_id())
     node = Node(KernelTransport(), Reconciler(observer, Executor(sysfs, folder, seam), Policy()), 30, 30)
     return await node.settle(desired, lambda _: Others())
