@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from tests.deviceplugin.confinement import RUNTIME, Confinement
 from tests.deviceplugin.conftest import Node, eventually
 
 from subfunction.errors import FolderError
@@ -21,7 +22,7 @@ FORBIDDEN = ("kopf", "aiohttp", "kubernetes", "pyroute2")
 
 
 class Program:
-    """The plugin, started over a node's folders."""
+    """The plugin, started over a node's folders, and confined as in a cluster."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -39,9 +40,15 @@ class Program:
             "SUBFUNCTION_KUBELET_ROOT": root,
             "SUBFUNCTION_KUBELET_FOLDER": root / "device-plugins",
         }
+        confinement = Confinement(
+            reads=(root / "devices", root / "state", root / "sys", root / "boot_id"),
+            writes=(root / "allocations", root / "device-plugins"),
+        )
+        for folder in (*confinement.reads[:-1], *confinement.writes):
+            folder.mkdir(exist_ok=True)
         variables = os.environ | {key: str(path) for key, path in folders.items()} | environment
         with self.log.open("w") as log:
-            command = [sys.executable, "-m", "subfunction_deviceplugin", *flags]
+            command = confinement.command(sys.executable, "-m", "subfunction_deviceplugin", *flags)
             process = subprocess.Popen(command, env=variables, stderr=log, stdout=log, text=True)
         self.running.append(process)
         return process
@@ -79,6 +86,31 @@ async def test_it_serves_until_it_is_told_to_stop_and_leaves_no_socket(
     assert f"kubelet-folder = {node.root / 'device-plugins'}" in said
     assert "allocate-deadline = 20.0" in said
     assert "Traceback" not in said
+
+
+def network(process: Path) -> Path:
+    return (process / "ns/net").readlink()
+
+
+async def test_all_it_can_reach_is_what_it_reads_two_folders_and_the_kubelet(node: Node, program: Program) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    process = program.start()
+    await node.allocatable(1)
+    own = Path("/proc", str(process.pid))
+    status = dict(line.split(":\t", 1) for line in (own / "status").read_text().splitlines())
+    assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+    mounts = [line.split() for line in (own / "mountinfo").read_text().splitlines()]
+    writable = {place for _, _, _, _, place, options, *_ in mounts if "rw" in options.split(",")}
+    devices = {"/dev/null", "/dev/urandom"}
+    assert writable == {str(node.root / "allocations"), str(node.root / "device-plugins"), *devices}
+    readable = {place for _, _, _, _, place, *_ in mounts} - writable
+    of_the_node = {str(node.root / name) for name in ("devices", "state", "sys", "boot_id")}
+    assert readable == {"/", *map(str, RUNTIME), *of_the_node}
+    assert network(own) != network(Path("/proc/self"))
+    interfaces = [line.split(":")[0].strip() for line in (own / "net/dev").read_text().splitlines()[2:]]
+    assert interfaces == ["lo"]
 
 
 async def test_killed_it_is_back_with_its_promises_and_without_its_dead_socket(node: Node, program: Program) -> None:
