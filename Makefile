@@ -42,8 +42,9 @@ test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (install
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
-crash-matrix: $(VENV)/.installed ## kill the agent at every point of every flavour's life, on the simulated kernel (ONLY=mlx5)
+crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate
 	@PYTHONPATH=tests/crash:tests/operator/lib $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
+	@$(if $(ONLY),,SUBFUNCTION_RACES=10000 $(BIN)/python -m pytest tests/operator/test_race.py -n 2 -q)
 
 fuzz: $(VENV)/.installed ## fuzz the netlink decoders with atheris (SECONDS_EACH=60)
 	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group fuzz

@@ -33,7 +33,7 @@ _LARGEST_ANSWER = 16 << 20  # gRPC's default of 4 MiB is less than a node with m
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Account:
+class Account:
     """The kubelet's account of who has what."""
 
     pods: ListPodResourcesResponse
@@ -47,11 +47,11 @@ class Kubelet:
         self._root = root
         self._checkpoint = folder / checkpoint.CHECKPOINT
         self._turn = threading.Lock()
-        self._last: _Account | SubFunctionError | None = None
+        self._last: Account | SubFunctionError | None = None
         self._asked_at = 0.0
         self._failed_until = 0.0
 
-    def account(self, age: float = 0.0) -> _Account:
+    def account(self, age: float = 0.0) -> Account:
         """Get an account that is at most `age` seconds older than this call.
 
         Raises:
@@ -67,7 +67,7 @@ class Kubelet:
                 raise SubFunctionError(last.message) from last
             return last
 
-    def _asked_again(self, last: _Account | SubFunctionError | None) -> _Account | SubFunctionError:
+    def _asked_again(self, last: Account | SubFunctionError | None) -> Account | SubFunctionError:
         began = time.monotonic()
         if isinstance(last, SubFunctionError) and began < self._failed_until:
             return last
@@ -75,10 +75,10 @@ class Kubelet:
         self._failed_until = began + (1 + _BELIEVED) * (time.monotonic() - began)
         return found
 
-    def _asked(self) -> _Account | SubFunctionError:
+    def _asked(self) -> Account | SubFunctionError:
         try:
             # In this order: List makes the kubelet forget pods that have ended, and the file lags behind that.
-            return _Account(self._pods(), self._holdings())
+            return Account(self._pods(), self._holdings())
         except SubFunctionError as error:
             return error  # shared like an answer: who waited for it need not wait for the same deadline once more
 
@@ -131,7 +131,7 @@ class Holders:
         return Usage()
 
 
-def _pod(account: _Account, record: Record) -> AllocatedTo | None:
+def _pod(account: Account, record: Record) -> AllocatedTo | None:
     """Look into PodResources; it leaves out init containers, which the checkpoint knows."""
     for pod in account.pods.pod_resources:
         for container in pod.containers:
@@ -141,7 +141,7 @@ def _pod(account: _Account, record: Record) -> AllocatedTo | None:
     return None
 
 
-def _promised(account: _Account, record: Record) -> str | None:
+def _promised(account: Account, record: Record) -> str | None:
     for holding in account.holdings:
         same = holding.resource == record.resource and holding.device_id == record.device_id
         if holding.uid == record.uid or (holding.uid is None and same):

@@ -1,0 +1,196 @@
+"""Allocate against draining: the agent's own plan and steps, the plugin's own bookkeeper, in any order of their steps.
+
+The agent stops at each step of its executor and at each look at who holds what; there the other side goes on by as many
+steps as chance gives. `make crash-matrix` has ten thousand of these; `make test` a few hundred.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from rig.world import World
+from subfunction.errors import AllocationRefused
+from subfunction.kubelet import checkpoint as account
+from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
+from subfunction.kubelet.podresources_pb2 import ListPodResourcesResponse
+from subfunction.ledger import NEVER_SEEN_SECONDS, ledger
+from subfunction.records import Record
+from subfunction.resources import resources
+from subfunction_deviceplugin.bookkeeper import Bookkeeper
+from subfunction_deviceplugin.sources import Sources
+from subfunction_operator.execute import Executor
+from subfunction_operator.holders import Account, Holders, Kubelet
+from subfunction_operator.observation import Usage
+from subfunction_operator.observe import Observer
+from subfunction_operator.reconcile import Reconciler
+from subfunction_operator.step import Effect, RemoveMediated
+from subfunction_simulator.kernel import Parent, Topology
+from subfunction_simulator.kernel.topology import MediatedType
+from subfunction_simulator.kubelet import checkpoint
+from subfunction_simulator.kubelet.devices import Allocation
+
+RACES: Final = int(os.environ.get("SUBFUNCTION_RACES", "400"))
+SHARDS: Final = 4
+TYPE: Final = "mlx5_core-local"
+UID: Final = "uid-blue"
+NODE: Final = Topology(parents=(Parent(bdf="0000:03:00.0", netdev="enp3s0np0", mediated_types=(MediatedType(TYPE),)),))
+_SETTLES: Final = 60
+
+
+class Checkpoint(Kubelet):
+    """A kubelet whose account is its file alone: who has a device stands there last, and goes first."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent, path.parent)
+        self._path = path
+
+    def account(self, age: float = 0.0) -> Account:  # noqa: ARG002  # always fresh
+        return Account(ListPodResourcesResponse(), account.read(self._path))
+
+
+class Watched:
+    """Lets the other side go on before each look at who holds a device."""
+
+    def __init__(self, race: "Race", holders: Holders) -> None:
+        self._race = race
+        self._holders = holders
+
+    def usage(self, record: Record | None, *, ask: bool) -> Usage:
+        self._race.others_go_on()
+        found = self._holders.usage(record, ask=ask)
+        self._race.others_go_on()
+        return found
+
+
+class Race:
+    """One node, whose one device is wanted by two pods while a person deletes its object."""
+
+    def __init__(self, root: Path) -> None:
+        self.world = world = World(root, NODE)
+        boot = (root / "boot_id").read_text().strip()
+        self.file = root / "kubelet" / account.CHECKPOINT
+        self.file.parent.mkdir()
+        self.sources = Sources(
+            world.records, ledger(root / "allocations"), resources(root / "state"), self.file, world.sysfs, boot
+        )
+        self.now = 0.0
+        self.bookkeeper = Bookkeeper(self.sources, clock=lambda: self.now)
+        self.step: Effect | None = None
+        holders = Watched(self, Holders(self.sources.ledger, Checkpoint(self.file)))
+        observer = Observer(world.sysfs, world.records, holders, boot)
+        world.reconciler = Reconciler(observer, Executor(world.sysfs, world.records, self), world.policy)
+        self.chance = random.Random()
+        self.others: list[Iterator[None]] = []
+        self.memory: dict[str, tuple[str, str]] = {}
+        self.running: set[str] = set()
+        self.admitting = self.torn_down = self.answering = False
+        self.handed_out = self.refused = 0
+
+    # --- the agent's seam ---
+
+    def about_to(self, uid: str, step: Effect) -> None:
+        self.step = step
+        self.others_go_on()
+        if isinstance(step, RemoveMediated):
+            assert not self.running, f"{uid} is torn down while {self.running} have it"
+            self.torn_down = True
+
+    def done(self, uid: str, step: Effect) -> None:
+        assert uid == UID
+        assert step is self.step
+        self.others_go_on()
+
+    def others_go_on(self) -> None:
+        """Let pods, kubelet and plugin take a few steps, in any order."""
+        while self.others and self.chance.random() < 0.6:
+            other = self.chance.choice(self.others)
+            if next(other, self) is self:
+                self.others.remove(other)
+
+    # --- the other side ---
+
+    def pod(self, name: str, device: str, resource: str) -> Iterator[None]:
+        """Admit a pod, run it, end it: the plugin's two halves, then what the kubelet notes, each on its own."""
+        while self.admitting or self.memory:
+            yield
+        self.admitting = self.answering = True
+        handout = self.bookkeeper.promise(resource, {device: UID})
+        yield
+        try:
+            self.bookkeeper.confirm(handout)
+        except AllocationRefused:
+            self.bookkeeper.withdraw(handout)
+            self.refused += 1
+            self.admitting = self.answering = False
+            return
+        assert not self.torn_down, "a device that was torn down is handed out"
+        self.handed_out += 1
+        self.running.add(name)
+        self.answering = False
+        yield
+        self.memory[name] = (device, resource)
+        yield
+        self.kubelet_writes()
+        self.admitting = False
+        yield
+        self.running.remove(name)
+        yield
+        del self.memory[name]
+        yield
+        self.kubelet_writes()
+
+    def settling(self) -> Iterator[None]:
+        """End entries, never within an answer: both are of one thread."""
+        while True:
+            if not self.answering:
+                self.bookkeeper.settle(self.sources.holdings())
+            yield
+
+    def kubelet_writes(self) -> None:
+        answer = ContainerAllocateResponse(envs={account.UID_VARIABLE: UID})
+        held = [
+            Allocation(pod, "app", resource, {-1: frozenset({device})}, answer)
+            for pod, (device, resource) in self.memory.items()
+        ]
+        checkpoint.write(self.file, held, {})
+
+    def run(self, seed: int) -> None:
+        """Make it, let them race, and see it gone."""
+        self.chance, self.others, self.torn_down = random.Random(seed), [], False
+        self.kubelet_writes()
+        self.world.apply(flavour="vfio", vfio={"mediatedDevice": TYPE})
+        assert self.world.settle().error is None
+        record = self.world.record()
+        pods = [self.pod(name, record.device_id, record.resource) for name in ("p1", "p2")]
+        self.others = [*pods, self.settling()]
+        self.world.delete()
+        for _ in range(_SETTLES):
+            if UID not in self.world.objects:
+                break
+            self.world.settle()
+            self.others_go_on()
+            if not set(pods) & set(self.others):
+                # The kubelet may have noted a pod and its end between two looks of the plugin.
+                self.now += NEVER_SEEN_SECONDS
+        assert UID not in self.world.objects, f"seed {seed}: it is not gone"
+        self.now += NEVER_SEEN_SECONDS
+        for _ in range(_SETTLES):  # who came too late is refused
+            for pod in pods:
+                next(pod, None)
+            assert not self.running, f"seed {seed}: a pod runs with what is gone"
+        self.bookkeeper.settle(self.sources.holdings())
+        assert self.sources.ledger.read_all().items == {}
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_device_that_is_torn_down_is_never_handed_out_in_any_order_of_steps(root: Path, shard: int) -> None:
+    race = Race(root)
+    count = RACES // SHARDS
+    for seed in range(shard * count, (shard + 1) * count):
+        race.run(seed)
+    # Both happened often, else the orders would prove nothing.
+    assert min(race.handed_out, race.refused) > count // 4, (race.handed_out, race.refused)
