@@ -148,16 +148,16 @@ async def test_a_record_written_again_without_a_change_costs_no_message(node: No
     assert messages(node) - before == 1
 
 
-async def test_a_thousand_devices_are_listed(node: Node) -> None:
-    for number in range(1000):
+async def test_five_thousand_devices_are_listed_and_one_change_of_one_reaches_the_kubelet(node: Node) -> None:
+    for number in range(5000):
         node.agent.device(f"a{number}", f"mlx5_core.sf.{number}", numa_node=number % 2)
     await node.start_kubelet()
     await node.start_plugin()
-    await node.allocatable(1000)
+    await node.allocatable(5000)
     record = node.agent.records.read("uid-a7")
     assert record is not None
     node.agent.change(record, state=State.DRAINING)
-    await node.allocatable(999, of=1000)
+    await node.allocatable(4999, of=5000)
 
 
 async def test_a_records_folder_that_is_removed_and_made_again_is_still_watched(node: Node) -> None:
