@@ -118,6 +118,19 @@ async def test_a_pod_prefers_the_device_that_was_not_just_given_back(ready: Node
     assert used == {ID, "mlx5_core.sf.5", "mlx5_core.sf.6"}
 
 
+@pytest.mark.parametrize(("policy", "parents"), [("spread", {"p0", "p1"}), ("packed", {"p0"})])
+async def test_pods_one_after_the_other_get_devices_of_all_parents_or_of_one_by_policy(
+    node: Node, policy: str, parents: set[str]
+) -> None:
+    for number in range(4):
+        node.agent.device(f"p{number % 2}-{number}", f"mlx5_core.sf.{number}", parent=f"p{number % 2}")
+    await node.start_kubelet()
+    await node.start_plugin(allocation_policy=policy)
+    await node.allocatable(4)
+    given = [(await node.run())[1].env["SUBFUNCTION_UID"].removeprefix("uid-").partition("-")[0] for _ in range(2)]
+    assert set(given) == parents
+
+
 async def test_a_device_being_drained_fails_the_pod_that_was_promised_it_too_late(ready: Node) -> None:
     """The kubelet has not heard yet; the record says it at the moment of Allocate."""
     record = ready.agent.records.read("uid-a")
