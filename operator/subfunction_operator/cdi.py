@@ -55,8 +55,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def delivered(record: Record, seen: Observation, policy: Policy) -> Record:
-    """Say in which way what a record offers gets into a container: each device node by one way alone."""
-    nodes = record.all_nodes
+    """Say in which way the nodes of a record get into a container: each by one way alone."""
+    nodes = record.nodes
     by_cdi = nodes if policy.device_nodes == "cdi" else ()
     moved = record.resource in policy.net_devices and seen.netdev is not None
     chosen = msgspec.structs.replace(

@@ -10,6 +10,7 @@ from subfunction.kernel.vfio import VfioNodes
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State, Witness
 from subfunction_operator.cdi import delivered
+from subfunction_operator.interruption import unready
 from subfunction_operator.native import nodes
 from subfunction_operator.observation import Observation, Policy
 from subfunction_operator.step import Ask, Decision, Rest, Step, Steps, StoreRecord
@@ -32,6 +33,8 @@ def offered_or_rest(  # noqa: PLR0913, PLR0917  # what is seen, what was said of
             return _stale(seen, old, changes)
         if seen.held:
             new = old  # more than was handed out (rdma_cm was loaded meanwhile) is for the next pod
+    if old.state is State.READY and old.cdi_name not in {None, new.cdi_name}:
+        return Steps(unready(old))  # its file is about to be another one, under another name
     known = old.state is State.READY and new.device_id == old.device_id
     # Who has the device before is told by its uid, which is asked for once the new one has an id.
     said = msgspec.structs.replace(

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from rig.papers import wrong
 from subfunction.api import AllocatedTo, Metadata, Status, SubFunction
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.devlink import Devlink
@@ -231,6 +232,11 @@ class World:
     def offered(self, name: str = "blue") -> bool:
         found = self.records.read(f"uid-{name}")
         return found is not None and found.state is State.READY and found.health.healthy
+
+    def wrong_papers(self) -> list[str]:
+        """Say what is wrong with the files that others read, at whatever moment."""
+        boot = (self.root / "boot_id").read_text().strip()
+        return list(wrong(self.records, self.papers.cdi, self.papers.device_info, boot))
 
     def foreign(
         self, number: int, *, mac: str | None = "02:aa:aa:aa:aa:aa", active: bool = True, handle: Handle = PARENT
