@@ -153,15 +153,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeviceNode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A character device for the container: its path there, on the host, and what the container may (`rwm`).
-
-    `number` is its major and minor (`231:192`) when it was offered, empty in records of before there was the field.
-    """
+    """A character device for the container: its path there, on the host, and what the container may (`rwm`)."""
 
     container_path: str
     host_path: str
     permissions: str = "rw"
-    number: str = ""
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

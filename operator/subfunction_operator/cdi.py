@@ -2,7 +2,8 @@
 
 Its name carries a digest of what the file says, for a name is replayed and cached: the kubelet gives an old answer to a
 container that restarts, and a runtime may have an old file in mind. What changed has another name, and the old one
-leads nowhere. Read in `tags.cncf.io/container-device-interface` 1.1.0.
+leads nowhere. Nodes stand there by their paths: which number each has, the runtime sees when a container starts, just
+as it does with those of Allocate's answer. Read in `tags.cncf.io/container-device-interface` 1.1.0.
 """
 
 import hashlib
@@ -23,13 +24,8 @@ _OLDEST: Final = "0.3.0"
 
 
 class _Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """With its number, so that it is this very device whatever the host's `/dev` says by then."""
-
     path: str
     host_path: str = ""
-    type: str = ""
-    major: int | None = None
-    minor: int | None = None
     permissions: str
 
 
@@ -97,14 +93,9 @@ def _edits(record: Record) -> _Edits:
 
 
 def _node(node: DeviceNode) -> _Node:
-    major, _, minor = node.number.partition(":")
-    numbered = major.isdecimal() and minor.isdecimal()
     return _Node(
         path=node.container_path,
         host_path=node.host_path if node.host_path != node.container_path else "",
-        type="c" if numbered else "",
-        major=int(major) if numbered else None,
-        minor=int(minor) if numbered else None,
         permissions=node.permissions,
     )
 

@@ -116,8 +116,7 @@ def native(seen: Observation, record: Record, devices: str, handed: tuple[Charac
 def nodes(handed: tuple[CharacterDevice, ...], devices: str) -> tuple[DeviceNode, ...]:
     """Give the device nodes of a container: under the same names as on the host."""
     return tuple(
-        DeviceNode(container_path=f"/dev/{device.name}", host_path=f"{devices}/{device.name}", number=device.number)
-        for device in handed
+        DeviceNode(container_path=f"/dev/{device.name}", host_path=f"{devices}/{device.name}") for device in handed
     )
 
 

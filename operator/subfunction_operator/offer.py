@@ -65,7 +65,7 @@ def _handed(record: Record) -> tuple[object, ...]:
 
 
 def _paths(record: Record) -> set[tuple[str, str]]:
-    # By whichever way they get there; what number each has stands in the witness.
+    # By whichever way they get there.
     return {(node.container_path, node.host_path) for node in record.all_nodes}
 
 
