@@ -12,7 +12,7 @@ from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
-from subfunction.records import State
+from subfunction.records import DeviceNode, State
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.inventory import Inventory
 from subfunction_deviceplugin.server import Desk
@@ -328,6 +328,18 @@ async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(rea
     assert ready.agent.promised().keys() == held
     path.write_text(whole)
     assert await ready.kubelet.start_container(pod.uid, "app") == first
+
+
+async def test_a_container_restarts_by_cdi_until_its_name_stands_for_other_nodes(ready: Node) -> None:
+    record = ready.agent.records.read("uid-a")
+    assert record is not None
+    node = DeviceNode(container_path="/dev/null", host_path="/dev/null")
+    record = ready.agent.change(record, cdi_name="subfunction.dev/sf=a-1", cdi_nodes=(node,), nodes=())
+    pod, first = await ready.run()
+    assert await ready.kubelet.start_container(pod.uid, "app") == first
+    ready.agent.change(record, cdi_name="subfunction.dev/sf=a-2")
+    with pytest.raises(StartFailed, match=r"StaleAllocation: .* with subfunction\.dev/sf=a-1, and is .*sf=a-2 by now"):
+        await ready.kubelet.start_container(pod.uid, "app")
 
 
 async def test_after_a_reboot_no_container_starts_on_the_device_nodes_of_another(node: Node) -> None:
