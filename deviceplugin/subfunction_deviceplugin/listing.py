@@ -169,6 +169,9 @@ def stale(
         return Fault(Reason.STALE_ALLOCATION, f"{device_id} was promised as another one than {record.name}", hint)
     if (fault := unverified(record, mismatch, boot=boot)) is not None:
         return Fault(Reason.STALE_ALLOCATION, fault.message, hint)
+    if record.lent and record.cdi_netdev:
+        message = f"{record.cdi_netdev} of {device_id} is in the pod already, and container runtimes move it there once"
+        return Fault(Reason.STALE_ALLOCATION, message, hint)
     return None
 
 

@@ -161,6 +161,20 @@ def test_a_container_starts_with_the_device_it_was_promised_even_while_that_is_d
 
 
 @pytest.mark.parametrize(
+    ("lent", "netdev", "starts"),
+    [(False, "eth4", True), (True, "", True), (True, "eth4", False)],
+    ids=["its netdev is here", "a CNI plugin moved it", "a container runtime moved it"],
+)
+def test_a_container_does_not_start_again_once_the_runtime_has_moved_its_netdev(
+    *, lent: bool, netdev: str, starts: bool
+) -> None:
+    promises = Promises.of([entry("sf.4", "uid-a")], [])
+    fault = stale("sf.4", record(lent=lent, cdi_netdev=netdev), None, promises, boot=BOOT)
+    assert (fault is None) is starts
+    assert fault is None or ("eth4" in fault.message and "Delete the pod" in fault.hint)
+
+
+@pytest.mark.parametrize(
     ("found", "mismatch", "entries", "holdings"),
     [
         (None, None, [entry("sf.4", "uid-a")], []),
