@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
+.PHONY: help demo test test-cdi test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -36,7 +36,10 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
-	@$(BIN)/python -m pytest tests --ignore=tests/vm -n 3 --dist worksteal -q $(PYTEST)
+	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi -n 3 --dist worksteal -q $(PYTEST)
+
+test-cdi: $(VENV)/.installed ## our CDI files, as the library of containerd 1.7, 2.0 and 2.3 takes them (Go; root, for device nodes)
+	@$(BIN)/python -m pytest tests/cdi -q $(PYTEST)
 
 test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may)
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build

@@ -5,15 +5,14 @@ reader sees the old file or the new one, never half of one. What cannot be read 
 it aside; a reader never does.
 """
 
-import contextlib
 import dataclasses
-import os
 import re
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
+from subfunction import durable
 from subfunction.errors import FolderError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -78,23 +77,9 @@ class Folder(Generic[T]):
         """Store `item` so that it survives a crash, or raise FolderError and leave the old file as it was."""
         path = self._file(uid)
         self._own[uid] = item
-        temporary = path.with_suffix(".tmp")
+        text = msgspec.json.format(self._encoder.encode(item), indent=1) + b"\n"
         # Mode 0600: the folder belongs to root, and the promises in it are nobody else's business.
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(self._encoder.encode(item), indent=1) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-            self._sync()
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise FolderError(
-                f"cannot write {path}: {error.strerror}", hint=f"See `df {self.path}` and who may write there."
-            ) from error
+        durable.store(path, text, temporary=path.with_suffix(".tmp"), mode=0o600, folder_mode=0o700)
 
     def is_own(self, uid: str) -> bool:
         """Say whether a file is as this process left it; of what it never wrote, it is not."""
@@ -103,12 +88,7 @@ class Folder(Generic[T]):
     def remove(self, uid: str) -> None:
         """Remove one file; that it is already gone is success."""
         self._own[uid] = None
-        try:
-            self._file(uid).unlink(missing_ok=True)
-            if self.path.is_dir():
-                self._sync()
-        except OSError as error:
-            raise FolderError(f"cannot remove {self._file(uid)}: {error.strerror}") from error
+        durable.remove(self._file(uid))
 
     def set_aside(self, file: Unreadable) -> Path:
         """Move an unreadable file out of the readers' way, to `aside/`, and say where it is now."""
@@ -121,7 +101,7 @@ class Folder(Generic[T]):
                 serial += 1
                 target = aside / f"{file.path.stem}.{serial}.json"
             file.path.rename(target)
-            self._sync()
+            durable.sync(self.path)
         except FileNotFoundError:
             return target  # somebody was faster
         except OSError as error:
@@ -152,10 +132,3 @@ class Folder(Generic[T]):
         if not _UID.fullmatch(uid):
             raise FolderError(f"{uid!r} is no uid")
         return self.path / f"{uid}.json"
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

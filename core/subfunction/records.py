@@ -133,7 +133,7 @@ class MediatedDeviceClaim(
 
 
 Claim: TypeAlias = PortClaim | VirtualFunctionClaim | MediatedDeviceClaim
-"""Which function of the kernel a record speaks of; the device plugin never reads it."""
+"""Which function of the kernel a record speaks of; the device plugin never reads it: what it needs stands beside."""
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -196,10 +196,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the kubelet and CNI plugins call it (`mlx5_core.sf.4`); empty until it is on its bus."""
     health: Health = Health()
     nodes: tuple[DeviceNode, ...] = ()
+    """The device nodes that Allocate answers with."""
     mounts: tuple[Mount, ...] = ()
     env: dict[str, str] = {}
     cdi_name: str | None = None
+    """What Allocate answers with for CDI (`subfunction.dev/sf=...`); it changes whenever what it stands for does."""
+    cdi_nodes: tuple[DeviceNode, ...] = ()
+    """The device nodes that enter the container by `cdi_name` instead; a node stands in one of the two, never both."""
+    cdi_netdev: str = ""
+    """The netdev that the container runtime moves into the container because of `cdi_name`."""
     numa_node: int | None = None
+    parent: str = ""
+    """The parent it is cut from: devices of one parent share its wire. Opaque to the plugin, as is `pcie_root`."""
+    pcie_root: str = ""
+    """The PCIe root above it (`pci0000:00`), by the name that the kubelet's `resource.kubernetes.io/pcieRoot` has."""
     witness: Witness = Witness()
     link: Link | None = None
     lent: bool = False
@@ -208,6 +218,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Whether the device was made anew after it had been offered, and a pod may still have the one before."""
     deletion: DeletionPolicy = DeletionPolicy.DRAIN
     """What its object's deletionPolicy was, for the day on which the object is gone without a word."""
+
+    @property
+    def all_nodes(self) -> tuple[DeviceNode, ...]:
+        """The device nodes that a container has in the end, in whatever way they get there."""
+        return self.nodes + self.cdi_nodes
 
     def moved(self, state: State, health: Health) -> "Record":
         """Give the record in another state; the generation grows if it is another one."""

@@ -1,4 +1,4 @@
-"""What Allocate hands out, and what GetPreferredAllocation advises: pure functions of records.
+"""What Allocate hands out: a pure function of records.
 
 The kubelet gives ids in random order, so everything here is sorted by id: lists in the environment stand in the order
 of the ids, and the same devices make the same container.
@@ -6,8 +6,7 @@ of the ids, and the same devices make the same container.
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from subfunction.errors import AllocationRefused
@@ -22,11 +21,12 @@ T = TypeVar("T", DeviceNode, RecordMount)
 DEVICE_VARIABLE = "SUBFUNCTION_DEVICE"
 
 _INFO = (
-    (re.compile(r"/dev/infiniband/(?P<key>[a-z_]+?)\d*"), "rdma"),
-    (re.compile(r"/dev/vhost-vdpa-\d+"), "vdpa"),
-    (re.compile(r"/dev/vfio/(?:devices/)?\w+"), "vfio"),
+    (re.compile(r"/dev/infiniband/([a-z_]+?)\d*"), "rdma", r"\1"),
+    (re.compile(r"/dev/vhost-vdpa-\d+"), "vdpa", "mount"),
+    (re.compile(r"/dev/vfio/vfio"), "vfio", "mount"),
+    (re.compile(r"/dev/vfio/(?:noiommu-)?\d+"), "vfio", "dev-mount"),
 )
-"""Where the SR-IOV device plugin's `_INFO` variable files a device node; those without a `key` are its `mount`."""
+"""Where the SR-IOV device plugin's `_INFO` variable files a device node, and under which key (`pkg/infoprovider`)."""
 
 
 def answer(resource: str, records: Iterable[Record]) -> ContainerAllocateResponse:
@@ -36,10 +36,11 @@ def answer(resource: str, records: Iterable[Record]) -> ContainerAllocateRespons
         AllocationRefused: two devices want the same path of the container for different things.
     """
     ordered = sorted(records, key=lambda record: record.device_id)
+    direct = {node.container_path for record in ordered for node in record.nodes}
     nodes: dict[str, DeviceNode] = {}
     mounts: dict[str, RecordMount] = {}
     for record in ordered:
-        for node in record.nodes:
+        for node in record.all_nodes:
             _place(nodes, node.container_path, node)
         for mount in record.mounts:
             _place(mounts, mount.container_path, mount)
@@ -47,7 +48,8 @@ def answer(resource: str, records: Iterable[Record]) -> ContainerAllocateRespons
         envs=environment(resource, ordered),
         devices=[
             DeviceSpec(container_path=node.container_path, host_path=node.host_path, permissions=node.permissions)
-            for node in nodes.values()
+            for path, node in nodes.items()
+            if path in direct
         ],
         mounts=[
             Mount(container_path=mount.container_path, host_path=mount.host_path, read_only=mount.read_only)
@@ -76,35 +78,6 @@ def environment(resource: str, ordered: Sequence[Record]) -> dict[str, str]:
     }
 
 
-def preferred(
-    available: Iterable[str],
-    required: Iterable[str],
-    size: int,
-    *,
-    numa_nodes: Mapping[str, int | None],
-    last_used: Mapping[str, float],
-) -> tuple[str, ...]:
-    """Choose `size` ids: on as few NUMA nodes as can be, and those first that were given back the longest ago.
-
-    A netdev returns late from a pod that has ended, so the device used last is the worst one to hand out next.
-    `last_used` grows with time; an id that is not in it was never used.
-    """
-    chosen = sorted(set(required))
-    missing = size - len(chosen)
-    nodes: defaultdict[int | None, list[str]] = defaultdict(list)
-    for device_id in sorted(set(available) - set(chosen), key=lambda each: (last_used.get(each, 0.0), each)):
-        nodes[numa_nodes.get(device_id)].append(device_id)
-    homes = {numa_nodes.get(device_id) for device_id in chosen}
-
-    def cost(node: int | None) -> tuple[bool, bool, float, int]:
-        enough = len(nodes[node]) >= missing
-        lately = last_used.get(nodes[node][min(missing, len(nodes[node])) - 1], 0.0)
-        return (node not in homes, not enough, lately if enough else 0.0, -len(nodes[node]))
-
-    in_order = [device_id for node in sorted(nodes, key=cost) for device_id in nodes[node]] if missing > 0 else []
-    return tuple(sorted(chosen + in_order[: max(missing, 0)]))
-
-
 def _place(places: dict[str, T], path: str, thing: T) -> None:
     # Several devices share some (`/dev/infiniband/rdma_cm`); the kubelet would silently keep the first of two others.
     if places.setdefault(path, thing) != thing:
@@ -117,8 +90,8 @@ def _place(places: dict[str, T], path: str, thing: T) -> None:
 
 def _info(record: Record) -> dict[str, dict[str, str]]:
     info: dict[str, dict[str, str]] = {"generic": {"deviceID": record.device_id}}
-    for node in record.nodes:
-        for pattern, provider in _INFO:
+    for node in record.all_nodes:
+        for pattern, provider, key in _INFO:
             if match := pattern.fullmatch(node.container_path):
-                info.setdefault(provider, {})[match.groupdict().get("key") or "mount"] = node.container_path
+                info.setdefault(provider, {})[match.expand(key)] = node.container_path
     return info

@@ -41,6 +41,8 @@ class Device:
     uid: str | None
     numa_node: int | None = None
     fault: Fault | None = None
+    parent: str = ""
+    pcie_root: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,7 +105,9 @@ def devices(
             if len(current) > 1
             else unready(record, mismatches.get(record.uid), boot=boot) or taken(record, promises)
         )
-        found[record.resource][device_id] = Device(device_id, record.uid, record.numa_node, fault)
+        found[record.resource][device_id] = Device(
+            device_id, record.uid, record.numa_node, fault, record.parent, record.pcie_root
+        )
     return {resource: tuple(of[key] for key in sorted(of)) for resource, of in found.items()}
 
 
@@ -165,6 +169,9 @@ def stale(
         return Fault(Reason.STALE_ALLOCATION, f"{device_id} was promised as another one than {record.name}", hint)
     if (fault := unverified(record, mismatch, boot=boot)) is not None:
         return Fault(Reason.STALE_ALLOCATION, fault.message, hint)
+    if record.lent and record.cdi_netdev:
+        message = f"{record.cdi_netdev} of {device_id} is in the pod already, and container runtimes move it there once"
+        return Fault(Reason.STALE_ALLOCATION, message, hint)
     return None
 
 
@@ -173,16 +180,18 @@ def displaced(resource: str, records: Iterable[Record], holdings: Iterable[Holdi
 
     The answer names device nodes of the day of Allocate. Their numbers go by the order of the probes, so that after a
     reboot, or a reload of a driver, they may be another pod's, though each device itself is the one that was promised.
+    A CDI name says the same of the nodes behind it, since it is another one as soon as one of them is.
     """
     found = tuple(records)
     ids = {record.device_id for record in found}
-    wanted = frozenset(node.host_path for record in found for node in record.nodes)
+    named_by_cdi = frozenset(record.cdi_name for record in found if record.cdi_name)
+    wanted = frozenset(node.host_path for record in found for node in record.nodes) | named_by_cdi
     held: defaultdict[str, set[str]] = defaultdict(set)
     answers: dict[str, frozenset[str]] = {}
     for holding in holdings:
         if holding.resource == resource:
             held[holding.holder].add(holding.device_id)
-            answers[holding.holder] = holding.paths
+            answers[holding.holder] = holding.paths | holding.cdi_names
     # Which container starts is not said. An init container may have had others beside these; it asks for all of them.
     replayed = [paths for holder, paths in answers.items() if held[holder] == ids]
     named = ", ".join(sorted(ids))

@@ -80,7 +80,14 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
                     inventory.ring()
 
             inventory = Inventory(sources, bookkeeper, worker, settings, offer)
-            desk = Desk(inventory, bookkeeper, worker, settings.allocate_deadline)
+            desk = Desk(
+                inventory,
+                bookkeeper,
+                worker,
+                settings.allocate_deadline,
+                settings.allocation_policy,
+                settings.numa_hints,
+            )
             watch = FolderWatch(
                 {
                     settings.kubelet_folder: on_kubelet_folder,

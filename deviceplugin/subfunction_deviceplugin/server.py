@@ -15,10 +15,11 @@ from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginServicer
 from subfunction.reasons import Reason
 from subfunction.records import Record
-from subfunction_deviceplugin.allocation import answer, preferred
+from subfunction_deviceplugin.allocation import answer
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.inventory import Inventory
 from subfunction_deviceplugin.listing import Device
+from subfunction_deviceplugin.preference import Place, Policy, preferred
 from subfunction_deviceplugin.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -39,12 +40,14 @@ _DELIVERY_SECONDS = 1.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Desk:
-    """What all resources share; `deadline` is in seconds a call."""
+    """What all resources share; `deadline` is in seconds a call, `numa_hints` has the list tell of NUMA nodes."""
 
     inventory: Inventory
     bookkeeper: Bookkeeper
     worker: Worker
     deadline: float
+    policy: Policy = "spread"
+    numa_hints: bool = True
 
     @property
     def patience(self) -> float:
@@ -91,22 +94,26 @@ class DevicePlugin(DevicePluginServicer):
         self._count(1)
         try:
             async for devices in self._inventory.lists(self._resource):
-                yield api.ListAndWatchResponse(devices=[_device(device) for device in devices])
+                yield api.ListAndWatchResponse(devices=[_device(each, hints=self._desk.numa_hints) for each in devices])
         finally:
             self._count(-1)
 
     async def GetPreferredAllocation(
         self, request: api.PreferredAllocationRequest, context: Context
     ) -> api.PreferredAllocationResponse:
-        """Advise: few NUMA nodes, and no device that was only just given back."""
-        numa_nodes = {device.device_id: device.numa_node for device in self._inventory.devices(self._resource)}
+        """Advise: few NUMA nodes, parents by policy, and no device that was only just given back."""
+        places = {
+            device.device_id: Place(device.numa_node, device.pcie_root, device.parent)
+            for device in self._inventory.devices(self._resource)
+        }
         choices = (
             preferred(
                 wanted.available_deviceIDs,
                 wanted.must_include_deviceIDs,
                 wanted.allocation_size,
-                numa_nodes=numa_nodes,
+                places=places,
                 last_used=self._last_used,
+                policy=self._desk.policy,
             )
             for wanted in request.container_requests
         )
@@ -174,9 +181,10 @@ async def _abort(context: Context, call: str, ids: Iterable[str], error: SubFunc
     await context.abort(_CODES.get(error.reason, default), f"{error.reason}: {error}")
 
 
-def _device(device: Device) -> api.Device:
+def _device(device: Device, *, hints: bool) -> api.Device:
+    node = device.numa_node if hints else None
     return api.Device(
         ID=device.device_id,
         health="Healthy" if device.fault is None else "Unhealthy",
-        topology=None if device.numa_node is None else api.TopologyInfo(nodes=[api.NUMANode(ID=device.numa_node)]),
+        topology=None if node is None else api.TopologyInfo(nodes=[api.NUMANode(ID=node)]),
     )

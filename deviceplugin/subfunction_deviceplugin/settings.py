@@ -52,6 +52,14 @@ class Settings:
     """Seconds for one Allocate or PreStartContainer. For Allocate the kubelet sets no deadline of its own, and admits
     no pod meanwhile; for PreStartContainer it waits 30 s."""
 
+    allocation_policy: Literal["packed", "spread"] = "spread"
+    """Which parents devices are taken from, of those that are equally near: `spread` takes the parent with the fewest
+    devices in use and gives a container devices of several wires, `packed` fills one parent before the next."""
+
+    numa_hints: bool = True
+    """Whether the list tells the kubelet each device's NUMA node. With it the Topology Manager aligns the resource (and
+    its policies `restricted` and `single-numa-node` refuse pods that cannot be aligned); without it, it never does."""
+
     stream_wait: Seconds = 5.0
     """Seconds after the registration in which the kubelet must open its ListAndWatch stream, or we register again. It
     takes milliseconds; kubelets up to 1.36 may drop a new registration when an old stream ends."""

@@ -17,10 +17,19 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.records import Record
 from subfunction_operator import step as steps
 from subfunction_operator.doors import Doors
+from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.step import Effect, Step
 
 _LOG = logging.getLogger("subfunction.step")
 
+_Filed: TypeAlias = (
+    steps.StoreRecord
+    | steps.RemoveRecord
+    | steps.WriteCdi
+    | steps.RemoveCdi
+    | steps.WriteDeviceInfo
+    | steps.RemoveDeviceInfo
+)
 _Written: TypeAlias = (
     steps.OverrideDriver | steps.UnbindDriver | steps.ProbeDriver | steps.CreateMediated | steps.RemoveMediated
 )
@@ -62,6 +71,7 @@ class Executor:
 
     sysfs: Sysfs
     records: Folder[Record]
+    papers: PaperFolders
     seam: Seam = dataclasses.field(default_factory=LoggedSteps)
     detached: Detached = dataclasses.field(default_factory=Detached)
 
@@ -85,10 +95,15 @@ class Executor:
 
     def _take(self, doors: Doors, step: Step) -> int | None:
         match step:
-            case steps.StoreRecord(record):
-                self.records.write(record.uid, record)
-            case steps.RemoveRecord(uid):
-                self.records.remove(uid)
+            case (
+                steps.StoreRecord()
+                | steps.RemoveRecord()
+                | steps.WriteCdi()
+                | steps.RemoveCdi()
+                | steps.WriteDeviceInfo()
+                | steps.RemoveDeviceInfo()
+            ):
+                self._file(step)
             case steps.CreatePort(parent, pf, number, controller):
                 return doors.devlink.new_port(parent, pf=pf, number=number, controller=controller).index
             case steps.SetLink(netdev, settings):
@@ -108,6 +123,21 @@ class Executor:
             case _:
                 _function(doors.devlink, step)
         return None
+
+    def _file(self, step: _Filed) -> None:
+        match step:
+            case steps.StoreRecord(record):
+                self.records.write(record.uid, record)
+            case steps.RemoveRecord(uid):
+                self.records.remove(uid)
+            case steps.WriteCdi(uid, text):
+                self.papers.write_cdi(uid, text)
+            case steps.RemoveCdi(uid):
+                self.papers.remove_cdi(uid)
+            case steps.WriteDeviceInfo(name, text):
+                self.papers.write_device_info(name, text)
+            case steps.RemoveDeviceInfo(name):
+                self.papers.remove_device_info(name)
 
     def _write(self, step: _Written) -> None:
         """Write to a device's attribute, in a thread of its own: the kernel may keep the writer."""

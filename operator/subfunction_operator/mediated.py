@@ -34,7 +34,7 @@ def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Paren
         offered = handed_out(record, device, device.vfio, policy.devices)
         node = parent.function.numa_node
         offered = msgspec.structs.replace(offered, name=desired.name, deletion=wanted.spec.deletion, numa_node=node)
-        return offered_or_rest(seen, record, offered)
+        return offered_or_rest(seen, record, offered, policy)
     if leave:
         return Steps(leave)
     see = f"See `dmesg | grep {device.uuid}`."

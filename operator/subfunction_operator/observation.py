@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal, TypeAlias
 
 from subfunction.api import GROUP, AllocatedTo, SubFunction
 from subfunction.errors import UnsupportedField
@@ -18,14 +19,30 @@ from subfunction.kernel.vdpa import VdpaDevice
 from subfunction.kernel.vfio import GroupMember, VfioNodes
 from subfunction.records import PortClaim, Record
 
+Delivery: TypeAlias = Literal["direct", "cdi"]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
-    """What a node decides for all: the range of numbers, where the host has `/dev`, the domains of resource names."""
+    """What a node decides for all: the range of numbers, where the host has `/dev`, the domains of resource names.
+
+    `device_nodes` is the way in which they get into a container: in Allocate's answer, or by CDI. `net_devices` are the
+    resources whose netdev the container runtime moves there (by CDI).
+    """
 
     numbers: range = range(1, 1000)
     devices: str = "/dev"
     domains: tuple[str, ...] = (GROUP,)
+    device_nodes: Delivery = "direct"
+    net_devices: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Papers:
+    """What is on disk for others to read, as text: the CDI file, the device-info file. None where there is none."""
+
+    cdi: str | None = None
+    device_info: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,6 +179,7 @@ class Observation:
     mediated: MediatedDevice | None = None
     drivers: frozenset[str] = frozenset()
     owner: str = ""
+    papers: Papers = Papers()
     usage: Usage = Usage()
 
     @property

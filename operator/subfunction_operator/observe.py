@@ -27,6 +27,7 @@ from subfunction_operator.census import Census, Count
 from subfunction_operator.flavours import KINDS
 from subfunction_operator.observation import Desired, Observation, Parent, Usage
 from subfunction_operator.observe_vfio import look_at_mediated_device, look_at_virtual_function, of_vfio
+from subfunction_operator.paperfolders import PaperFolders
 
 
 class Holders(Protocol):
@@ -87,6 +88,7 @@ class Observer:
 
     sysfs: Sysfs
     records: Folder[Record]
+    papers: PaperFolders
     holders: Holders
     boot_id: str
     census: Census = dataclasses.field(default_factory=Census)
@@ -100,6 +102,7 @@ class Observer:
             boot_id=self.boot_id,
             handle=str(look.parent),
             record=record,
+            papers=self.papers.look(look.desired.uid, record),
             usage=self.holders.usage(record, ask=look.ask),
         )
         wanted = of_vfio(look.spec, record)

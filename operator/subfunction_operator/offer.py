@@ -9,27 +9,32 @@ from subfunction.kernel.pci import VirtualFunction
 from subfunction.kernel.vfio import VfioNodes
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State, Witness
+from subfunction_operator.cdi import delivered
+from subfunction_operator.interruption import unready
 from subfunction_operator.native import nodes
-from subfunction_operator.observation import Observation
+from subfunction_operator.observation import Observation, Policy
 from subfunction_operator.step import Ask, Decision, Rest, Step, Steps, StoreRecord
 
 _ANEW: Final = "its devices were made anew while a pod has the old ones"
 
 
-def offered_or_rest(
-    seen: Observation, old: Record, new: Record, changes: tuple[Step, ...] = (), pending: str = ""
+def offered_or_rest(  # noqa: PLR0913, PLR0917  # what is seen, what was said of it, and what is to be said
+    seen: Observation, old: Record, new: Record, policy: Policy, changes: tuple[Step, ...] = (), pending: str = ""
 ) -> Decision:
     """Say what is offered after the `changes` due, unless that is said already or a pod has what was offered before.
 
     `old` is the record as it is, `new` the same with what is there now; `pending` is what has to wait besides.
     """
-    if old.witness.inodes and (new.nodes, new.witness) != (old.nodes, old.witness):
+    new = delivered(_located(new, seen), seen, policy)
+    if old.witness.inodes and _handed(new) != _handed(old):
         if not seen.usage.asked:
             return Ask()
         if seen.held and not still(old, new):
             return _stale(seen, old, changes)
         if seen.held:
             new = old  # more than was handed out (rdma_cm was loaded meanwhile) is for the next pod
+    if old.state is State.READY and old.cdi_name not in {None, new.cdi_name}:
+        return Steps(unready(old))  # its file is about to be another one, under another name
     known = old.state is State.READY and new.device_id == old.device_id
     # Who has the device before is told by its uid, which is asked for once the new one has an id.
     said = msgspec.structs.replace(
@@ -48,11 +53,26 @@ def still(old: Record, new: Record) -> bool:
     """Say whether all that was handed out is there as it was."""
     then, now = old.witness, new.witness
     return (
-        set(old.nodes) <= set(new.nodes)
+        _paths(old) <= _paths(new)
         and then.inodes.items() <= now.inodes.items()
         and then.links.items() <= now.links.items()
         and then.numbers.items() <= now.numbers.items()
     )
+
+
+def _handed(record: Record) -> tuple[object, ...]:
+    return record.nodes, record.cdi_name, record.witness
+
+
+def _paths(record: Record) -> set[tuple[str, str]]:
+    # By whichever way they get there.
+    return {(node.container_path, node.host_path) for node in record.all_nodes}
+
+
+def _located(record: Record, seen: Observation) -> Record:
+    """Say where it is, for those who choose between devices."""
+    root = seen.parent.function.pcie_root if seen.parent else ""
+    return msgspec.structs.replace(record, parent=record.claim.parent, pcie_root=root)
 
 
 def _stale(seen: Observation, old: Record, changes: tuple[Step, ...]) -> Decision:

@@ -9,6 +9,7 @@ One path for creation, restart, drift, reboot, change and deletion:
     virtualfunction.py  record (functionclaim.py) -> MAC, capabilities -> its VFIO driver -> record(ready), and back
     mediated.py         record -> created -> record(ready), and removed
     removal.py          record(draining) -> free -> off its bus -> inactive -> detached -> no port -> no record
+    papers.py           its CDI and device-info files: written before record(ready), removed before what it names goes
 
 Each call gives the steps up to the next moment at which somebody must look again, or what is waited for, or rest.
 """
@@ -19,6 +20,7 @@ from subfunction_operator import claim, mediated, removal, shape, virtualfunctio
 from subfunction_operator.flavours import KINDS, makers
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Desired, Memory, Observation, Parent, Policy
+from subfunction_operator.papers import accompanied
 from subfunction_operator.step import Decision
 
 _FRESH = Memory()
@@ -30,6 +32,10 @@ def plan(desired: Desired, seen: Observation, policy: Policy, memory: Memory = _
     Raises:
         SubFunctionError: what is asked for cannot be had as things stand; nothing half-made is left to mend.
     """
+    return accompanied(_planned(desired, seen, policy, memory), seen)
+
+
+def _planned(desired: Desired, seen: Observation, policy: Policy, memory: Memory) -> Decision:
     wanted = desired.object
     if wanted is None or desired.deleting:
         return removal.away(desired, seen)

@@ -9,12 +9,13 @@ from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Any
 
-from subfunction.errors import SubFunctionError
+from subfunction.errors import FolderError, SubFunctionError
+from subfunction.folder import Folder
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kernel.transport import transport
 from subfunction.ledger import ledger
-from subfunction.records import boot_id, records
+from subfunction.records import Record, boot_id, records
 from subfunction.resources import resources
 from subfunction_operator.agent import Agent
 from subfunction_operator.apiserver import ApiServer
@@ -27,6 +28,7 @@ from subfunction_operator.nodereporter import NodeReporter
 from subfunction_operator.nodestatus import About
 from subfunction_operator.observation import Policy
 from subfunction_operator.observe import Observer
+from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
 from subfunction_operator.settings import Settings
 from subfunction_operator.survey import Surveyor
@@ -78,20 +80,36 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
 def _agent(settings: Settings, server: ApiServer, seam: Seam | None) -> Agent:
     sysfs = SysfsTree(settings.sysfs)
     folder, handed_out = records(settings.records), ledger(settings.ledger)
+    papers = PaperFolders(settings.cdi_folder, settings.device_info_folder)
+    _swept(papers, folder)
     reconciler = Reconciler(
         Observer(
             sysfs,
             folder,
+            papers,
             Holders(handed_out, Kubelet(settings.kubelet_root, settings.kubelet_folder)),
             boot_id(settings.boot_id),
         ),
-        Executor(sysfs, folder, seam or LoggedSteps()),
+        Executor(sysfs, folder, papers, seam or LoggedSteps()),
         Policy(
-            range(settings.first_number, settings.last_number + 1), str(settings.devices), settings.resource_domains
+            range(settings.first_number, settings.last_number + 1),
+            str(settings.devices),
+            settings.resource_domains,
+            settings.device_nodes,
+            settings.net_devices,
         ),
     )
     node = Node(transport(settings.netlink), reconciler, settings.kernel_deadline, settings.attach_deadline)
     return Agent(node, server, folder, resources(settings.state), settings.usage_interval, seam or LoggedSteps())
+
+
+def _swept(papers: PaperFolders, folder: Folder[Record]) -> None:
+    """Clear away what an earlier agent left for others to read; what cannot be cleared harms no device."""
+    try:
+        for path in papers.sweep(folder):
+            _LOG.info("removed %s, which no record names", path)
+    except FolderError as error:
+        _LOG.warning("%s", error)
 
 
 def _reporter(settings: Settings, server: ApiServer, agent: Agent) -> NodeReporter:

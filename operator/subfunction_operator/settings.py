@@ -10,6 +10,7 @@ from subfunction.kubelet.checkpoint import KUBELET_FOLDER, KUBELET_ROOT
 from subfunction.ledger import LEDGER
 from subfunction.records import BOOT_ID, RECORDS
 from subfunction.resources import STATE
+from subfunction_operator.paperfolders import CDI, DEVICE_INFO
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,20 @@ class Settings:
 
     devices: Path = Path("/dev")
     """Where the host has its device nodes, as the container runtime sees it."""
+
+    device_nodes: Literal["direct", "cdi"] = "direct"
+    """How device nodes get into a container: in Allocate's answer, or by a CDI file that the container runtime reads
+    (containerd from 2.0, or 1.7 with `enable_cdi`; CRI-O). Each by one way alone."""
+
+    net_devices: tuple[str, ...] = ()
+    """Resources whose netdev the container runtime moves into the container, by CDI. It moves it once: a container that
+    restarts in the same pod does not start again. Needs containerd 2.2.7 or CRI-O 1.35, and runc 1.4 or crun 1.22."""
+
+    cdi_folder: Path = CDI
+    """Where container runtimes look for CDI files; a tmpfs, shared with other vendors."""
+
+    device_info_folder: Path = DEVICE_INFO
+    """Where Multus looks for device-info files of vDPA devices and virtual functions; shared with other plugins."""
 
     boot_id: Path = BOOT_ID
     """The file that tells this boot from others."""

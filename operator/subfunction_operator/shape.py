@@ -143,4 +143,4 @@ def _offered(case: Case, policy: Policy) -> Decision:
     )
     record = msgspec.structs.replace(old, claim=claim, name=case.desired.name, deletion=spec.deletion, lent=seen.away)
     offered = case.kind.offered(spec, seen, record, policy.devices)
-    return offered_or_rest(seen, old, offered, changes, pending)
+    return offered_or_rest(seen, old, offered, policy, changes, pending)

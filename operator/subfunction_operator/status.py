@@ -117,7 +117,7 @@ def _device(stands: Standing, seen: Observation) -> Device | None:
         bus=stands.bus,
         netdev=seen.netdev.name if seen.netdev else None,
         rdma=seen.rdma.name if seen.rdma else None,
-        nodes=tuple(node.container_path for node in record.nodes),
+        nodes=tuple(node.container_path for node in record.all_nodes),
     )
 
 

@@ -31,6 +31,36 @@ class RemoveRecord:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class WriteCdi:
+    """Write the CDI file that container runtimes resolve the record's CDI name by."""
+
+    uid: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoveCdi:
+    """Remove the CDI file: no container may be started with it any more."""
+
+    uid: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WriteDeviceInfo:
+    """Write the device-info file that Multus and CNI plugins find by resource name and device id."""
+
+    name: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoveDeviceInfo:
+    """Remove the device-info file."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class CreatePort:
     """`devlink port add HANDLE flavour pcisf pfnum PF sfnum NUMBER`."""
 
@@ -176,6 +206,10 @@ class DeletePort:
 Step: TypeAlias = (
     StoreRecord
     | RemoveRecord
+    | WriteCdi
+    | RemoveCdi
+    | WriteDeviceInfo
+    | RemoveDeviceInfo
     | CreatePort
     | SetFunction
     | Activate

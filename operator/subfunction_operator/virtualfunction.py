@@ -180,4 +180,4 @@ def _offered(  # noqa: PLR0913, PLR0917  # what is asked, what is seen, and what
         env=handed.env | told,
         numa_node=function.numa_node,
     )
-    return offered_or_rest(seen, record, offered, connected(wanted.spec.representor, seen))
+    return offered_or_rest(seen, record, offered, policy, connected(wanted.spec.representor, seen))

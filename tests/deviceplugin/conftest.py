@@ -70,6 +70,7 @@ class Agent:
         numa_node: int | None = None,
         nodes: Sequence[str] = (),
         env: dict[str, str] | None = None,
+        parent: str = "",
     ) -> Record:
         path = f"devices/{device_id}"
         minor = next(self._minor)
@@ -86,6 +87,7 @@ class Agent:
             device_id=device_id,
             health=health or Health(healthy=True),
             numa_node=numa_node,
+            parent=parent,
             nodes=tuple(DeviceNode(container_path=node, host_path=node) for node in nodes),
             env=env or {},
             witness=Witness(

@@ -12,7 +12,7 @@ from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
-from subfunction.records import State
+from subfunction.records import DeviceNode, State
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.inventory import Inventory
 from subfunction_deviceplugin.server import Desk
@@ -116,6 +116,19 @@ async def test_a_pod_prefers_the_device_that_was_not_just_given_back(ready: Node
         used.add(running.env["SUBFUNCTION_DEVICE"])
         ready.kubelet.remove(pod.uid)
     assert used == {ID, "mlx5_core.sf.5", "mlx5_core.sf.6"}
+
+
+@pytest.mark.parametrize(("policy", "parents"), [("spread", {"p0", "p1"}), ("packed", {"p0"})])
+async def test_pods_one_after_the_other_get_devices_of_all_parents_or_of_one_by_policy(
+    node: Node, policy: str, parents: set[str]
+) -> None:
+    for number in range(4):
+        node.agent.device(f"p{number % 2}-{number}", f"mlx5_core.sf.{number}", parent=f"p{number % 2}")
+    await node.start_kubelet()
+    await node.start_plugin(allocation_policy=policy)
+    await node.allocatable(4)
+    given = [(await node.run())[1].env["SUBFUNCTION_UID"].removeprefix("uid-").partition("-")[0] for _ in range(2)]
+    assert set(given) == parents
 
 
 async def test_a_device_being_drained_fails_the_pod_that_was_promised_it_too_late(ready: Node) -> None:
@@ -315,6 +328,18 @@ async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(rea
     assert ready.agent.promised().keys() == held
     path.write_text(whole)
     assert await ready.kubelet.start_container(pod.uid, "app") == first
+
+
+async def test_a_container_restarts_by_cdi_until_its_name_stands_for_other_nodes(ready: Node) -> None:
+    record = ready.agent.records.read("uid-a")
+    assert record is not None
+    node = DeviceNode(container_path="/dev/null", host_path="/dev/null")
+    record = ready.agent.change(record, cdi_name="subfunction.dev/sf=a-1", cdi_nodes=(node,), nodes=())
+    pod, first = await ready.run()
+    assert await ready.kubelet.start_container(pod.uid, "app") == first
+    ready.agent.change(record, cdi_name="subfunction.dev/sf=a-2")
+    with pytest.raises(StartFailed, match=r"StaleAllocation: .* with subfunction\.dev/sf=a-1, and is .*sf=a-2 by now"):
+        await ready.kubelet.start_container(pod.uid, "app")
 
 
 async def test_after_a_reboot_no_container_starts_on_the_device_nodes_of_another(node: Node) -> None:

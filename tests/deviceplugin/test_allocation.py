@@ -8,7 +8,7 @@ import pytest
 from subfunction.errors import AllocationRefused
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.records import DeviceNode, Mount, PortClaim, Record, State
-from subfunction_deviceplugin.allocation import answer, environment, preferred
+from subfunction_deviceplugin.allocation import answer, environment
 
 RESOURCE = "subfunction.dev/mlx5"
 CLAIM = PortClaim(flavour="mlx5", parent="pci/0000:05:00.0", pf=0, number=4, mac_address="02:00:00:00:00:01")
@@ -75,7 +75,10 @@ def test_the_environment_names_ids_and_uids_and_speaks_the_sriov_device_plugins_
     ("path", "filed"),
     [
         ("/dev/vhost-vdpa-3", {"vdpa": {"mount": "/dev/vhost-vdpa-3"}}),
-        ("/dev/vfio/42", {"vfio": {"mount": "/dev/vfio/42"}}),
+        ("/dev/vfio/vfio", {"vfio": {"mount": "/dev/vfio/vfio"}}),
+        ("/dev/vfio/42", {"vfio": {"dev-mount": "/dev/vfio/42"}}),
+        ("/dev/vfio/noiommu-3", {"vfio": {"dev-mount": "/dev/vfio/noiommu-3"}}),
+        ("/dev/infiniband/umad1", {"rdma": {"umad": "/dev/infiniband/umad1"}}),
         ("/dev/zero", {}),
     ],
 )
@@ -123,25 +126,3 @@ def test_two_devices_that_want_one_path_are_refused_rather_than_one_lost() -> No
 
 def test_a_record_cannot_pass_for_another_sub_function() -> None:
     assert environment(RESOURCE, [record(4, env={"SUBFUNCTION_UID": "uid-9"})])["SUBFUNCTION_UID"] == "uid-4"
-
-
-def test_the_device_given_back_the_longest_ago_is_preferred() -> None:
-    used = {"a": 30.0, "b": 10.0, "c": 20.0}
-    assert preferred("abc", "", 1, numa_nodes={}, last_used=used) == ("b",)
-    assert preferred("abcd", "", 1, numa_nodes={}, last_used=used) == ("d",)
-
-
-def test_devices_of_one_numa_node_are_preferred() -> None:
-    numa = {"a": 0, "b": 1, "c": 0, "d": 1, "e": 1}
-    assert preferred("abcde", "", 3, numa_nodes=numa, last_used={}) == ("b", "d", "e")
-    assert preferred("abcde", "a", 2, numa_nodes=numa, last_used={}) == ("a", "c")
-
-
-def test_a_whole_numa_node_is_worth_more_than_rest() -> None:
-    numa = {"a": 0, "b": 0, "c": 1}
-    assert preferred("abc", "", 2, numa_nodes=numa, last_used={"a": 5.0, "b": 6.0}) == ("a", "b")
-
-
-def test_what_must_be_included_is_included() -> None:
-    assert preferred("abc", "bc", 2, numa_nodes={}, last_used={}) == ("b", "c")
-    assert preferred("ab", "", 3, numa_nodes={}, last_used={}) == ("a", "b")

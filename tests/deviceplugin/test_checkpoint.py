@@ -9,7 +9,7 @@ import pytest
 from subfunction.errors import CheckpointUnreadable
 from subfunction.kubelet import checkpoint
 from subfunction.kubelet.checkpoint import Holding
-from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse, DeviceSpec
+from subfunction.kubelet.deviceplugin_pb2 import CDIDevice, ContainerAllocateResponse, DeviceSpec
 from subfunction.reasons import Reason
 
 RESOURCE = "subfunction.dev/mlx5"
@@ -36,6 +36,16 @@ def test_each_device_is_told_with_the_uid_it_was_promised_as() -> None:
         Holding("p1", "app", RESOURCE, "sf.10", "uid-10"),
         Holding("p1", "app", RESOURCE, "sf.4", "uid-4"),
     )
+
+
+def test_what_the_replayed_answer_names_is_told_with_each_device() -> None:
+    answer = ContainerAllocateResponse(
+        envs={"SUBFUNCTION_UID": "uid-4"},
+        devices=[DeviceSpec(container_path="/dev/a", host_path="/host/dev/a", permissions="rw")],
+        cdi_devices=[CDIDevice(name="subfunction.dev/sf=uid-4")],
+    )
+    [holding] = checkpoint.parse(text({"-1": ["sf.4"]}, answer.SerializeToString()))
+    assert (list(holding.paths), list(holding.cdi_names)) == (["/host/dev/a"], ["subfunction.dev/sf=uid-4"])
 
 
 def test_a_device_on_two_numa_nodes_is_held_once() -> None:

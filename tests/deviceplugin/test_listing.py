@@ -161,6 +161,20 @@ def test_a_container_starts_with_the_device_it_was_promised_even_while_that_is_d
 
 
 @pytest.mark.parametrize(
+    ("lent", "netdev", "starts"),
+    [(False, "eth4", True), (True, "", True), (True, "eth4", False)],
+    ids=["its netdev is here", "a CNI plugin moved it", "a container runtime moved it"],
+)
+def test_a_container_does_not_start_again_once_the_runtime_has_moved_its_netdev(
+    *, lent: bool, netdev: str, starts: bool
+) -> None:
+    promises = Promises.of([entry("sf.4", "uid-a")], [])
+    fault = stale("sf.4", record(lent=lent, cdi_netdev=netdev), None, promises, boot=BOOT)
+    assert (fault is None) is starts
+    assert fault is None or ("eth4" in fault.message and "Delete the pod" in fault.hint)
+
+
+@pytest.mark.parametrize(
     ("found", "mismatch", "entries", "holdings"),
     [
         (None, None, [entry("sf.4", "uid-a")], []),
@@ -206,6 +220,13 @@ def replayed(*nodes: DeviceNode, ids: Sequence[str] = ("sf.4",), container: str 
 
 
 ONE, OTHER = record("a", "sf.4", nodes=(UVERBS3,)), record("b", "sf.5", nodes=(UVERBS5,))
+NAME = "subfunction.dev/sf=uid-1"
+BY_CDI = record("a", "sf.4", cdi_name=NAME, cdi_nodes=(UVERBS3,))
+
+
+def replayed_by_cdi(*names: str) -> list[Holding]:
+    """What the checkpoint says of a container that was answered with CDI names alone."""
+    return [Holding("pod-1", "app", RESOURCE, "sf.4", "uid", cdi_names=frozenset(names))]
 
 
 @pytest.mark.parametrize(
@@ -216,8 +237,9 @@ ONE, OTHER = record("a", "sf.4", nodes=(UVERBS3,)), record("b", "sf.5", nodes=(U
         ([ONE, OTHER], replayed(UVERBS5, UVERBS3, ids=("sf.4", "sf.5"))),
         ([ONE], [*replayed(UVERBS3), *replayed(UVERBS3, UVERBS5, ids=("sf.4", "sf.5"), container="init")]),
         ([ONE], [*replayed(UVERBS3), Holding("pod-2", "app", "nvidia.com/gpu", "sf.4", None)]),
+        ([BY_CDI], replayed_by_cdi(NAME)),
     ],
-    ids=["no node", "one device", "two devices", "an init container had one more", "another plugin's"],
+    ids=["no node", "one device", "two devices", "an init container had one more", "another plugin's", "by CDI"],
 )
 def test_a_container_starts_when_its_replayed_answer_opens_its_own_devices(
     records: list[Record], holdings: list[Holding]
@@ -236,6 +258,9 @@ def test_a_container_starts_when_its_replayed_answer_opens_its_own_devices(
         ([ONE], [*replayed(UVERBS3), *replayed(UVERBS5, container="init")], "uverbs5"),
         ([ONE], [], "does not say"),
         ([ONE], replayed(UVERBS3, UVERBS5, ids=("sf.4", "sf.5")), "does not say"),
+        ([BY_CDI], replayed_by_cdi("subfunction.dev/sf=uid-2"), "sf=uid-2.*sf=uid-1"),
+        ([BY_CDI], replayed(UVERBS3), "uverbs3.*sf=uid-1"),
+        ([ONE], replayed_by_cdi(NAME), "sf=uid-1.*uverbs3"),
     ],
     ids=[
         "another's",
@@ -246,6 +271,9 @@ def test_a_container_starts_when_its_replayed_answer_opens_its_own_devices(
         "one of two containers",
         "no answer",
         "an answer for more devices only",
+        "other nodes by CDI",
+        "by CDI now",
+        "no longer by CDI",
     ],
 )
 def test_a_container_does_not_start_when_its_replayed_answer_opens_another_device(

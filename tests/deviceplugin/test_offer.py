@@ -33,6 +33,15 @@ async def test_ready_devices_are_allocatable_with_their_numa_node(node: Node) ->
     assert not devices["mlx5_core.sf.5"].HasField("topology")
 
 
+async def test_without_numa_hints_the_kubelet_is_told_of_no_node(node: Node) -> None:
+    node.agent.device("a", "mlx5_core.sf.4", numa_node=1)
+    await node.start_kubelet()
+    await node.start_plugin(numa_hints=False)
+    await node.allocatable(1)
+    assert isinstance(node.kubelet, Kubelet)
+    assert not node.kubelet.table.resources[RESOURCE].devices["mlx5_core.sf.4"].HasField("topology")
+
+
 async def test_a_device_that_comes_later_is_listed_when_it_comes(node: Node) -> None:
     await node.start_kubelet()
     await node.start_plugin()

@@ -16,17 +16,20 @@ from matrix.flavours import FLAVOURS
 from matrix.sight import paths, sight
 from rig.world import Killed, World
 from subfunction.records import PortClaim, State, mismatch
+from subfunction_operator.observation import Policy
 from subfunction_operator.step import Rest
 
 UID = "uid-blue"
+DIRECT = Policy()
+CDI = Policy(device_nodes="cdi", net_devices=tuple(f"subfunction.dev/{kind}" for kind in ("mlx5", "ice", "virtio")))
 
 
 class Life:
     """One object of a flavour on a node of its own, on which somebody else has number 1."""
 
-    def __init__(self, root: Path, flavour: Flavour) -> None:
+    def __init__(self, root: Path, flavour: Flavour, policy: Policy) -> None:
         self.flavour = flavour
-        self.world = World(root, flavour.topology)
+        self.world = World(root, flavour.topology, policy=policy)
         self.world.foreign(1)
         self.spec: dict[str, Any] = {}
         self.baseline = Counter(sight(self.world.kernel))
@@ -46,6 +49,8 @@ class Life:
         try:
             self.world.settle()
         except Killed:
+            # Whatever was the last thing done: nobody is offered what container runtimes or Multus cannot find.
+            assert self.world.wrong_papers() == [], f"killed at {moment} after {self.world.seam.steps}"
             return True
         return False
 
@@ -65,6 +70,8 @@ class Life:
         names = [path.name for path in world.records.path.glob("*")]
         if operation.spec is None:
             assert (names, world.objects, paths(world.root / "sys")) == ([], {}, self.clean), where
+            papers = (world.papers.cdi, world.papers.device_info)
+            assert [path for folder in papers for path in folder.glob("*")] == [], where
             return
         assert names == [f"{UID}.json"], where
         self.assert_offered(where)
@@ -77,6 +84,9 @@ class Life:
             True,
             None,
         ), where
+        assert self.world.wrong_papers() == [], where
+        assert bool(record.cdi_name) is (self.world.policy is CDI and bool(record.all_nodes or record.link)), where
+        assert (record.cdi_nodes if self.world.policy is DIRECT else record.nodes) == (), where
         assert status.device is not None, where
         assert record.device_id == status.device.id, where
         if isinstance(record.claim, PortClaim):
@@ -92,9 +102,9 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return {**old, **new, **deep}
 
 
-def lives(root: Path, flavour: Flavour) -> Iterator[tuple[Life, int]]:
+def lives(root: Path, flavour: Flavour, policy: Policy) -> Iterator[tuple[Life, int]]:
     """Give a new life for each moment of its longest operation: before the first step, and after each."""
-    undisturbed = Life(root / "undisturbed", flavour)
+    undisturbed = Life(root / "undisturbed", flavour, policy)
     most = 0
     for operation in flavour.operations:
         undisturbed.ask(operation)
@@ -104,12 +114,15 @@ def lives(root: Path, flavour: Flavour) -> Iterator[tuple[Life, int]]:
         undisturbed.finished(operation, f"{operation.name}, undisturbed")
     assert most > 0
     for moment in (0, *range(1, most, 2)):
-        yield Life(root / str(moment), flavour), moment
+        yield Life(root / str(moment), flavour, policy), moment
 
 
+@pytest.mark.parametrize("policy", [DIRECT, CDI], ids=["direct", "cdi"])
 @pytest.mark.parametrize("name", FLAVOURS)
-def test_killed_at_any_step_of_its_life_it_is_what_is_asked_for_after_the_next_start(root: Path, name: str) -> None:
-    for life, moment in lives(root, FLAVOURS[name]):
+def test_killed_at_any_step_of_its_life_it_is_what_is_asked_for_after_the_next_start(
+    root: Path, name: str, policy: Policy
+) -> None:
+    for life, moment in lives(root, FLAVOURS[name], policy):
         for operation in life.flavour.operations:
             life.ask(operation)
             life.killed(moment)
@@ -120,7 +133,7 @@ def test_killed_at_any_step_of_its_life_it_is_what_is_asked_for_after_the_next_s
 @pytest.mark.parametrize("name", FLAVOURS)
 def test_killed_at_any_step_of_its_creation_and_the_node_boots(root: Path, name: str, *, records_survive: bool) -> None:
     created = FLAVOURS[name].operations[0]
-    for life, moment in lives(root, FLAVOURS[name]):
+    for life, moment in lives(root, FLAVOURS[name], CDI):
         life.ask(created)
         if not life.killed(moment):
             break
@@ -135,7 +148,7 @@ def test_killed_at_any_step_of_its_deletion_and_the_node_boots_nothing_is_left(
     root: Path, name: str, *, records_survive: bool
 ) -> None:
     created, deleted = FLAVOURS[name].operations[0], FLAVOURS[name].operations[-1]
-    for life, moment in lives(root, FLAVOURS[name]):
+    for life, moment in lives(root, FLAVOURS[name], CDI):
         life.ask(created)
         life.world.settle()
         life.ask(deleted)
@@ -145,6 +158,7 @@ def test_killed_at_any_step_of_its_deletion_and_the_node_boots_nothing_is_left(
         life.world.foreign(1)
         life.world.settle()
         assert (life.world.objects, life.world.records.read_all().items) == ({}, {}), moment
+        assert life.world.wrong_papers() == [], moment
         assert Counter(sight(life.world.kernel)) == life.baseline, moment
 
 
@@ -154,7 +168,7 @@ def test_killed_at_any_step_of_its_deletion_and_the_node_boots_nothing_is_left(
 def test_killed_while_the_kernel_waits_for_a_holder_the_next_one_waits_too_and_then_all_goes(
     root: Path, name: str, node: str
 ) -> None:
-    life = Life(root, FLAVOURS[name])
+    life = Life(root, FLAVOURS[name], DIRECT)
     life.spec = {"deletionPolicy": "Force"}
     life.ask(life.flavour.operations[0])
     life.world.settle()

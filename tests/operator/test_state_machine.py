@@ -20,6 +20,7 @@ from subfunction.errors import Foreign, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.records import PortClaim, Record
+from subfunction_operator.observation import Policy
 from subfunction_operator.step import Rest
 from subfunction_simulator.kernel import Kind, Operation
 from subfunction_simulator.kernel.wire import Refusal
@@ -28,6 +29,11 @@ NAMES = st.sampled_from(sorted(WISHES))
 PARENTS = st.sampled_from([PARENT, OTHER_PARENT])
 MODULES = ("mlx5_ib", "mlx5_vdpa", "vhost_vdpa", "virtio_vdpa", "vfio_pci")
 SETTINGS = {Operation.SET_MAC, Operation.SET_CAPABILITIES, Operation.SET_LINK}
+POLICIES = (
+    Policy(),
+    Policy(device_nodes="cdi"),
+    Policy(device_nodes="cdi", net_devices=("subfunction.dev/mlx5", "subfunction.dev/virtio")),
+)
 REFUSED = sorted(set(Operation) - {Operation.ESWITCH_SET})
 
 
@@ -98,6 +104,11 @@ class Node(RuleBasedStateMachine):
         self.world.restart(kill_at=moment)
         with contextlib.suppress(Killed):
             self.throng.work(name)
+        self.world.restart()
+
+    @rule(policy=st.sampled_from(POLICIES))
+    def it_is_started_with_another_delivery(self, policy: Policy) -> None:
+        self.world.policy = policy
         self.world.restart()
 
     # --- other tools ---
@@ -212,6 +223,7 @@ class Node(RuleBasedStateMachine):
         self.throng.numbers_are_given_once()
         self.throng.held_ones_are_whole()
         self.throng.those_at_rest_are_offered()
+        assert self.world.wrong_papers() == []
 
     # --- the end ---
 
@@ -255,6 +267,8 @@ class Node(RuleBasedStateMachine):
         for _ in range(len(REFUSED)):
             self.work_on_all()
         assert (self.world.objects, self.world.records.read_all().items) == ({}, {})
+        papers = (self.world.papers.cdi, self.world.papers.device_info)
+        assert [path for folder in papers for path in folder.glob("*")] == []
         self.throng.foreign_are_as_they_were()
         for parent, number in tuple(self.throng.theirs):
             self.delete_port(parent, number)

@@ -22,6 +22,12 @@ class PciFunction:
     numa_node: int | None
     virtual: bool = False
 
+    @property
+    def pcie_root(self) -> str:
+        """The PCIe root it hangs under (`pci0000:00`); empty where sysfs shows none."""
+        top = self.path.removeprefix("devices/").partition("/")[0]
+        return top if top.startswith("pci") else ""
+
     @classmethod
     def at(cls, sysfs: Sysfs, handle: Handle) -> "PciFunction | None":
         """Look at a function (`ls -l /sys/bus/pci/devices/0000:05:00.0`); None where there is none."""

@@ -30,8 +30,8 @@ UID_VARIABLE = "SUBFUNCTION_UID"
 class Holding:
     """One device that the kubelet gave to a container; `uid` is what Allocate promised, None if that cannot be told.
 
-    `paths` are the device nodes of the host in the answer that the kubelet replays whenever the container starts: those
-    of all the container's devices of this resource, as one answer was for all of them.
+    `paths` are the device nodes of the host in the answer that the kubelet replays whenever the container starts, and
+    `cdi_names` the CDI devices in it: those of all the container's devices of this resource, as one answer was for all.
     """
 
     pod_uid: str
@@ -40,6 +40,7 @@ class Holding:
     device_id: str
     uid: str | None
     paths: frozenset[str] = frozenset()
+    cdi_names: frozenset[str] = frozenset()
 
     @property
     def holder(self) -> str:
@@ -109,5 +110,6 @@ def _holdings(entry: _Entry) -> Iterator[Holding]:
     uids = answer.envs.get(UID_VARIABLE, "").split(",")
     promised = dict(zip(ids, uids, strict=True)) if len(uids) == len(ids) and all(uids) else dict.fromkeys(ids)
     paths = frozenset(device.host_path for device in answer.devices)
+    names = frozenset(device.name for device in answer.cdi_devices)
     for device_id, uid in promised.items():
-        yield Holding(entry.pod_uid, entry.container_name, entry.resource_name, device_id, uid, paths)
+        yield Holding(entry.pod_uid, entry.container_name, entry.resource_name, device_id, uid, paths, names)

@@ -109,11 +109,38 @@ class Judge:
         if self.flavour.numbered and claim["portIndex"] != self._port_index():
             yield f"the record claims port {claim['portIndex']}, the kernel has it at {self._port_index()}"
         yield from _unwitnessed(record["witness"], self.stage.settings.sysfs)
+        yield from self._papers(record)
         kept = self.stage.settings.state / "resources.json"
         if found["spec"].get("resourceName", f"subfunction.dev/{found['spec']['flavour']}") not in kept.read_text(
             encoding="utf-8"
         ):
             yield f"{kept.name} does not name its resource"
+
+    def _papers(self, record: dict[str, Any]) -> Iterator[str]:
+        """Look for the files that container runtimes and Multus read: one each of what is offered, and no other."""
+        files = [path for path in self._paper_files() if path.suffix == ".json"]
+        found = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
+        cdi = found.pop(f"subfunction.dev-sf_{record['uid']}.json", {"devices": []})
+        names = [f"{cdi['kind']}={device['name']}" for device in cdi["devices"]]
+        if names != [record["cdiName"]]:
+            yield f"the CDI file is of {names}, the record offers {record['cdiName']}"
+        edits = [device["containerEdits"] for device in cdi["devices"]]
+        nodes = [node["path"] for edit in edits for node in edit.get("deviceNodes", ())]
+        netdevs = [netdev["name"] for edit in edits for netdev in edit.get("netDevices", ())]
+        if record["nodes"] or nodes != [node["containerPath"] for node in record["cdiNodes"]]:
+            yield f"nodes: {nodes} in the CDI file, {record['nodes']} and {record['cdiNodes']} in the record"
+        if netdevs != [name for name in [record["env"].get("SUBFUNCTION_NETDEV")] if name is not None]:
+            yield f"the CDI file moves {netdevs}, the environment names {record['env']}"
+        # mlx5, ice and mediated devices have none.
+        told = [info.get("vdpa", info.get("pci")) for info in found.values()]
+        known = [info.get("parent-device", info.get("pci-address")) for info in told]
+        mute = ("portIndex" in record["claim"] and not record["claim"]["vdpa"]) or "uuid" in record["claim"]
+        if known != ([] if mute else [record["deviceId"]]):
+            yield f"device-info files: {found}"
+
+    def _paper_files(self) -> list[Path]:
+        folders = (self.stage.settings.cdi_folder, self.stage.settings.device_info_folder)
+        return sorted(path for folder in folders for path in folder.glob("*"))
 
     def _port_index(self) -> int | None:
         kernel = self.stage.cluster.kernel
@@ -134,6 +161,8 @@ class Judge:
         names = sorted(path.name for path in folder.glob("*")) if folder.is_dir() else []
         if names:
             yield f"the records' folder holds {names}"
+        if papers := self._paper_files():
+            yield f"files are left for others to read: {[path.name for path in papers]}"
 
 
 def _differences(wanted: Counter[str], found: Counter[str]) -> Iterator[str]:

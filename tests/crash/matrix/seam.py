@@ -32,7 +32,13 @@ class Agent:
     def run(self) -> None:
         """Be the agent until the end."""
         reaper = Reaper(self.orders)
-        hear_of_files(reaper.moment, {self.settings.records: "record", self.settings.state: "names"})
+        folders = {
+            self.settings.records: "record",
+            self.settings.state: "names",
+            self.settings.cdi_folder: "CDI file",
+            self.settings.device_info_folder: "device-info file",
+        }
+        hear_of_files(reaper.moment, folders)
         asyncio.run(program.run(self.settings, _Seam(reaper, self.settings.sysfs / FENCE)))
 
 

@@ -69,7 +69,15 @@ async def staged(flavour: Flavour, zygote: Zygote) -> AsyncIterator[Stage]:
         cluster.kernel.tree.trigger(FENCE, lambda _: None)
         async with cluster:
             _foreign(cluster)
-            settings = cluster.settings(usage_interval=0.1, attach_deadline=5.0, kernel_deadline=5.0, resync=30.0)
+            settings = cluster.settings(
+                usage_interval=0.1,
+                attach_deadline=5.0,
+                kernel_deadline=5.0,
+                resync=30.0,
+                # The way with the most files: every device has a CDI file.
+                device_nodes="cdi",
+                net_devices=("subfunction.dev/mlx5", "subfunction.dev/ice", "subfunction.dev/virtio"),
+            )
             root = cluster.root / "kernel" / "sys"
             agent = Actor(zygote, cluster.root, "agent", lambda orders: Agent(settings, orders).run)
             try:

@@ -24,6 +24,7 @@ from subfunction_operator.node import Node
 from subfunction_operator.observation import Desired, Policy
 from subfunction_operator.observe import Observer, Others
 from subfunction_operator.outcome import Outcome
+from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
 from subfunction_operator.step import Effect
 
@@ -63,8 +64,9 @@ async def _settled(desired: Desired, seam: Killer) -> Outcome:
     sysfs = SysfsTree()
     folder = records(ROOT / "devices")
     holders = Holders(ledger(ROOT / "allocations"), Kubelet(ROOT / "kubelet", ROOT / "kubelet" / "device-plugins"))
-    observer = Observer(sysfs, folder, holders, boot_id())
-    node = Node(KernelTransport(), Reconciler(observer, Executor(sysfs, folder, seam), Policy()), 30, 30)
+    papers = PaperFolders(ROOT / "cdi", ROOT / "devinfo")
+    observer = Observer(sysfs, folder, papers, holders, boot_id())
+    node = Node(KernelTransport(), Reconciler(observer, Executor(sysfs, folder, papers, seam), Policy()), 30, 30)
     return await node.settle(desired, lambda _: Others())
 
 

@@ -24,6 +24,7 @@ from subfunction_operator import program
 from subfunction_operator.agent import Agent
 from subfunction_operator.apiserver import ApiServer as ApiClient
 from subfunction_operator.execute import Seam
+from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.settings import Settings
 from subfunction_simulator.apiserver import ApiServer
 from subfunction_simulator.apiserver.traffic import Asked
@@ -130,6 +131,7 @@ class Cluster:
         self.records = records(root / "devices")
         self.ledger = ledger(root / "allocations")
         self.resources = resources(root / "state")
+        self.papers = PaperFolders(root / "cdi", root / "devinfo" / "dp")
         self.kubelet = Kubelet(root / "kubelet")
         self._stack = contextlib.AsyncExitStack()
         self._agent: asyncio.Task[None] | None = None
@@ -166,6 +168,8 @@ class Cluster:
             "sysfs": self.root / "kernel" / "sys",
             "netlink": str(self.netlink),
             "boot_id": self.root / "kernel" / "boot_id",
+            "cdi_folder": self.papers.cdi,
+            "device_info_folder": self.papers.device_info,
             "usage_interval": 0.05,
             "resource_domains": ("subfunction.dev", "example.com"),
             **changes,

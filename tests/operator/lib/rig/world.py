@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from rig.papers import wrong
 from subfunction.api import AllocatedTo, Metadata, Status, SubFunction
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.devlink import Devlink
@@ -18,6 +19,7 @@ from subfunction_operator.node import numbers_of
 from subfunction_operator.observation import Desired, Memory, Observation, Policy, Usage
 from subfunction_operator.observe import Look, Observer
 from subfunction_operator.outcome import Outcome
+from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
 from subfunction_operator.status import status
 from subfunction_operator.step import Effect
@@ -117,6 +119,7 @@ class World:
         root.mkdir(exist_ok=True)
         self.kernel = SimulatedKernel(root, topology, timing)
         self.records = records(root / "records")
+        self.papers = PaperFolders(root / "cdi", root / "devinfo" / "dp")
         self.pods = Pods()
         self.policy = policy or Policy()
         self.seam = Seam()
@@ -147,8 +150,11 @@ class World:
     def restart(self, kill_at: int | None = None) -> None:
         """Start an agent that knows nothing but the folders and the kernel."""
         self.seam = Seam(kill_at)
-        observer = Observer(self.sysfs, self.records, self.pods, (self.root / "boot_id").read_text().strip())
-        self.reconciler = Reconciler(observer, Executor(self.sysfs, self.records, self.seam), self.policy)
+        self.papers.sweep(self.records)
+        boot = (self.root / "boot_id").read_text().strip()
+        observer = Observer(self.sysfs, self.records, self.papers, self.pods, boot)
+        executor = Executor(self.sysfs, self.records, self.papers, self.seam)
+        self.reconciler = Reconciler(observer, executor, self.policy)
         self.doors = Doors.to(self.kernel.transport())
 
     @property
@@ -226,6 +232,11 @@ class World:
     def offered(self, name: str = "blue") -> bool:
         found = self.records.read(f"uid-{name}")
         return found is not None and found.state is State.READY and found.health.healthy
+
+    def wrong_papers(self) -> list[str]:
+        """Say what is wrong with the files that others read, at whatever moment."""
+        boot = (self.root / "boot_id").read_text().strip()
+        return list(wrong(self.records, self.papers.cdi, self.papers.device_info, boot))
 
     def foreign(
         self, number: int, *, mac: str | None = "02:aa:aa:aa:aa:aa", active: bool = True, handle: Handle = PARENT
