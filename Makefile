@@ -46,7 +46,7 @@ test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (install
 	@$(BIN)/python -m pytest tests/vm $(if $(ALL),,$(BY_HAND:%=--ignore=tests/vm/%.py)) -n 2 --dist loadfile -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at every point of every flavour's life, on the simulated kernel (ONLY=mlx5)
-	@PYTHONPATH=tests/crash:tests/operator/lib $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
+	@PYTHONPATH=tests/crash:tests/operator/lib:tests/kubernetes:tests/vm $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
 
 fuzz: $(VENV)/.installed ## fuzz the netlink decoders with atheris (SECONDS_EACH=60)
 	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group fuzz

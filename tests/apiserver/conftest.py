@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from components import under_test
+from components.judge import Judge
 from components.under_test import AnyApiServer
 from subfunction_simulator.apiserver.client import Answer, Client
 
@@ -26,6 +27,12 @@ async def api_server() -> AsyncIterator[AnyApiServer]:
 async def api(api_server: AnyApiServer) -> AsyncIterator[Client]:
     async with aiohttp.ClientSession() as session:
         yield Client(session, api_server.url)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def judge() -> AsyncIterator[Judge]:
+    async with under_test.server() as server, aiohttp.ClientSession() as session:
+        yield Judge(Client(session, server.url))
 
 
 @pytest.fixture
