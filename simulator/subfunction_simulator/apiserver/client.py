@@ -79,7 +79,7 @@ class Client:
         **query: str,
     ) -> Answer:
         """One request. Raises aiohttp.ClientError; a refusal is an answer like others."""
-        data = None if body is None else json.dumps(body).encode()
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {**self._headers, "Content-Type": media, "Accept": accept or "application/json"}
         async with self._session.request(
             method, self._url + path, data=data, params=query, headers=headers

@@ -21,6 +21,8 @@ class WriteOptions:
     field_validation: str = "Warn"
     """What becomes of unknown fields: Strict refuses, Warn drops them with a warning, Ignore drops them."""
     dry_run: bool = False
+    manager: str = "unknown"
+    """Who writes: the query's `fieldManager`, else the program that the client says it is."""
     warnings: list[str] = field(default_factory=list)
     """Where warnings for the client are gathered."""
 
@@ -40,8 +42,8 @@ class UnknownFieldsError(RefusedError):
         return RefusedError(422, "Invalid", f'"" is invalid: {error}', {"causes": causes})
 
 
-def decode(resource: Resource, body: JsonObject, options: WriteOptions) -> JsonObject:
-    """The object in its kind's form, as a copy of the body that may be changed.
+def decode(resource: Resource, body: JsonObject, options: WriteOptions, *, fills: bool = True) -> JsonObject:
+    """The object in its kind's form, as a copy of the body that may be changed; `fills`: with the schema's defaults.
 
     Raises RefusedError (400) for another kind, for metadata of a wrong form and, in strict validation, for unknown
     fields.
@@ -65,7 +67,7 @@ def decode(resource: Resource, body: JsonObject, options: WriteOptions) -> JsonO
         raise UnknownFieldsError(resource, unknown)
     if options.field_validation == "Warn":
         options.warnings.extend(unknown)
-    return resource.schema.default(obj) if resource.schema else copy.deepcopy(obj)
+    return resource.schema.default(obj) if resource.schema and fills else copy.deepcopy(obj)
 
 
 def _metadata(body: JsonObject) -> tuple[JsonObject, list[str]]:
@@ -73,5 +75,7 @@ def _metadata(body: JsonObject) -> tuple[JsonObject, list[str]]:
     written = body.get("metadata") or {}
     if not isinstance(written, dict):
         raise RefusedError.bad_request("metadata is an object")
-    kept, dropped = _METADATA.prune({name: value for name, value in written.items() if value is not None})
+    # Who owns which field is the server's to say.
+    known = {name: value for name, value in written.items() if value is not None and name != "managedFields"}
+    kept, dropped = _METADATA.prune(known)
     return kept, [f"metadata.{path}" for path in dropped]

@@ -13,11 +13,11 @@ from subfunction_simulator.apiserver.accept import Form, negotiate
 from subfunction_simulator.apiserver.decoding import WriteOptions
 from subfunction_simulator.apiserver.objects import JsonObject
 from subfunction_simulator.apiserver.page import page
-from subfunction_simulator.apiserver.patch import apply_patch
+from subfunction_simulator.apiserver.patch import APPLY_PATCH, applied_config, apply_patch
 from subfunction_simulator.apiserver.place import Place
 from subfunction_simulator.apiserver.registry import Preconditions, Registry
 from subfunction_simulator.apiserver.selector import Selection, select
-from subfunction_simulator.apiserver.status import RefusedError
+from subfunction_simulator.apiserver.status import FieldError, RefusedError
 from subfunction_simulator.apiserver.store import Store
 from subfunction_simulator.apiserver.traffic import Asked, Traffic
 from subfunction_simulator.apiserver.watch import LONGEST, CutError, Stream, WatchOptions
@@ -54,7 +54,7 @@ class ResourceApi:
         verb = verb_of(request.method, place, query)
         self.traffic.note(Asked(verb, place.resource.plural, place.subresource, place.name, dict(query)))
         form = negotiate(request.headers.get("Accept", ""), query.get("includeObject", ""))
-        options = WriteOptions(query.get("fieldValidation") or "Warn", query.get("dryRun") == "All")
+        options = WriteOptions(query.get("fieldValidation") or "Warn", query.get("dryRun") == "All", _manager(request))
         resource, code = place.resource, 200
         match verb:
             case "get":
@@ -68,6 +68,9 @@ class ResourceApi:
                 answer = form.one(resource, self.registry.create(place, body, options))
             case "update":
                 answer = form.one(resource, self.registry.replace(place, await _object(request), options))
+            case "patch" if request.content_type == APPLY_PATCH:
+                obj, is_new = await self._apply(request, place, options)
+                answer, code = form.one(resource, obj), 201 if is_new else 200
             case "patch":
                 change = partial(apply_patch, request.content_type, await request.read(), strategic=not resource.schema)
                 answer = form.one(resource, self.registry.patch(place, change, options))
@@ -83,6 +86,13 @@ class ResourceApi:
         limit = _integer(query, "limit") or 0
         part = page(objects, self.store.revision, limit, query.get("continue", ""))
         return form.many(place.resource, part.items, part.metadata)
+
+    async def _apply(self, request: web.Request, place: Place, options: WriteOptions) -> tuple[JsonObject, bool]:
+        if not request.query.get("fieldManager"):
+            missing = FieldError("FieldValueRequired", "fieldManager", "is required for apply patch")
+            raise RefusedError.invalid("meta.k8s.io", "PatchOptions", "", [missing])
+        force = request.query.get("force") in _TRUE
+        return self.registry.apply(place, applied_config(await request.read()), options, force=force)
 
     async def _delete(self, request: web.Request, place: Place, options: WriteOptions) -> JsonObject:
         body = await _object(request) if request.can_read_body else {}
@@ -126,6 +136,12 @@ class ResourceApi:
 
 def _selection(place: Place, query: Mapping[str, str]) -> Selection:
     return select(place.resource, place.namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+
+
+def _manager(request: web.Request) -> str:
+    """Who writes: as the query says, else what a client calls itself before the first `/`."""
+    named = request.query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0]
+    return named or "unknown"
 
 
 def _integer(query: Mapping[str, str], name: str) -> int | None:

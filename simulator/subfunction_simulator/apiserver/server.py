@@ -1,8 +1,7 @@
 """The embedded API server: Kubernetes' API, honest enough for kubectl and for kopf, in one process and in memory.
 
-What it leaves out: server-side apply and managed fields, admission but for the schema, authorisation, garbage
-collection, graceful deletion of pods, conversion between versions, expiry of events. Kubernetes' own kinds are stored
-as given.
+What it leaves out: admission but for the schema, authorisation, garbage collection, graceful deletion of pods,
+conversion between versions, expiry of events. Kubernetes' own kinds are stored as given.
 """
 
 import errno
