@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from subfunction_simulator.apiserver import ApiServer
+from components.under_test import AnyApiServer
 from subfunction_simulator.apiserver.client import Answer, Client
 from subfunction_simulator.kubectl import kubectl
 
@@ -38,7 +38,7 @@ def program() -> Path:
 
 
 @pytest.fixture
-def run(program: Path, api_server: ApiServer, tmp_path: Path) -> Kubectl:
+def run(program: Path, api_server: AnyApiServer, tmp_path: Path) -> Kubectl:
     """Call kubectl with a home of its own; gives its exit code and all it said."""
     config = tmp_path / "kubeconfig"
     config.write_text(api_server.kubeconfig())

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from subfunction_simulator.apiserver import ApiServer
+from components.under_test import AnyApiServer
 from subfunction_simulator.apiserver.client import Answer, Client
 
 ALL = "/apis/subfunction.dev/v1alpha1/subfunctions"
@@ -250,7 +250,7 @@ async def test_a_node_registers_with_its_status(api: Client) -> None:
     assert (await api("POST", "/api/v1/nodes", node)).body["status"] == node["status"]
 
 
-async def test_the_state_outlives_an_outage_of_the_server(api: Client, api_server: ApiServer, make: Make) -> None:
+async def test_the_state_outlives_an_outage_of_the_server(api: Client, api_server: AnyApiServer, make: Make) -> None:
     made = await make("blue")
     url = api_server.url
     await api_server.stop()

@@ -9,7 +9,9 @@ import aiohttp
 import pytest
 import yaml
 
-from subfunction_simulator.apiserver import ServerSettings, serve
+from subfunction_simulator.apiserver import AddressInUseError, ApiServer, ServerSettings, serve
+from subfunction_simulator.apiserver.catalogue import UnusableCrdError
+from subfunction_simulator.apiserver.client import Client
 
 
 async def test_it_serves_until_a_signal_and_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,3 +28,28 @@ async def test_it_serves_until_a_signal_and_leaves_no_file(tmp_path: Path, capsy
         await running
     assert list(kubeconfig.parent.iterdir()) == []
     assert capsys.readouterr().out == f"API server at {url}\nexport KUBECONFIG={kubeconfig}\n"
+
+
+async def test_a_taken_port_is_said_to_be_taken(api_server: ApiServer) -> None:
+    with pytest.raises(AddressInUseError, match=f"port {api_server.port} of 127.0.0.1 is in use"):
+        await ApiServer(port=api_server.port).start()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: Pod", "is a Pod"),
+        ("{kind: CustomResourceDefinition}", "spec"),
+        ("a: [", "a.yaml"),
+        ("", "no CustomResourceDefinition"),
+    ],
+)
+def test_a_folder_without_a_usable_crd_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UnusableCrdError, match=said):
+        ApiServer(crds=tmp_path)
+
+
+async def test_its_crds_stay(api: Client) -> None:
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert (await api("DELETE", f"{crds}/subfunctions.subfunction.dev")).code == 405

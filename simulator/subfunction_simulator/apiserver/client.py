@@ -43,6 +43,8 @@ class Events:
     """An open watch, an event at a time."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.bytes = 0
+        """How many bytes of events have been taken."""
         self._response = response
 
     async def next(self, seconds: float = PATIENCE) -> tuple[str, JsonObject]:
@@ -51,6 +53,7 @@ class Events:
             line = await self._response.content.readline()
         if not line:
             raise EOFError("the server ended the watch")
+        self.bytes += len(line)
         event = json.loads(line)
         return event["type"], event["object"]
 

@@ -24,7 +24,7 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.monotonic()
     try:
-        with cache.exclusive():
+        with cache.exclusive("lock-go"):
             made = binaries.control_plane() if arguments.control_plane else binaries.build()
     except HarnessError as error:
         sys.stderr.write(f"{error}\n")

@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -37,14 +37,21 @@ _TRIES: Final = 3
 class ControlPlane:
     """One etcd, one API server; `with` it, or `start` and `close`.
 
-    `tokens`: further users' tokens, each with the user's name. Authorization is RBAC: they may nothing yet. All calls
-    block; the server is ready about three seconds after `start`.
+    `administrators`: tokens of further users who may do everything; `users`: tokens and names of those who, by RBAC,
+    may do nothing yet. All calls block; the server is ready about three seconds after `start`.
     """
 
-    def __init__(self, binaries: Binaries | None = None, tokens: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        binaries: Binaries | None = None,
+        *,
+        administrators: Sequence[str] = (),
+        users: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="subfunction-control-plane-"))
         self._binaries = binaries or control_plane()
-        self._tokens = tokens or {}
+        self._administrators = (ADMIN, *administrators)
+        self._users = users or {}
         self._port = 0
         self._store_port = 0
         self._store: Guarded | None = None
@@ -159,12 +166,9 @@ class ControlPlane:
                     break
 
     def _write_credentials(self) -> None:
-        users = [(ADMIN, "admin", "system:masters"), *((token, name, "") for token, name in self._tokens.items())]
-        lines = (
-            f'{token},{name},{name},"{group}"\n' if group else f"{token},{name},{name}\n"
-            for token, name, group in users
-        )
-        (self.folder / "tokens").write_text("".join(lines))
+        lines = [f'{token},admin-{token},{token},"system:masters"' for token in self._administrators]
+        lines += [f"{token},{name},{name}" for token, name in self._users.items()]
+        (self.folder / "tokens").write_text("".join(f"{line}\n" for line in lines))
         made = subprocess.run(
             [require_tool("openssl"), "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(self._key)],
             capture_output=True, text=True, timeout=60, check=False,

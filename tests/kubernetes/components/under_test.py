@@ -4,6 +4,7 @@ One control plane serves a whole test process; each test that asks for a server 
 own.
 """
 
+import asyncio
 import os
 from typing import Any, Final, TypeAlias
 
@@ -26,13 +27,15 @@ _COLLECTIONS: Final = (
     "/api/v1/namespaces/default/configmaps",
 )
 _OWN_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+TOKEN: Final = "s3cret"
+"""Who carries it may do everything, also where tokens are asked for."""
 _planes: list[ControlPlane] = []
 
 
 def plane() -> ControlPlane:
     """The control plane of this process, with the CRDs; started by whoever asks first (seconds)."""
     if not _planes:
-        started = ControlPlane(control_plane()).start()
+        started = ControlPlane(control_plane(), administrators=(TOKEN,)).start()
         _planes.append(started)
         started.install()
     return _planes[0]
@@ -51,6 +54,17 @@ def server(*, token: str | None = None, bookmark_seconds: float = 60.0) -> AnyAp
     ready = plane()
     empty(ready)
     return RelayedApiServer(ready, token=token)
+
+
+async def restart(server: AnyApiServer) -> None:
+    """End a running server and start it anew over what it stored: of the revisions before it knows nothing."""
+    await server.stop()
+    if isinstance(server, RelayedApiServer):
+        await asyncio.to_thread(server.plane.stop_server)
+        await asyncio.to_thread(server.plane.start_server)
+    else:
+        server.forget_history()
+    await server.start()
 
 
 def empty(plane: ControlPlane) -> None:

@@ -95,6 +95,10 @@ class Server:
     def start(self) -> None:
         self._run(self.api.start())
 
+    def restart(self) -> None:
+        """End it and start it anew over what it stored (a real one takes seconds): it remembers no old revision."""
+        asyncio.run_coroutine_threadsafe(under_test.restart(self.api), self._loop).result(60)
+
     def close(self) -> None:
         if self._counting is not None:
             self._counting.cancel()
