@@ -77,7 +77,7 @@ def test_the_crds_are_applied_in_either_way_and_again(plane: ControlPlane, tmp_p
     config.write_text(plane.kubeconfig())
 
     def apply(*words: str) -> list[str]:
-        command = [kubectl(), "--kubeconfig", config, "apply", "-f", CRDS, *words]
+        command = [str(kubectl()), "--kubeconfig", str(config), "apply", "-f", str(CRDS), *words]
         done = subprocess.run(command, env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
         return [line.partition(" ")[2] for line in done.stdout.splitlines()]
 
@@ -158,8 +158,7 @@ def _is_known(plane: ControlPlane, token: str) -> bool:
     try:
         plane.request("GET", "/apis/subfunction.dev/v1alpha1/subfunctions", token=token)
     except CommandFailed as error:
-        assert error.code == 401
-        return False
+        return error.code != 401
     return True
 
 
