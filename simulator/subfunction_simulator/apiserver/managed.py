@@ -77,15 +77,15 @@ class Owner:
 
 
 def updated(resource: Resource, old: JsonObject | None, new: JsonObject, writer: Owner) -> JsonObject:
-    """The new object with its owners, after a write that was no apply."""
+    """The new object with its owners, after a write that was no apply; it comes with those that it had."""
     schema = resource.schema.root if resource.schema else None
     after = whole(new, schema)
     if old is None:
         return _owned(new, [writer.now(after.fields())])
     changed, gone = difference(whole(old, schema), after)
     if not changed and not gone:
-        return _owned(new, _owners(old))
-    owners = {owner.key: owner for owner in _owners(old)}
+        return new
+    owners = {owner.key: owner for owner in _owners(new)}
     mine = owners.pop(writer.key, writer)
     lost = changed | gone
     others = [owner.now(owner.fields - lost) for owner in owners.values()]
@@ -114,6 +114,14 @@ def applied(
         raise _conflict(clashes)
     others = [owner.now(owner.fields - contested) for owner in owners.values()]
     return _owned(_with(live, outcome.value), [*others, mine.now(fields)])
+
+
+def claimed(obj: JsonObject) -> list[JsonObject] | None:
+    """The owners that a client wrote into an object (kubectl, when it turns to apply); None for none, or nonsense."""
+    try:
+        return [Owner.of(entry).entry() for entry in obj["metadata"]["managedFields"]]
+    except (KeyError, TypeError, AttributeError):
+        return None
 
 
 def _is_within(path: Path, fields: frozenset[Path]) -> bool:

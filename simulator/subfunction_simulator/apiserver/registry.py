@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from subfunction_simulator.apiserver.catalogue import NAMESPACES, PODS
 from subfunction_simulator.apiserver.decoding import UnknownFieldsError, WriteOptions, decode
-from subfunction_simulator.apiserver.managed import Owner, applied, updated
+from subfunction_simulator.apiserver.managed import Owner, applied, claimed, updated
 from subfunction_simulator.apiserver.objects import JsonObject, dig, timestamp
 from subfunction_simulator.apiserver.place import Place
 from subfunction_simulator.apiserver.resources import Resource
@@ -158,7 +158,7 @@ class Registry:
             new["metadata"] = {**changed, **kept, "resourceVersion": old["metadata"]["resourceVersion"]}
             if resource.has_status:
                 new = _with_status_of(old, new)
-        owners = old["metadata"].get("managedFields", [])
+        owners = claimed(obj) or old["metadata"].get("managedFields", [])
         validate(place, new, old)
         new = owned(new) if owned else updated(resource, old, _managed(new, owners), _writer(place, options))
         if new == old:
