@@ -190,7 +190,7 @@ async def test_a_category_is_no_name_of_a_kind_so_that_a_name_is_never_asked_of_
 
 @pytest.mark.asyncio(loop_scope="function")
 async def test_the_table_shows_what_placement_would_look_at(api: Client) -> None:
-    await api("POST", NODES, {"metadata": {"name": "n1"}})
+    await api("POST", NODES, written({}))
     await api.merge(f"{NODES}/n1/status", {"status": msgspec.to_builtins(_replaced(fullest(), drivers=("vfio-pci",)))})
     table = (await api("GET", NODES, accept="application/json;as=Table;v=v1;g=meta.k8s.io")).body
     shown = {

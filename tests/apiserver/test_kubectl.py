@@ -128,7 +128,8 @@ async def test_both_kinds_are_reached_by_every_name_and_together_by_their_catego
     run: Kubectl, api: Client, make: Make
 ) -> None:
     await make("blue")
-    await api("POST", "/apis/subfunction.dev/v1alpha1/subfunctionnodes", {"metadata": {"name": "n1"}})
+    sfnode = {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunctionNode", "metadata": {"name": "n1"}}
+    await api("POST", "/apis/subfunction.dev/v1alpha1/subfunctionnodes", sfnode)
     for word in ("subfunction", "subfunctions", "sf", "SubFunction"):
         assert await run("get", word, "blue", "-o", "name") == (0, "subfunction.subfunction.dev/blue\n")
     for word in ("subfunctionnode", "subfunctionnodes", "sfnode"):
@@ -152,14 +153,13 @@ apiVersion: v1
 kind: Pod
 metadata: {name: web, finalizers: [subfunction.dev/test]}
 spec:
-  nodeName: n1
   containers: [{name: main, image: a}, {name: side, image: b}]
 """
     assert await run("apply", "-f", "-", given=pod) == (0, "pod/web created\n")
     assert await run("apply", "-f", "-", given=pod.replace("image: b", "image: c")) == (0, "pod/web configured\n")
     pods = "/api/v1/namespaces/default/pods"
     containers = (await api("GET", f"{pods}/web")).body["spec"]["containers"]
-    assert containers == [{"name": "main", "image": "a"}, {"name": "side", "image": "c"}]
+    assert [(each["name"], each["image"]) for each in containers] == [("main", "a"), ("side", "c")]
     deletion = asyncio.create_task(run("delete", "pod", "web"))
     async with api.watch(pods) as events:
         kind, obj = await events.next()

@@ -13,6 +13,8 @@ from subfunction_simulator.apiserver import AddressInUseError, ApiServer, Server
 from subfunction_simulator.apiserver.catalogue import UnusableCrdError
 from subfunction_simulator.apiserver.client import Client
 
+SUBFUNCTIONS = "/apis/subfunction.dev/v1alpha1/subfunctions"
+
 
 async def test_it_serves_until_a_signal_and_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kubeconfig = tmp_path / "new" / "kubeconfig"
@@ -53,3 +55,21 @@ def test_a_folder_without_a_usable_crd_is_refused_by_name(tmp_path: Path, text: 
 async def test_its_crds_stay(api: Client) -> None:
     crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     assert (await api("DELETE", f"{crds}/subfunctions.subfunction.dev")).code == 405
+
+
+async def test_a_namespaces_content_goes_with_it(api: Client) -> None:
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "a"}]}}
+    assert (await api("POST", "/api/v1/namespaces", {"metadata": {"name": "blue"}})).code == 201
+    assert (await api("POST", "/api/v1/namespaces/blue/pods", pod)).code == 201
+    await api("DELETE", "/api/v1/namespaces/blue")
+    assert (await api("GET", "/api/v1/pods")).body["items"] == []
+
+
+async def test_a_bookmark_counts_what_became_of_other_kinds(api: Client) -> None:
+    listed = await api("GET", SUBFUNCTIONS)
+    query = {"resourceVersion": listed.metadata["resourceVersion"], "allowWatchBookmarks": "true"}
+    async with api.watch(SUBFUNCTIONS, **query) as events:
+        made = await api("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
+        _, bookmark = await events.next()
+        while bookmark["metadata"]["resourceVersion"] != made.metadata["resourceVersion"]:
+            _, bookmark = await events.next()

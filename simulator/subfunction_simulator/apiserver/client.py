@@ -87,7 +87,7 @@ class Client:
         async with self._session.request(
             method, self._url + path, data=data, params=query, headers=headers
         ) as response:
-            return Answer(response.status, await response.json(content_type=None), dict(response.headers))
+            return Answer(response.status, _understood(await response.read()), dict(response.headers))
 
     async def merge(self, path: str, body: JsonObject) -> Answer:
         """Merge-patch an object."""
@@ -100,3 +100,12 @@ class Client:
         async with self._session.get(self._url + path, params=params, headers=self._headers) as response:
             response.raise_for_status()
             yield Events(response)
+
+
+def _understood(content: bytes) -> JsonObject:
+    """The object in an answer; of what is none, its text as a message."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else {"message": content.decode(errors="replace")}

@@ -106,7 +106,7 @@ def applied(
     mine = owners.pop(writer.key, writer)
     theirs: frozenset[Path] = frozenset().union(*(owner.fields for owner in owners.values()))
     together = Part(merged(there, wanted), wanted.schema)
-    left = {path for path in mine.fields - fields if not _is_within(path, fields | theirs)}
+    left = {_left(path, fields | theirs) for path in mine.fields - fields} - {()}
     outcome = Part(without(together, left), wanted.schema)
     contested = difference(there, outcome)[0] & fields
     clashes = [(owner, contested & owner.fields) for owner in owners.values() if contested & owner.fields]
@@ -124,9 +124,12 @@ def claimed(obj: JsonObject) -> list[JsonObject] | None:
         return None
 
 
-def _is_within(path: Path, fields: frozenset[Path]) -> bool:
-    """Whether a path, or something below it, is among the fields."""
-    return any(field[: len(path)] == path for field in fields)
+def _left(path: Path, fields: AbstractSet[Path]) -> Path:
+    """The longest part of a path's way that goes when the path does: below that nobody owns anything any more."""
+    for steps in range(1, len(path) + 1):
+        if not any(field[:steps] == path[:steps] for field in fields):
+            return path[:steps]
+    return ()
 
 
 def _with(live: JsonObject, parts: JsonObject) -> JsonObject:

@@ -96,7 +96,10 @@ class Registry:
         Raises RefusedError: 400, 404, 409 (others own it and want it otherwise), 422.
         """
         resource, writer = place.resource, replace(_writer(place, options), operation="Apply")
-        wanted = decode(resource, config, options, fills=False)
+        try:
+            wanted = decode(resource, config, replace(options, field_validation="Strict"), fills=False)
+        except UnknownFieldsError as error:
+            raise error.as_apply(place.name) from error
         if resource.has_status:
             # What the other half says is nobody's claim.
             others = {"spec"} if place.subresource else {"status"}

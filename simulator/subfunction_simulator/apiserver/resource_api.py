@@ -12,7 +12,7 @@ from aiohttp import web
 from subfunction_simulator.apiserver.accept import Form, negotiate
 from subfunction_simulator.apiserver.decoding import WriteOptions
 from subfunction_simulator.apiserver.objects import JsonObject
-from subfunction_simulator.apiserver.page import page
+from subfunction_simulator.apiserver.page import Token, page
 from subfunction_simulator.apiserver.patch import APPLY_PATCH, applied_config, apply_patch
 from subfunction_simulator.apiserver.place import Place
 from subfunction_simulator.apiserver.registry import Preconditions, Registry
@@ -82,9 +82,9 @@ class ResourceApi:
         return _json(answer, code, options.warnings)
 
     def _list(self, place: Place, query: Mapping[str, str], form: Form) -> JsonObject:
-        objects = self.store.collection(place.resource).listed(_selection(place, query))
-        limit = _integer(query, "limit") or 0
-        part = page(objects, self.store.revision, limit, query.get("continue", ""))
+        token = Token.read(query.get("continue", "")) or Token(self.store.revision)
+        objects = self.store.collection(place.resource).listed(_selection(place, query), token.revision)
+        part = page(objects, token, _integer(query, "limit") or 0)
         return form.many(place.resource, part.items, part.metadata)
 
     async def _apply(self, request: web.Request, place: Place, options: WriteOptions) -> tuple[JsonObject, bool]:
@@ -115,7 +115,7 @@ class ResourceApi:
             revision=None if wants_initial or not revision else revision,
             bookmarks=query.get("allowWatchBookmarks") in _TRUE,
             announces_initial_end=wants_initial,
-            timeout=LONGEST if timeout is None else float(timeout),
+            timeout=float(timeout or LONGEST),
         )
         stream = Stream(self.store, place.resource, _selection(place, query), options)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -158,9 +158,9 @@ async def _object(request: web.Request) -> JsonObject:
     try:
         body = json.loads(await request.read() or b"{}")
     except ValueError as error:
-        raise RefusedError.bad_request(f"the object provided is no JSON: {error}") from error
+        raise RefusedError.bad_request(f"the object provided is unrecognized: it is no JSON: {error}") from error
     if not isinstance(body, dict):
-        raise RefusedError.bad_request("the object provided is no JSON object")
+        raise RefusedError.bad_request("the object provided is unrecognized: couldn't get version/kind")
     return body
 
 

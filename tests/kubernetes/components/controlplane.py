@@ -29,6 +29,7 @@ from harness.process import Guarded
 ADMIN: Final = "admin-of-the-tests"
 """The token of a user in `system:masters`."""
 CRDS: Final = Path(__file__).parents[3] / "crds"
+_CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _SECONDS_TO_START: Final = 60.0
 _TRIES: Final = 3
 """A port that was free a moment ago may be taken."""
@@ -154,10 +155,14 @@ class ControlPlane:
 
     def install(self, folder: Path = CRDS) -> None:
         """Create the CRDs of a folder and wait until each is served."""
-        crds = [document for path in sorted(folder.glob("*.yaml")) for document in yaml.safe_load_all(path.read_text())]
-        for crd in crds:
-            self.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
-        for crd in crds:
+        for path in sorted(folder.glob("*.yaml")):
+            for crd in yaml.safe_load_all(path.read_text()):
+                self.request("POST", _CRDS, crd)
+        self.until_served()
+
+    def until_served(self) -> None:
+        """Wait until the objects of every CRD can be asked for: after a start that is a moment later than `ready`."""
+        for crd in self.request("GET", _CRDS)["items"]:
             spec = crd["spec"]
             path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
             for _ in _patiently(f"{path} is not served"):

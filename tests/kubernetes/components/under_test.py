@@ -62,6 +62,7 @@ async def restart(server: AnyApiServer) -> None:
     if isinstance(server, RelayedApiServer):
         await asyncio.to_thread(server.plane.stop_server)
         await asyncio.to_thread(server.plane.start_server)
+        await asyncio.to_thread(server.plane.until_served)
     else:
         server.forget_history()
     await server.start()
@@ -77,7 +78,8 @@ def empty(plane: ControlPlane) -> None:
         if name not in _OWN_NAMESPACES:
             _remove(plane, f"/api/v1/namespaces/{name}", item)
             # Its controller, which would do this, does not run here.
-            plane.request("PUT", f"/api/v1/namespaces/{name}/finalize", item | {"spec": {"finalizers": []}})
+            left = plane.request("GET", f"/api/v1/namespaces/{name}") | {"spec": {"finalizers": []}}
+            plane.request("PUT", f"/api/v1/namespaces/{name}/finalize", left)
 
 
 def _remove(plane: ControlPlane, path: str, item: dict[str, Any]) -> None:
