@@ -71,16 +71,6 @@ async def test_what_a_node_is_sent_does_not_grow_with_the_cluster(api: Client, m
     assert sizes[0] < sizes[1] / nodes * 1.1
 
 
-async def test_bookmarks_come_to_those_who_want_them(api: Client, make: Make) -> None:
-    made = await make("blue")
-    # A real server sends one a minute, and one two seconds before the end.
-    query = {"resourceVersion": made.metadata["resourceVersion"], "timeoutSeconds": "4"}
-    async with api.watch(ALL, allowWatchBookmarks="true", **query) as events:
-        kind, bookmark = await events.next()
-    assert (kind, bookmark["kind"], "spec" in bookmark) == ("BOOKMARK", "SubFunction", False)
-    assert int(bookmark["metadata"]["resourceVersion"]) >= int(made.metadata["resourceVersion"])
-
-
 async def test_the_end_of_what_is_there_is_announced_on_request(api: Client, make: Make) -> None:
     await make("blue")
     query = {"sendInitialEvents": "true", "allowWatchBookmarks": "true", "resourceVersionMatch": "NotOlderThan"}

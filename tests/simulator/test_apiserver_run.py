@@ -70,6 +70,7 @@ async def test_a_bookmark_counts_what_became_of_other_kinds(api: Client) -> None
     query = {"resourceVersion": listed.metadata["resourceVersion"], "allowWatchBookmarks": "true"}
     async with api.watch(SUBFUNCTIONS, **query) as events:
         made = await api("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
-        _, bookmark = await events.next()
+        kind, bookmark = await events.next()
         while bookmark["metadata"]["resourceVersion"] != made.metadata["resourceVersion"]:
-            _, bookmark = await events.next()
+            kind, bookmark = await events.next()
+    assert (kind, bookmark["kind"], "spec" in bookmark) == ("BOOKMARK", "SubFunction", False)

@@ -10,13 +10,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import kopf
 import pytest
 import yaml
 
 from components import under_test
 from components.controlplane import ADMIN, CRDS, ControlPlane
 from harness.errors import CommandFailed, HostLacks
-from rig.cluster import NODE, Cluster
+from rig.cluster import COLLECTION, NODE, Cluster
+from subfunction_simulator.apiserver.client import Client
 from subfunction_simulator.kubectl import kubectl
 
 ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/agent"
@@ -31,6 +34,12 @@ RULES = [
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]
 """All that an agent may do."""
+SUBFUNCTION = {
+    "apiVersion": "subfunction.dev/v1alpha1",
+    "kind": "SubFunction",
+    "metadata": {"name": "blue"},
+    "spec": {"nodeName": "n1", "flavour": "mlx5", "parent": {"device": "pci/0000:05:00.0"}},
+}
 SECONDS_A_TOKEN_IS_REMEMBERED = 10
 
 
@@ -118,8 +127,8 @@ def _token(plane: ControlPlane, bound_to: str) -> str:
 @pytest.fixture
 async def node(account: ControlPlane, root: Path) -> AsyncIterator[Cluster]:
     """A node whose agent goes straight to the real server, over TLS, with a token from a file."""
-    account.request("POST", "/api/v1/nodes", {"metadata": {"name": NODE}})
     async with Cluster(root) as made:
+        account.request("POST", "/api/v1/nodes", {"metadata": {"name": NODE}})
         config: Any = yaml.safe_load(account.kubeconfig())
         config["users"][0]["user"] = {"tokenFile": str(root / "token")}
         made.kubeconfig.write_text(yaml.safe_dump(config))
@@ -137,7 +146,13 @@ async def test_an_agent_with_no_more_than_its_role_outlives_the_end_of_its_token
     second = _token(account, "second")
     (node.root / "token").write_text(second)
     account.request("DELETE", f"{SECRETS}/first")
-    deadline = time.monotonic() + 2 * SECONDS_A_TOKEN_IS_REMEMBERED
+    deadline = time.monotonic() + 2 * SUBFUNCTION = {
+    "apiVersion": "subfunction.dev/v1alpha1",
+    "kind": "SubFunction",
+    "metadata": {"name": "blue"},
+    "spec": {"nodeName": "n1", "flavour": "mlx5", "parent": {"device": "pci/0000:05:00.0"}},
+}
+SECONDS_A_TOKEN_IS_REMEMBERED
     while _is_known(account, first):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.2)
@@ -147,7 +162,7 @@ async def test_an_agent_with_no_more_than_its_role_outlives_the_end_of_its_token
     await node.delete()
     await node.until_gone()
     sfnode = account.request("GET", f"/apis/subfunction.dev/v1alpha1/subfunctionnodes/{NODE}")
-    assert sfnode["status"]["parentCount"] > 0
+    assert sfnode["status"]["parents"]
     events = account.request("GET", "/api/v1/namespaces/default/events")["items"]
     assert {event["involvedObject"]["name"] for event in events} >= {"late"}
     assert "forbidden" not in caplog.text
@@ -174,3 +189,20 @@ async def test_the_real_server_is_killed_and_comes_back(account: ControlPlane, n
     await node.until_ready("second", within=20)
     await node.delete("first")
     await node.until_gone("first", within=20)
+
+
+async def test_a_watch_hears_something_every_minute_so_that_a_longer_silence_is_a_fault(plane: ControlPlane) -> None:
+    under_test.empty(plane)
+    # Since the server's start something must have happened to the kind, else there are no bookmarks for minutes.
+    plane.request("POST", COLLECTION, SUBFUNCTION)
+    silence = kopf.OperatorSettings().watching.inactivity_timeout
+    assert silence is not None
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    connector = aiohttp.TCPConnector(ssl=plane.tls())
+    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+        client = Client(session, plane.url)
+        listed = await client("GET", COLLECTION)
+        query = {"resourceVersion": listed.metadata["resourceVersion"], "allowWatchBookmarks": "true"}
+        async with client.watch(COLLECTION, **query) as events:
+            kind, _ = await events.next(silence)
+    assert kind == "BOOKMARK"
