@@ -20,11 +20,11 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cdi test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
+.PHONY: help demo test test-cdi test-apiserver test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r task what; do printf '%-12s %s\n' "$$task" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r task what; do printf '%-14s %s\n' "$$task" "$$what"; done
 
 $(VENV)/.installed: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -36,7 +36,15 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
-	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi -n 3 --dist worksteal -q $(PYTEST)
+	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes -n 3 --dist worksteal -q $(PYTEST)
+
+# The agent before a real API server: its life, and what it outlives.
+AGENT_TESTS := $(addprefix tests/operator/,test_guards.py test_outages.py test_life.py test_node_object_written.py)
+
+test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of a real one (built with Go; or KUBEBUILDER_ASSETS)
+	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
+	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/apiserver tests/kubernetes/apiserver $(AGENT_TESTS) \
+		-n 2 --dist worksteal -q $(PYTEST)
 
 test-cdi: $(VENV)/.installed ## our CDI files, as the library of containerd 1.7, 2.0 and 2.3 takes them (Go; root, for device nodes)
 	@$(BIN)/python -m pytest tests/cdi -q $(PYTEST)
@@ -46,7 +54,7 @@ test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (install
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate
-	@PYTHONPATH=tests/crash:tests/operator/lib $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
+	@PYTHONPATH=tests/crash:tests/operator/lib:tests/kubernetes:tests/vm $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
 	@$(if $(ONLY),,SUBFUNCTION_RACES=10000 $(BIN)/python -m pytest tests/operator/test_race.py -n 2 -q)
 
 fuzz: $(VENV)/.installed ## fuzz the netlink decoders with atheris (SECONDS_EACH=60)

@@ -103,8 +103,8 @@ class Credentials:
         token: Token = TokenFile(folder / user["tokenFile"]) if "tokenFile" in user else FixedToken(user.get("token"))
         return cls(server, token, _tls(cluster, user, folder) if server.startswith("https:") else None)
 
-    def session(self) -> aiohttp.ClientSession:
-        """Open a bounded session; it belongs to the running loop."""
+    def session(self, *further: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+        """Open a bounded session; it belongs to the running loop. `further` see each request and its answer."""
 
         async def authorised(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
             if (token := self.token.current()) is not None:
@@ -112,7 +112,7 @@ class Credentials:
             return await send(request)
 
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self.tls if self.tls is not None else True)
-        return aiohttp.ClientSession(connector=connector, middlewares=(authorised,))
+        return aiohttp.ClientSession(connector=connector, middlewares=(authorised, *further))
 
 
 def _named(config: Any, kind: str, name: str) -> Any:

@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Self
 
+import aiohttp
 import msgspec
 
 from subfunction.api import GROUP, PLURAL, VERSION, SubFunction
@@ -102,7 +103,7 @@ class Watch:
         self._cancel = self._cancellation()
         if self._stop.is_set():
             return
-        session = self._credentials.session()
+        session = self._credentials.session(self._relisting())
         try:
             await kopf.operator(
                 registry=self._registry(kopf.AiohttpSession(server=self._credentials.server, aiohttp_session=session)),
@@ -112,6 +113,19 @@ class Watch:
             )
         finally:
             await session.close()
+
+    def _relisting(self) -> aiohttp.ClientMiddlewareType:
+        """Notice each LIST but the first: after a 410 kopf lists anew, and tells nobody what was deleted meanwhile."""
+        lists = itertools.count()
+
+        async def noticed(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            answer = await send(request)
+            is_list = request.url.path.endswith(f"/{PLURAL}") and "watch" not in request.url.query
+            if is_list and answer.status == 200 and next(lists) > 0:
+                self._agent_loop.call_soon_threadsafe(self._reopened)
+            return answer
+
+        return noticed
 
     def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()

@@ -43,6 +43,8 @@ class Events:
     """An open watch, an event at a time."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.bytes = 0
+        """How many bytes of events have been taken."""
         self._response = response
 
     async def next(self, seconds: float = PATIENCE) -> tuple[str, JsonObject]:
@@ -51,6 +53,7 @@ class Events:
             line = await self._response.content.readline()
         if not line:
             raise EOFError("the server ended the watch")
+        self.bytes += len(line)
         event = json.loads(line)
         return event["type"], event["object"]
 
@@ -79,12 +82,12 @@ class Client:
         **query: str,
     ) -> Answer:
         """One request. Raises aiohttp.ClientError; a refusal is an answer like others."""
-        data = None if body is None else json.dumps(body).encode()
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {**self._headers, "Content-Type": media, "Accept": accept or "application/json"}
         async with self._session.request(
             method, self._url + path, data=data, params=query, headers=headers
         ) as response:
-            return Answer(response.status, await response.json(content_type=None), dict(response.headers))
+            return Answer(response.status, _understood(await response.read()), dict(response.headers))
 
     async def merge(self, path: str, body: JsonObject) -> Answer:
         """Merge-patch an object."""
@@ -97,3 +100,12 @@ class Client:
         async with self._session.get(self._url + path, params=params, headers=self._headers) as response:
             response.raise_for_status()
             yield Events(response)
+
+
+def _understood(content: bytes) -> JsonObject:
+    """The object in an answer; of what is none, its text as a message."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else {"message": content.decode(errors="replace")}

@@ -1,6 +1,7 @@
 """A body that a client sent, brought into the form of its kind: known fields only, defaults filled in."""
 
 import copy
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +22,8 @@ class WriteOptions:
     field_validation: str = "Warn"
     """What becomes of unknown fields: Strict refuses, Warn drops them with a warning, Ignore drops them."""
     dry_run: bool = False
+    manager: str = "unknown"
+    """Who writes: the query's `fieldManager`, else the program that the client says it is."""
     warnings: list[str] = field(default_factory=list)
     """Where warnings for the client are gathered."""
 
@@ -29,9 +32,16 @@ class UnknownFieldsError(RefusedError):
     """The object has fields its schema does not know, and the client wants to hear of them."""
 
     def __init__(self, resource: Resource, unknown: Sequence[str]) -> None:
-        self.detail = f"strict decoding error: {', '.join(unknown)}"
-        subject = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-        super().__init__(400, "BadRequest", f"{subject}: {self.detail}")
+        self.resource = resource
+        self.unknown = unknown
+        self.detail = "strict decoding error: " + ", ".join(f'unknown field "{path}"' for path in unknown)
+        super().__init__(400, "BadRequest", f"{_unhandled(resource)}: {self.detail}")
+
+    def as_apply(self, name: str) -> RefusedError:
+        """The same, said of an apply: that needs to know each field's owner, and so its schema."""
+        kind = f"{self.resource.api_version}, Kind={self.resource.kind}"
+        wrong = f".{self.unknown[0]}: field not declared in schema"
+        return RefusedError(500, "InternalError", f"failed to create typed patch object (/{name}; {kind}): {wrong}")
 
     def as_patch(self) -> RefusedError:
         """The same, said of a patch."""
@@ -40,32 +50,41 @@ class UnknownFieldsError(RefusedError):
         return RefusedError(422, "Invalid", f'"" is invalid: {error}', {"causes": causes})
 
 
-def decode(resource: Resource, body: JsonObject, options: WriteOptions) -> JsonObject:
-    """The object in its kind's form, as a copy of the body that may be changed.
+def decode(resource: Resource, body: JsonObject, options: WriteOptions, *, fills: bool = True) -> JsonObject:
+    """The object in its kind's form, as a copy of the body that may be changed; `fills`: with the schema's defaults.
 
-    Raises RefusedError (400) for another kind, for metadata of a wrong form and, in strict validation, for unknown
-    fields.
+    Raises RefusedError: 400 for no kind or another version, for metadata of a wrong form and, in strict validation, for
+    unknown fields; 422 for another kind.
     """
-    kind, version = body.get("kind", resource.kind), body.get("apiVersion", resource.api_version)
+    kind, version = body.get("kind"), body.get("apiVersion")
+    if resource.schema and not kind:
+        subject = f"the object provided is unrecognized (must be of type {resource.kind})"
+        raise RefusedError.bad_request(f"{subject}: Object 'Kind' is missing in '{json.dumps(body)}'")
+    if not resource.schema:
+        # Kubernetes' own kinds are known by their path.
+        kind, version = kind or resource.kind, version or resource.api_version
     if version != resource.api_version:
-        raise RefusedError.bad_request(
-            f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
-        )
+        expected = f"the expected API version ({resource.api_version})"
+        raise RefusedError.bad_request(f"the API version in the data ({version or ''}) does not match {expected}")
     metadata, dropped = _metadata(body)
-    wrong = [] if kind == resource.kind else [f"{kind} cannot be handled as a {resource.kind}"]
-    wrong += [f"metadata.{error}" for error in _METADATA.errors(metadata)]
-    if wrong:
-        raise RefusedError.bad_request(f'{kind} in version "{resource.version}": {"; ".join(wrong)}')
+    if kind != resource.kind:
+        error = FieldError("FieldValueInvalid", "kind", f"must be {resource.kind}", kind)
+        raise RefusedError.invalid(resource.group, str(kind), str(metadata.get("name") or ""), [error])
+    if wrong := [f"metadata.{error}" for error in _METADATA.errors(metadata)]:
+        raise RefusedError.bad_request(f"{_unhandled(resource)}: {'; '.join(wrong)}")
     obj = {**body, "apiVersion": version, "kind": kind, "metadata": metadata}
     if resource.schema:
         obj, unknown_here = resource.schema.prune(obj)
-        dropped += unknown_here
-    unknown = [f'unknown field "{path}"' for path in dropped]
-    if unknown and options.field_validation == "Strict":
-        raise UnknownFieldsError(resource, unknown)
+        dropped += sorted(unknown_here)
+    if dropped and options.field_validation == "Strict":
+        raise UnknownFieldsError(resource, dropped)
     if options.field_validation == "Warn":
-        options.warnings.extend(unknown)
-    return resource.schema.default(obj) if resource.schema else copy.deepcopy(obj)
+        options.warnings.extend(f'unknown field "{path}"' for path in dropped)
+    return resource.schema.default(obj) if resource.schema and fills else copy.deepcopy(obj)
+
+
+def _unhandled(resource: Resource) -> str:
+    return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
 
 
 def _metadata(body: JsonObject) -> tuple[JsonObject, list[str]]:
@@ -73,5 +92,7 @@ def _metadata(body: JsonObject) -> tuple[JsonObject, list[str]]:
     written = body.get("metadata") or {}
     if not isinstance(written, dict):
         raise RefusedError.bad_request("metadata is an object")
-    kept, dropped = _METADATA.prune({name: value for name, value in written.items() if value is not None})
+    # Who owns which field is the server's to say.
+    known = {name: value for name, value in written.items() if value is not None and name != "managedFields"}
+    kept, dropped = _METADATA.prune(known)
     return kept, [f"metadata.{path}" for path in dropped]

@@ -49,7 +49,7 @@ OBJECT_META: Final[JsonObject] = {
         },
         "managedFields": {
             "type": "array",
-            "description": "Not kept by this server.",
+            "description": "Who wrote which field, and how. Read-only.",
             "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
         },
         "selfLink": {"type": "string", "description": "Deprecated."},

@@ -8,7 +8,7 @@ from subfunction_simulator.apiserver.catalogue import Catalogue
 from subfunction_simulator.apiserver.discovery import version as server_version
 from subfunction_simulator.apiserver.metadata import OBJECT_META
 from subfunction_simulator.apiserver.objects import JsonObject
-from subfunction_simulator.apiserver.patch import JSON_PATCH, MERGE_PATCH
+from subfunction_simulator.apiserver.patch import APPLY_PATCH, JSON_PATCH, MERGE_PATCH
 from subfunction_simulator.apiserver.resources import Resource
 
 _META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -103,7 +103,7 @@ def _operation(resource: Resource, verb: str) -> JsonObject:
     }
     if verb in ("post", "put", "patch"):
         parameters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in _PARAMETERS]
-        bodies = (JSON_PATCH, MERGE_PATCH) if verb == "patch" else ("application/json",)
+        bodies = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH) if verb == "patch" else ("application/json",)
         operation["parameters"] = parameters
         operation["requestBody"] = {"content": dict.fromkeys(bodies, reference)}
     return operation

@@ -17,24 +17,35 @@ class Page:
     metadata: JsonObject
 
 
-def page(objects: Sequence[JsonObject], revision: int, limit: int, token: str) -> Page:
-    """The next `limit` objects (0: all) after a `continue` token (empty: the first).
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Where a list goes on (`continue`): in what was there at a revision, after a namespace and a name."""
 
-    Later pages show what is there now under the first page's revision: a watch from there puts the rest right. Raises
-    RefusedError (400) for a token that is none of ours.
-    """
-    start: tuple[str, str] | None = None
-    if token:
+    revision: int
+    after: tuple[str, str] | None = None
+
+    @classmethod
+    def read(cls, text: str) -> "Token | None":
+        """A token as we wrote it, None where there is none; raises RefusedError (400) for what is none of ours."""
+        if not text:
+            return None
         try:
-            revision, *after = json.loads(base64.urlsafe_b64decode(token))
-            start = (after[0], after[1])
-        except (ValueError, TypeError, IndexError) as error:
-            raise RefusedError.bad_request(f"continue key is not valid: {error}") from error
-    rest = [obj for obj in objects if start is None or _key(obj) > start]
-    metadata: JsonObject = {"resourceVersion": str(revision)}
+            revision, namespace, name = json.loads(base64.urlsafe_b64decode(text))
+            return cls(int(revision), (str(namespace), str(name)))
+        except (ValueError, TypeError) as error:
+            raise RefusedError.bad_request(f"invalid continue token: continue key is not valid: {error}") from error
+
+    def __str__(self) -> str:
+        """As it is sent."""
+        return base64.urlsafe_b64encode(json.dumps([self.revision, *(self.after or ("", ""))]).encode()).decode()
+
+
+def page(objects: Sequence[JsonObject], token: Token, limit: int) -> Page:
+    """The next `limit` objects (0: all) of those that were there at the token's revision."""
+    rest = [obj for obj in objects if token.after is None or _key(obj) > token.after]
+    metadata: JsonObject = {"resourceVersion": str(token.revision)}
     if 0 < limit < len(rest):
-        written = json.dumps([revision, *_key(rest[limit - 1])]).encode()
-        metadata["continue"] = base64.urlsafe_b64encode(written).decode()
+        metadata["continue"] = str(Token(token.revision, _key(rest[limit - 1])))
         metadata["remainingItemCount"] = len(rest) - limit
         rest = rest[:limit]
     return Page(rest, metadata)

@@ -1,6 +1,6 @@
 """The three ways to change a part of an object: JSON patch, merge patch, strategic merge patch.
 
-Server-side apply is not among them yet and is refused by its content type.
+The fourth, server-side apply, is no function of the object alone (`managed.py`); here its body is read.
 """
 
 import copy
@@ -8,6 +8,7 @@ import json
 from typing import Any, Final
 
 import jsonpatch
+import yaml
 
 from subfunction_simulator.apiserver.objects import JsonObject
 from subfunction_simulator.apiserver.status import RefusedError
@@ -15,8 +16,9 @@ from subfunction_simulator.apiserver.status import RefusedError
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
 
-_MERGE_KEYS = {
+MERGE_KEYS = {
     "conditions": "type",
     "addresses": "type",
     "containers": "name",
@@ -30,7 +32,7 @@ _MERGE_KEYS = {
     "ownerReferences": "uid",
 }
 """What makes two items of a list the same, by the list's name (`patchMergeKey` in the Go types of k8s.io/api)."""
-_MERGED_PRIMITIVES = frozenset({"finalizers", "podCIDRs"})
+MERGED_PRIMITIVES = frozenset({"finalizers", "podCIDRs"})
 
 
 def apply_patch(content_type: str, body: bytes, current: JsonObject, *, strategic: bool) -> JsonObject:
@@ -39,7 +41,7 @@ def apply_patch(content_type: str, body: bytes, current: JsonObject, *, strategi
     `strategic`: whether the kind knows strategic merge. Raises RefusedError: 415 for a content type not taken, 400
     for a body that is no patch, 422 for a JSON patch that does not fit, as by a failing `test`.
     """
-    accepted = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if strategic else [])]
+    accepted = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH, *([STRATEGIC_PATCH] if strategic else [])]
     if content_type not in accepted:
         raise RefusedError.unsupported_media_type(accepted)
     try:
@@ -54,13 +56,24 @@ def apply_patch(content_type: str, body: bytes, current: JsonObject, *, strategi
     return copy.deepcopy(merged)
 
 
+def applied_config(body: bytes) -> JsonObject:
+    """The configuration that an apply sends, in YAML or JSON; raises RefusedError (400)."""
+    try:
+        config = yaml.safe_load(body)
+    except yaml.YAMLError as error:
+        raise RefusedError.bad_request(f"error decoding YAML: {error}") from error
+    if not isinstance(config, dict):
+        raise RefusedError.bad_request("error decoding YAML: a configuration is an object")
+    if (config.get("metadata") or {}).get("managedFields"):
+        raise RefusedError.bad_request("metadata.managedFields must be nil")
+    return config
+
+
 def _json_patch(patch: Any, current: JsonObject) -> JsonObject:
+    if not isinstance(patch, list) or not all(isinstance(step, dict) for step in patch):
+        raise RefusedError.bad_request("error decoding patch: a JSON patch is a list of objects")
     try:
-        steps = jsonpatch.JsonPatch(patch)
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
-        raise RefusedError.bad_request(f"error decoding patch: {error}") from error
-    try:
-        patched = steps.apply(current)
+        patched = jsonpatch.JsonPatch(patch).apply(current)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         # The real server's answer, word for word but for the cause: clients take a 422 here for a lost race.
         message = "the server rejected our request due to an error in our request"
@@ -105,10 +118,10 @@ def strategic_merge(current: Any, patch: JsonObject) -> JsonObject:
             merged.pop(key, None)
         elif isinstance(value, dict):
             merged[key] = strategic_merge(merged.get(key), value)
-        elif isinstance(value, list) and key in _MERGED_PRIMITIVES:
+        elif isinstance(value, list) and key in MERGED_PRIMITIVES:
             merged[key] = list(dict.fromkeys([*merged.get(key, []), *value]))
-        elif isinstance(value, list) and key in _MERGE_KEYS and all(isinstance(item, dict) for item in value):
-            merged[key] = _merge_items(merged.get(key) or [], value, _MERGE_KEYS[key])
+        elif isinstance(value, list) and key in MERGE_KEYS and all(isinstance(item, dict) for item in value):
+            merged[key] = _merge_items(merged.get(key) or [], value, MERGE_KEYS[key])
         else:
             merged[key] = value
     return merged

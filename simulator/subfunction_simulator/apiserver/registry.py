@@ -7,11 +7,12 @@ resources. Nothing here awaits, so each write is one indivisible step.
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 from subfunction_simulator.apiserver.catalogue import NAMESPACES, PODS
 from subfunction_simulator.apiserver.decoding import UnknownFieldsError, WriteOptions, decode
+from subfunction_simulator.apiserver.managed import Owner, applied, claimed, updated
 from subfunction_simulator.apiserver.objects import JsonObject, dig, timestamp
 from subfunction_simulator.apiserver.place import Place
 from subfunction_simulator.apiserver.resources import Resource
@@ -22,6 +23,8 @@ from subfunction_simulator.apiserver.validation import validate
 
 _KEPT: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 _GENERATED_NAME_ROOM: Final = 58
+Owned: TypeAlias = Callable[[JsonObject], JsonObject]
+"""Gives an object its owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ class Registry:
 
     def create(self, place: Place, obj: JsonObject, options: WriteOptions) -> JsonObject:
         """Store a new object; raises RefusedError: 400, 404 (no such namespace), 409 (exists), 422 (invalid)."""
+        return self._create(
+            place, obj, options, lambda new: updated(place.resource, None, new, _writer(place, options))
+        )
+
+    def _create(self, place: Place, obj: JsonObject, options: WriteOptions, owned: Owned) -> JsonObject:
         resource = place.resource
         new = decode(resource, obj, options)
         metadata = dict(new["metadata"])
@@ -63,6 +71,7 @@ class Registry:
         validate(place, new, None)
         if place.key in self._store.collection(resource).objects:
             raise RefusedError.already_exists(resource.group, resource.plural, name)
+        new = owned(new)
         return new if options.dry_run else self._store.put(resource, place.key, new)
 
     def replace(self, place: Place, obj: JsonObject, options: WriteOptions) -> JsonObject:
@@ -80,6 +89,31 @@ class Registry:
             return self._update(place, old, change(old), options)
         except UnknownFieldsError as error:
             raise error.as_patch() from error
+
+    def apply(self, place: Place, config: JsonObject, options: WriteOptions, *, force: bool) -> tuple[JsonObject, bool]:
+        """Bring what a configuration names to be so, and gives the object and whether it is new.
+
+        Raises RefusedError: 400, 404, 409 (others own it and want it otherwise), 422.
+        """
+        resource, writer = place.resource, replace(_writer(place, options), operation="Apply")
+        try:
+            wanted = decode(resource, config, replace(options, field_validation="Strict"), fills=False)
+        except UnknownFieldsError as error:
+            raise error.as_apply(place.name) from error
+        if resource.has_status:
+            # What the other half says is nobody's claim.
+            others = {"spec"} if place.subresource else {"status"}
+            wanted = _without(wanted, *others)
+        live = self._store.collection(resource).objects.get(place.key)
+        if live is None:
+            if place.subresource:
+                raise RefusedError.not_found(resource.group, resource.plural, place.name)
+            named = {**wanted, "metadata": {**wanted["metadata"], "name": place.name}}
+            owners = applied(resource, None, named, writer, force=force)["metadata"]["managedFields"]
+            return self._create(place, named, options, lambda new: _managed(new, owners)), True
+        together = applied(resource, live, wanted, writer, force=force)
+        owners = together["metadata"].get("managedFields", [])
+        return self._update(place, live, together, options, lambda new: _managed(new, owners)), False
 
     def delete(self, place: Place, preconditions: Preconditions, options: WriteOptions) -> tuple[JsonObject, bool]:
         """Delete an object, or mark it while finalizers hold it; gives it and whether it is gone.
@@ -108,7 +142,9 @@ class Registry:
         chosen = self._store.collection(resource).listed(selection)
         return [self.delete(_place(resource, obj), Preconditions(), options)[0] for obj in chosen]
 
-    def _update(self, place: Place, old: JsonObject, obj: JsonObject, options: WriteOptions) -> JsonObject:
+    def _update(
+        self, place: Place, old: JsonObject, obj: JsonObject, options: WriteOptions, owned: Owned | None = None
+    ) -> JsonObject:
         resource = place.resource
         new = decode(resource, obj, options)
         metadata = new["metadata"]
@@ -125,7 +161,9 @@ class Registry:
             new["metadata"] = {**changed, **kept, "resourceVersion": old["metadata"]["resourceVersion"]}
             if resource.has_status:
                 new = _with_status_of(old, new)
+        owners = claimed(obj) or old["metadata"].get("managedFields", [])
         validate(place, new, old)
+        new = owned(new) if owned else updated(resource, old, _managed(new, owners), _writer(place, options))
         if new == old:
             return old
         if resource.schema and _without(new, "metadata", "status") != _without(old, "metadata", "status"):
@@ -162,6 +200,14 @@ class Registry:
         for resource in self._store.resources():
             if resource.namespaced:
                 self.delete_all(resource, Selection(namespace), WriteOptions())
+
+
+def _writer(place: Place, options: WriteOptions) -> Owner:
+    return Owner(options.manager, "Update", place.resource.api_version, place.subresource)
+
+
+def _managed(obj: JsonObject, owners: list[JsonObject]) -> JsonObject:
+    return {**obj, "metadata": {**obj["metadata"], **({"managedFields": owners} if owners else {})}}
 
 
 def _place(resource: Resource, obj: JsonObject) -> Place:

@@ -12,12 +12,12 @@ from aiohttp import web
 from subfunction_simulator.apiserver.accept import Form, negotiate
 from subfunction_simulator.apiserver.decoding import WriteOptions
 from subfunction_simulator.apiserver.objects import JsonObject
-from subfunction_simulator.apiserver.page import page
-from subfunction_simulator.apiserver.patch import apply_patch
+from subfunction_simulator.apiserver.page import Token, page
+from subfunction_simulator.apiserver.patch import APPLY_PATCH, applied_config, apply_patch
 from subfunction_simulator.apiserver.place import Place
 from subfunction_simulator.apiserver.registry import Preconditions, Registry
 from subfunction_simulator.apiserver.selector import Selection, select
-from subfunction_simulator.apiserver.status import RefusedError
+from subfunction_simulator.apiserver.status import FieldError, RefusedError
 from subfunction_simulator.apiserver.store import Store
 from subfunction_simulator.apiserver.traffic import Asked, Traffic
 from subfunction_simulator.apiserver.watch import LONGEST, CutError, Stream, WatchOptions
@@ -54,7 +54,7 @@ class ResourceApi:
         verb = verb_of(request.method, place, query)
         self.traffic.note(Asked(verb, place.resource.plural, place.subresource, place.name, dict(query)))
         form = negotiate(request.headers.get("Accept", ""), query.get("includeObject", ""))
-        options = WriteOptions(query.get("fieldValidation") or "Warn", query.get("dryRun") == "All")
+        options = WriteOptions(query.get("fieldValidation") or "Warn", query.get("dryRun") == "All", _manager(request))
         resource, code = place.resource, 200
         match verb:
             case "get":
@@ -68,6 +68,9 @@ class ResourceApi:
                 answer = form.one(resource, self.registry.create(place, body, options))
             case "update":
                 answer = form.one(resource, self.registry.replace(place, await _object(request), options))
+            case "patch" if request.content_type == APPLY_PATCH:
+                obj, is_new = await self._apply(request, place, options)
+                answer, code = form.one(resource, obj), 201 if is_new else 200
             case "patch":
                 change = partial(apply_patch, request.content_type, await request.read(), strategic=not resource.schema)
                 answer = form.one(resource, self.registry.patch(place, change, options))
@@ -79,10 +82,17 @@ class ResourceApi:
         return _json(answer, code, options.warnings)
 
     def _list(self, place: Place, query: Mapping[str, str], form: Form) -> JsonObject:
-        objects = self.store.collection(place.resource).listed(_selection(place, query))
-        limit = _integer(query, "limit") or 0
-        part = page(objects, self.store.revision, limit, query.get("continue", ""))
+        token = Token.read(query.get("continue", "")) or Token(self.store.revision)
+        objects = self.store.collection(place.resource).listed(_selection(place, query), token.revision)
+        part = page(objects, token, _integer(query, "limit") or 0)
         return form.many(place.resource, part.items, part.metadata)
+
+    async def _apply(self, request: web.Request, place: Place, options: WriteOptions) -> tuple[JsonObject, bool]:
+        if not request.query.get("fieldManager"):
+            missing = FieldError("FieldValueRequired", "fieldManager", "is required for apply patch")
+            raise RefusedError.invalid("meta.k8s.io", "PatchOptions", "", [missing])
+        force = request.query.get("force") in _TRUE
+        return self.registry.apply(place, applied_config(await request.read()), options, force=force)
 
     async def _delete(self, request: web.Request, place: Place, options: WriteOptions) -> JsonObject:
         body = await _object(request) if request.can_read_body else {}
@@ -105,7 +115,7 @@ class ResourceApi:
             revision=None if wants_initial or not revision else revision,
             bookmarks=query.get("allowWatchBookmarks") in _TRUE,
             announces_initial_end=wants_initial,
-            timeout=LONGEST if timeout is None else float(timeout),
+            timeout=float(timeout or LONGEST),
         )
         stream = Stream(self.store, place.resource, _selection(place, query), options)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -128,6 +138,12 @@ def _selection(place: Place, query: Mapping[str, str]) -> Selection:
     return select(place.resource, place.namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""))
 
 
+def _manager(request: web.Request) -> str:
+    """Who writes: as the query says, else what a client calls itself before the first `/`."""
+    named = request.query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0]
+    return named or "unknown"
+
+
 def _integer(query: Mapping[str, str], name: str) -> int | None:
     text = query.get(name)
     if not text:
@@ -142,9 +158,9 @@ async def _object(request: web.Request) -> JsonObject:
     try:
         body = json.loads(await request.read() or b"{}")
     except ValueError as error:
-        raise RefusedError.bad_request(f"the object provided is no JSON: {error}") from error
+        raise RefusedError.bad_request(f"the object provided is unrecognized: it is no JSON: {error}") from error
     if not isinstance(body, dict):
-        raise RefusedError.bad_request("the object provided is no JSON object")
+        raise RefusedError.bad_request("the object provided is unrecognized: couldn't get version/kind")
     return body
 
 

@@ -63,7 +63,7 @@ class Schema:
         self._rules = Rules.compile(root)
 
     def prune(self, obj: JsonObject) -> tuple[JsonObject, list[str]]:
-        """The object without what the schema does not know, and the paths of what was dropped."""
+        """The object without what the schema does not know, and the paths of that; nor what is null and may not be."""
         dropped: list[str] = []
         kept = {name: value for name, value in obj.items() if name in _ROOT}
         rest = {name: value for name, value in obj.items() if name not in _ROOT}
@@ -109,7 +109,7 @@ def _pruned(schema: JsonObject, value: Any, path: str, dropped: list[str]) -> An
     for step, part_schema, key, part in _children(schema, value):
         if part_schema is None:
             dropped.append(f"{path}{step}".removeprefix("."))
-        else:
+        elif part is not None or part_schema.get("nullable") or isinstance(value, list):
             kept.append((key, _pruned(part_schema, part, path + step, dropped)))
     return dict(kept) if isinstance(value, dict) else [part for _, part in kept]
 

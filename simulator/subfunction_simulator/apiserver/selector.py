@@ -39,7 +39,7 @@ def select(resource: Resource, namespace: str | None, labels: str, fields: str) 
 
     Raises RefusedError (400) for one that cannot be parsed, or a field this kind cannot be selected by.
     """
-    return Selection(namespace, (*_parse_labels(labels), *_parse_fields(resource, labels, fields)))
+    return Selection(namespace, (*_parse_labels(labels), *_parse_fields(resource, fields)))
 
 
 def _parse_labels(text: str) -> list[Requirement]:
@@ -76,7 +76,7 @@ def _labels(obj: JsonObject) -> dict[str, str]:
     return labels
 
 
-def _parse_fields(resource: Resource, labels: str, text: str) -> list[Requirement]:
+def _parse_fields(resource: Resource, text: str) -> list[Requirement]:
     requirements: list[Requirement] = []
     for term in filter(None, (part.strip() for part in text.split(","))):
         match = re.fullmatch(r"([^=!]+)(==|=|!=)(.*)", term)
@@ -84,11 +84,7 @@ def _parse_fields(resource: Resource, labels: str, text: str) -> list[Requiremen
             raise RefusedError.bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
         key, operator, value = match.groups()
         if key not in _METADATA_FIELDS and key not in resource.selectable:
-            subject = f"{resource.api_version}, Resource={resource.plural}"
-            raise RefusedError.bad_request(
-                f'Unable to find "{subject}" that match label selector "{labels}", field selector "{text}": '
-                f"field label not supported: {key}"
-            )
+            raise RefusedError.bad_request(f"field label not supported: {key}")
         requirements.append(_field_requirement(key.split("."), value, wanted=operator != "!="))
     return requirements
 

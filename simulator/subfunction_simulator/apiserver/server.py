@@ -1,8 +1,7 @@
 """The embedded API server: Kubernetes' API, honest enough for kubectl and for kopf, in one process and in memory.
 
-What it leaves out: server-side apply and managed fields, admission but for the schema, authorisation, garbage
-collection, graceful deletion of pods, conversion between versions, expiry of events. Kubernetes' own kinds are stored
-as given.
+What it leaves out: admission but for the schema, authorisation, garbage collection, graceful deletion of pods,
+conversion between versions, expiry of events. Kubernetes' own kinds are stored as given.
 """
 
 import errno
@@ -19,7 +18,7 @@ from subfunction_simulator.apiserver.decoding import WriteOptions
 from subfunction_simulator.apiserver.objects import JsonObject, timestamp
 from subfunction_simulator.apiserver.place import Place, locate
 from subfunction_simulator.apiserver.registry import Registry
-from subfunction_simulator.apiserver.resource_api import ResourceApi
+from subfunction_simulator.apiserver.resource_api import ResourceApi, verb_of
 from subfunction_simulator.apiserver.root_api import describe
 from subfunction_simulator.apiserver.status import RefusedError
 from subfunction_simulator.apiserver.store import Store
@@ -133,17 +132,27 @@ class ApiServer:
         if request.path in _HEALTH:
             return web.Response(text="ok")
         try:
-            self._authenticate(request)
             place = locate(self._catalogue, request.path)
+            self._authenticate(request, place)
             if place:
                 return await self._api.answer(request, place)
             return self._describe(request)
         except RefusedError as refusal:
             return web.json_response(refusal.to_json(), status=refusal.code, headers=refusal.headers)
 
-    def _authenticate(self, request: web.Request) -> None:
-        if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
+    def _authenticate(self, request: web.Request, place: Place | None) -> None:
+        shown = request.headers.get("Authorization")
+        if not self._token or shown == f"Bearer {self._token}":
+            return
+        if shown:
             raise RefusedError(401, "Unauthorized", "Unauthorized")
+        # Who shows nothing is somebody too, by default: one who may ask for little more than the version.
+        if place:
+            verb = verb_of(request.method, place, request.query)
+            raise RefusedError.forbidden(verb, place.resource.group, place.resource.plural, place.namespace)
+        if request.path != "/version":
+            message = f'forbidden: User "system:anonymous" cannot {request.method.lower()} path "{request.path}"'
+            raise RefusedError(403, "Forbidden", message)
 
     def _describe(self, request: web.Request) -> web.Response:
         self.traffic.note(Asked(request.method.lower(), request.path, query=dict(request.query)))
@@ -162,9 +171,11 @@ def crds_folder() -> Path:
 
 def _established(crd: JsonObject) -> JsonObject:
     now = timestamp()
-    condition = {"type": "Established", "status": "True", "reason": "InitialNamesAccepted", "lastTransitionTime": now}
+    met = {"status": "True", "lastTransitionTime": now}
+    named = {"type": "NamesAccepted", "reason": "NoConflicts", **met}
+    established = {"type": "Established", "reason": "InitialNamesAccepted", **met}
     versions = [version["name"] for version in crd["spec"]["versions"]]
     names = {**crd["spec"]["names"]}
-    status = {"conditions": [condition], "acceptedNames": names, "storedVersions": versions}
+    status = {"conditions": [named, established], "acceptedNames": names, "storedVersions": versions}
     metadata = {**crd["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": now, "generation": 1}
     return {**crd, "metadata": metadata, "status": status}

@@ -97,6 +97,14 @@ class RefusedError(Exception):
         return cls(400, "BadRequest", message)
 
     @classmethod
+    def forbidden(cls, verb: str, group: str, plural: str, namespace: str | None) -> Self:
+        """403: one who shows no token may not do that."""
+        scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+        what = f'{verb} resource "{plural}" in API group "{group}" {scope}'
+        message = f'{_qualified(plural, group)} is forbidden: User "system:anonymous" cannot {what}'
+        return cls(403, "Forbidden", message, _details(group, plural, ""))
+
+    @classmethod
     def not_found(cls, group: str, plural: str, name: str) -> Self:
         """404: there is no object of that name."""
         return cls(404, "NotFound", f'{_qualified(plural, group)} "{name}" not found', _details(group, plural, name))

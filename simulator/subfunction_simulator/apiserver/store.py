@@ -64,9 +64,26 @@ class Collection:
         del self._changes[:kept]
         self._forgotten = max(self._forgotten, revision)
 
-    def listed(self, selection: Selection) -> list[JsonObject]:
-        """The selected objects, by namespace and name."""
-        return [obj for _, obj in sorted(self.objects.items(), key=lambda item: item[0]) if selection.matches(obj)]
+    def listed(self, selection: Selection, revision: int | None = None) -> list[JsonObject]:
+        """The selected objects as they were at a revision (None: as they are), by namespace and name.
+
+        Raises RefusedError (410) when that is not remembered any more.
+        """
+        objects = self.objects if revision is None else self._at(revision)
+        return [obj for _, obj in sorted(objects.items(), key=lambda item: item[0]) if selection.matches(obj)]
+
+    def _at(self, revision: int) -> dict[Key, JsonObject]:
+        since = self.since(revision)
+        if not since:
+            return self.objects
+        objects = dict(self.objects)
+        for change in reversed(since):
+            key = (change.object["metadata"].get("namespace", ""), change.object["metadata"]["name"])
+            if change.previous is None:
+                objects.pop(key, None)
+            else:
+                objects[key] = change.previous
+        return objects
 
     def record(self, change: Change) -> None:
         """Remember a change and ring the bells."""

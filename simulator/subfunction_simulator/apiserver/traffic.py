@@ -4,10 +4,9 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 from subfunction_simulator.apiserver.status import RefusedError
-from subfunction_simulator.apiserver.watch import Stream
 
 REMEMBERED: Final = 10_000
 """How many requests are remembered, the newest; the counts know of all."""
@@ -38,6 +37,23 @@ class Asked:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
+class OpenWatch(Protocol):
+    """A watch that is open, and what can befall it."""
+
+    @property
+    def plural(self) -> str:
+        """The plural name of what is watched."""
+
+    def cut(self) -> None:
+        """End it by cutting the connection."""
+
+    def fail(self, failure: RefusedError) -> None:
+        """End it by an ERROR event."""
+
+    def stall(self, *, stalled: bool) -> None:
+        """Let it fall silent, or go on."""
+
+
 @dataclass(slots=True)
 class Fault:
     """What the next requests of a sort are answered with."""
@@ -66,7 +82,7 @@ class Traffic:
         self.counts: Counter[tuple[str, str, str]] = Counter()
         """How often each (verb, resource, subresource) was asked, refused ones too."""
         self.requests: deque[Asked] = deque(maxlen=REMEMBERED)
-        self.streams: set[Stream] = set()
+        self.streams: set[OpenWatch] = set()
         """The watches that are open."""
         self._faults: list[Fault] = []
 
@@ -106,5 +122,5 @@ class Traffic:
         for stream in self._open(resource):
             stream.stall(stalled=True)
 
-    def _open(self, resource: str) -> Iterator[Stream]:
-        return (stream for stream in tuple(self.streams) if resource in ("", stream.resource.plural))
+    def _open(self, resource: str) -> Iterator[OpenWatch]:
+        return (stream for stream in tuple(self.streams) if resource in ("", stream.plural))

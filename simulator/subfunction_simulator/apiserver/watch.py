@@ -44,7 +44,8 @@ class Stream:
     """One open watch. What a slow client has not taken yet stands in no queue: it is read from the history later."""
 
     def __init__(self, store: Store, resource: Resource, selection: Selection, options: WatchOptions) -> None:
-        self.resource = resource
+        self.plural = resource.plural
+        self._resource = resource
         self._store = store
         self._collection = store.collection(resource)
         self._selection = selection
@@ -124,7 +125,7 @@ class Stream:
         if annotations:
             metadata["annotations"] = annotations
         return Event(
-            "BOOKMARK", {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
+            "BOOKMARK", {"kind": self._resource.kind, "apiVersion": self._resource.api_version, "metadata": metadata}
         )
 
 

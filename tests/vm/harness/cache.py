@@ -32,11 +32,11 @@ def cache_root() -> Path:
 
 
 @contextlib.contextmanager
-def exclusive() -> Iterator[None]:
-    """One builder at a time on this host: a second would make the same things beside the first, only slower."""
+def exclusive(what: str = "lock") -> Iterator[None]:
+    """One builder of a sort at a time on this host: a second would make the same beside the first, only slower."""
     root = cache_root()
     root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as file:
+    with (root / what).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -83,7 +83,7 @@ def packages() -> Packages:
 def _download(into: Path, final: Path) -> None:
     apt = Apt.at(into / ".apt", mirror())
     apt.update()
-    kernel = apt.kernel()
+    kernel = apt.stands_for("linux-image-amd64", r"linux-image-\S+-amd64").removeprefix("linux-image-")
     release = kernel.removesuffix("-amd64")
     wanted = (f"linux-image-{kernel}", f"linux-headers-{kernel}", f"linux-headers-{release}-common")
     apt.download(*wanted, f"linux-kbuild-{release}", f"iproute2/{BACKPORTS}", *PLAIN)
@@ -151,16 +151,16 @@ class Apt:
         """Fetch the lists."""
         _run([require_tool("apt-get"), *self.options, "-qq", "update"], cwd=self.folder)
 
-    def kernel(self) -> str:
-        """The release the backports' meta package stands for now.
+    def stands_for(self, meta: str, name: str) -> str:
+        """The package whose name is like `name` (a regular expression) that a meta package of the backports needs.
 
         Raises:
             BuildFailed: the meta package names none.
         """
-        shown = _run([require_tool("apt-cache"), *self.options, "show", f"linux-image-amd64/{BACKPORTS}"], self.folder)
-        match = re.search(r"^Depends: linux-image-(\S+-amd64) ", shown, re.MULTILINE)
+        shown = _run([require_tool("apt-cache"), *self.options, "show", f"{meta}/{BACKPORTS}"], self.folder)
+        match = re.search(rf"^Depends: (?:.*, )?({name})(?=[ ,]|$)", shown, re.MULTILINE)
         if match is None:
-            raise BuildFailed(f"linux-image-amd64/{BACKPORTS} names no kernel")
+            raise BuildFailed(f"{meta}/{BACKPORTS} names no {name}")
         return match[1]
 
     def download(self, *names: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self, TypeVar
 import aiohttp
 import msgspec
 
+from components import under_test
 from rig.waiting import eventually
 from subfunction.api import FINALIZER, ConditionType, SubFunction
 from subfunction.kubelet.checkpoint import UID_VARIABLE
@@ -26,7 +27,6 @@ from subfunction_operator.apiserver import ApiServer as ApiClient
 from subfunction_operator.execute import Seam
 from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.settings import Settings
-from subfunction_simulator.apiserver import ApiServer
 from subfunction_simulator.apiserver.traffic import Asked
 from subfunction_simulator.kernel import SimulatedKernel, Timing, Topology
 from subfunction_simulator.kernel.server import running
@@ -41,7 +41,10 @@ T = TypeVar("T")
 
 
 class Server:
-    """The embedded API server in a loop and thread of its own, so that nothing of the agent's can hold it up."""
+    """The API server in a loop and thread of its own, so that nothing of the agent's can hold it up.
+
+    The embedded one, or, behind a relay, a real one: `components.under_test` says which.
+    """
 
     def __init__(self, *, token: str | None = None) -> None:
         self._loop = asyncio.new_event_loop()
@@ -50,14 +53,8 @@ class Server:
         self.most_connections = 0
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-server", daemon=True)
         self._thread.start()
-        self.api = self._made(token)
+        self.api = under_test.server(token=token, bookmark_seconds=5.0)
         self._run(self.api.start())
-
-    def _made(self, token: str | None) -> ApiServer:
-        async def made() -> ApiServer:
-            return ApiServer(token=token, bookmark_seconds=5.0)
-
-        return self._run(made())
 
     def _run(self, job: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(job, self._loop).result(10)
@@ -98,6 +95,10 @@ class Server:
 
     def start(self) -> None:
         self._run(self.api.start())
+
+    def restart(self) -> None:
+        """End it and start it anew over what it stored (a real one takes seconds): it remembers no old revision."""
+        asyncio.run_coroutine_threadsafe(under_test.restart(self.api), self._loop).result(60)
 
     def close(self) -> None:
         if self._counting is not None:

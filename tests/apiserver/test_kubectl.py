@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from subfunction_simulator.apiserver import ApiServer
+from components.under_test import AnyApiServer
 from subfunction_simulator.apiserver.client import Answer, Client
 from subfunction_simulator.kubectl import kubectl
 
@@ -38,7 +38,7 @@ def program() -> Path:
 
 
 @pytest.fixture
-def run(program: Path, api_server: ApiServer, tmp_path: Path) -> Kubectl:
+def run(program: Path, api_server: AnyApiServer, tmp_path: Path) -> Kubectl:
     """Call kubectl with a home of its own; gives its exit code and all it said."""
     config = tmp_path / "kubeconfig"
     config.write_text(api_server.kubeconfig())
@@ -128,7 +128,8 @@ async def test_both_kinds_are_reached_by_every_name_and_together_by_their_catego
     run: Kubectl, api: Client, make: Make
 ) -> None:
     await make("blue")
-    await api("POST", "/apis/subfunction.dev/v1alpha1/subfunctionnodes", {"metadata": {"name": "n1"}})
+    sfnode = {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunctionNode", "metadata": {"name": "n1"}}
+    await api("POST", "/apis/subfunction.dev/v1alpha1/subfunctionnodes", sfnode)
     for word in ("subfunction", "subfunctions", "sf", "SubFunction"):
         assert await run("get", word, "blue", "-o", "name") == (0, "subfunction.subfunction.dev/blue\n")
     for word in ("subfunctionnode", "subfunctionnodes", "sfnode"):
@@ -152,14 +153,13 @@ apiVersion: v1
 kind: Pod
 metadata: {name: web, finalizers: [subfunction.dev/test]}
 spec:
-  nodeName: n1
   containers: [{name: main, image: a}, {name: side, image: b}]
 """
     assert await run("apply", "-f", "-", given=pod) == (0, "pod/web created\n")
     assert await run("apply", "-f", "-", given=pod.replace("image: b", "image: c")) == (0, "pod/web configured\n")
     pods = "/api/v1/namespaces/default/pods"
     containers = (await api("GET", f"{pods}/web")).body["spec"]["containers"]
-    assert containers == [{"name": "main", "image": "a"}, {"name": "side", "image": "c"}]
+    assert [(each["name"], each["image"]) for each in containers] == [("main", "a"), ("side", "c")]
     deletion = asyncio.create_task(run("delete", "pod", "web"))
     async with api.watch(pods) as events:
         kind, obj = await events.next()
@@ -170,3 +170,55 @@ spec:
     await api.merge(f"{pods}/web", {"metadata": {"finalizers": None}})
     code, said = await deletion
     assert (code, said.startswith('pod "web" deleted')) == (0, True), said
+
+
+async def test_diff_and_a_dry_run_show_what_an_apply_would_change_and_change_nothing(run: Kubectl, api: Client) -> None:
+    code, said = await run("diff", "-f", "-", given=MANIFEST)
+    assert (code, "+  flavour: mlx5" in said) == (1, True), said
+    assert (await api("GET", BLUE)).code == 404
+    assert (await run("apply", "-f", "-", given=MANIFEST))[0] == 0
+    assert await run("diff", "-f", "-", given=MANIFEST) == (0, "")
+    changed = MANIFEST.replace("1500", "9000")
+    for how in ((), ("--server-side", "--force-conflicts")):
+        code, said = await run("diff", "-f", "-", *how, given=changed)
+        assert (code, "-  mtu: 1500\n+  mtu: 9000\n" in said) == (1, True), said
+        code, said = await run("apply", "-f", "-", "--dry-run=server", *how, given=changed)
+        assert (code, "(server dry run)" in said) == (0, True), said
+    code, said = await run("apply", "-f", "-", "--dry-run=server", given=MANIFEST.replace("mlx5", "mlx4"))
+    assert (code, "flavour is one of mlx5, ice, virtio, vfio" in said) == (1, True), said
+    assert (await api("GET", BLUE)).body["spec"]["mtu"] == 1500
+
+
+async def test_server_side_apply_from_creation_over_a_conflict_to_taking_it(run: Kubectl, api: Client) -> None:
+    applied = "subfunction.subfunction.dev/blue serverside-applied\n"
+    assert await run("apply", "--server-side", "-f", "-", given=MANIFEST) == (0, applied)
+    assert (await run("patch", "sf", "blue", "--type=merge", "-p", '{"spec": {"mtu": 9000}}'))[0] == 0
+    code, said = await run("apply", "--server-side", "-f", "-", given=MANIFEST)
+    assert (code, 'conflict with "kubectl-patch"' in said, ".spec.mtu" in said) == (1, True, True), said
+    assert await run("apply", "--server-side", "--force-conflicts", "-f", "-", given=MANIFEST) == (0, applied)
+    assert (await api("GET", BLUE)).body["spec"]["mtu"] == 1500
+    _, shown = await run("get", "sf", "blue", "-o", "yaml")
+    assert "managedFields" not in shown
+    _, shown = await run("get", "sf", "blue", "-o", "yaml", "--show-managed-fields")
+    assert "manager: kubectl" in shown
+    # An object that was applied by its annotation is taken over, and is nobody else's from then on.
+    old = MANIFEST.replace("name: blue", "name: old")
+    for how, what in (((), old), (("--server-side",), old), (("--server-side",), old.replace("1500", "9000"))):
+        code, said = await run("apply", *how, "-f", "-", given=what)
+        assert code == 0, said
+
+
+async def test_every_kind_of_patch_a_replacement_and_a_wait_for_the_end(run: Kubectl, api: Client, make: Make) -> None:
+    await make("blue", mtu=1500)
+    assert (await run("patch", "sf", "blue", "--type=json", "-p", '[{"op": "remove", "path": "/spec/mtu"}]'))[0] == 0
+    assert "mtu" not in (await api("GET", BLUE)).body["spec"]
+    assert (await run("annotate", "sf", "blue", "why=because"))[0] == 0
+    _, whole = await run("get", "sf", "blue", "-o", "yaml")
+    code, said = await run("replace", "-f", "-", given=whole.replace("nodeName: n1", "nodeName: n1\n  mtu: 9000"))
+    assert (code, said) == (0, "subfunction.subfunction.dev/blue replaced\n")
+    assert (await api("GET", BLUE)).body["spec"]["mtu"] == 9000
+    code, said = await run("wait", "--for=jsonpath={.status.phase}=Ready", "sf/blue", "--timeout=1s")
+    assert (code, "timed out" in said) == (1, True), said
+    waiting = asyncio.create_task(run("wait", "--for=delete", "sf/blue", "--timeout=20s"))
+    assert (await run("delete", "sf", "blue", "--wait=false"))[0] == 0
+    assert (await waiting)[0] == 0

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import yaml
 
+from components.judge import Judge
 from subfunction import api_node
 from subfunction.api import Condition, Flavour
 from subfunction.api_node import (
@@ -22,7 +23,6 @@ from subfunction.reasons import Reason
 from subfunction_simulator.apiserver.catalogue import Catalogue
 from subfunction_simulator.apiserver.client import Client
 from subfunction_simulator.apiserver.objects import JsonObject
-from subfunction_simulator.apiserver.schema import Schema
 from subfunction_simulator.apiserver.server import crds_folder
 
 NODES = "/apis/subfunction.dev/v1alpha1/subfunctionnodes"
@@ -34,12 +34,7 @@ READY = Condition(type="Ready", status="True", reason="Ready", last_transition_t
 ETCD_REQUEST_BYTES = 1_500_000
 
 
-@pytest.fixture(scope="module")
-def schema() -> Schema:
-    resource = Catalogue.load(crds_folder()).find("subfunction.dev", "v1alpha1", "subfunctionnodes")
-    assert resource
-    assert resource.schema
-    return resource.schema
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def fullest() -> NodeStatus:
@@ -106,21 +101,18 @@ def written(status: NodeStatus | JsonObject) -> JsonObject:
     }
 
 
-def refusals(schema: Schema, status: NodeStatus | JsonObject) -> list[tuple[str, str]]:
-    return [(error.field, error.detail) for error in schema.errors(written(status))]
-
-
-def test_the_most_that_an_agent_may_say_is_accepted_and_nothing_of_it_is_dropped(schema: Schema) -> None:
+async def test_the_most_that_an_agent_may_say_is_accepted_and_nothing_of_it_is_dropped(judge: Judge) -> None:
     whole = written(fullest())
-    assert schema.errors(whole) == []
-    assert schema.prune(whole) == (whole, [])
+    reported = await judge.reported(whole)
+    assert reported.accepted
+    assert reported.body["status"] == whole["status"]
 
 
-def test_the_most_that_an_agent_may_say_fits_into_etcd() -> None:
+async def test_the_most_that_an_agent_may_say_fits_into_etcd() -> None:
     assert len(msgspec.json.encode(written(fullest()))) < ETCD_REQUEST_BYTES * 0.8
 
 
-def test_every_field_of_the_schema_can_be_said() -> None:
+async def test_every_field_of_the_schema_can_be_said() -> None:
     said = written(fullest())
     known = {path for path, _ in _fields("", ROOT)}
     assert known - set(_paths("", said)) - {".metadata"} == set()
@@ -137,10 +129,11 @@ def test_every_field_of_the_schema_can_be_said() -> None:
         ("status.parents[0].foreignSubFunctions", lambda s: _first(s, foreign_sub_functions=_more(s, "foreign"))),
     ],
 )
-def test_the_agents_limits_are_those_of_the_schema(
-    schema: Schema, full: str, change: Callable[[NodeStatus], NodeStatus]
+async def test_the_agents_limits_are_those_of_the_schema(
+    judge: Judge, full: str, change: Callable[[NodeStatus], NodeStatus]
 ) -> None:
-    assert full in [field for field, _ in refusals(schema, change(fullest()))]
+    refused = await judge.reported(written(change(fullest())))
+    assert full in [field for field, _ in refused.causes], refused
 
 
 @pytest.mark.parametrize(
@@ -164,17 +157,21 @@ def test_the_agents_limits_are_those_of_the_schema(
         ),
     ],
 )
-def test_a_wrong_value_is_refused_with_a_sentence(schema: Schema, field: str, sentence: str, wrong: JsonObject) -> None:
-    assert refusals(schema, wrong) == [(field, sentence)]
+async def test_a_wrong_value_is_refused_with_a_sentence(
+    judge: Judge, field: str, sentence: str, wrong: JsonObject
+) -> None:
+    refused = await judge.reported(written(wrong))
+    assert (len(refused.causes), refused.says(field, sentence)) == (1, True), refused
 
 
-def test_every_reason_of_the_project_may_stand_at_a_flavour(schema: Schema) -> None:
+async def test_every_reason_of_the_project_may_stand_at_a_flavour(judge: Judge) -> None:
     for reason in Reason:
         judged = Possibility(name=Flavour.MLX5, possible=False, reason=reason)
-        assert refusals(schema, NodeStatus(parents=(ParentStatus(device="pci/1", flavours=(judged,)),))) == []
+        parent = ParentStatus(device="pci/1", flavours=(judged,))
+        assert (await judge.reported(written(NodeStatus(parents=(parent,))))).accepted
 
 
-def test_every_field_is_described_and_bounded() -> None:
+async def test_every_field_is_described_and_bounded() -> None:
     sizes = {"string": "maxLength", "array": "maxItems"}
     for path, field in _fields("", ROOT):
         assert path == ".metadata" or field.get("description"), path
@@ -182,7 +179,7 @@ def test_every_field_is_described_and_bounded() -> None:
         assert "items" not in field or "maxLength" in field["items"] or field["items"]["type"] == "object", path
 
 
-def test_a_category_is_no_name_of_a_kind_so_that_a_name_is_never_asked_of_two() -> None:
+async def test_a_category_is_no_name_of_a_kind_so_that_a_name_is_never_asked_of_two() -> None:
     """`kubectl get WORD NAME` takes a category first, and refuses a name where it holds two kinds."""
     kinds = [resource for resource in Catalogue.load(crds_folder()).resources if resource.group == "subfunction.dev"]
     assert {kind.kind for kind in kinds} >= {"SubFunction", "SubFunctionNode"}
@@ -191,8 +188,9 @@ def test_a_category_is_no_name_of_a_kind_so_that_a_name_is_never_asked_of_two() 
     assert "sf-all" not in names
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_the_table_shows_what_placement_would_look_at(api: Client) -> None:
-    await api("POST", NODES, {"metadata": {"name": "n1"}})
+    await api("POST", NODES, written({}))
     await api.merge(f"{NODES}/n1/status", {"status": msgspec.to_builtins(_replaced(fullest(), drivers=("vfio-pci",)))})
     table = (await api("GET", NODES, accept="application/json;as=Table;v=v1;g=meta.k8s.io")).body
     shown = {

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from subfunction_simulator.apiserver.catalogue import Catalogue
+from components.judge import Judge
 from subfunction_simulator.apiserver.objects import JsonObject
-from subfunction_simulator.apiserver.schema import Schema
 from subfunction_simulator.apiserver.server import crds_folder
 
 CRD = yaml.safe_load((crds_folder() / "subfunctions.yaml").read_text())
@@ -260,87 +259,78 @@ CHANGES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def schema() -> Schema:
-    resource = Catalogue.load(crds_folder()).find("subfunction.dev", "v1alpha1", "subfunctions")
-    assert resource
-    assert resource.schema
-    return resource.schema
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def _object(schema: Schema, spec: JsonObject, status: JsonObject | None = None) -> JsonObject:
+def _object(spec: JsonObject, status: JsonObject | None = None) -> JsonObject:
     whole = {
         "apiVersion": "subfunction.dev/v1alpha1",
         "kind": "SubFunction",
         "metadata": {"name": "blue"},
         "spec": spec,
     }
-    return schema.default({**whole, **({"status": status} if status is not None else {})})
-
-
-def _sentences(schema: Schema, new: JsonObject, old: JsonObject | None = None) -> list[tuple[str, str]]:
-    return [(error.field, error.detail) for error in schema.errors(new, old)]
+    return {**whole, **({"status": status} if status is not None else {})}
 
 
 @pytest.mark.parametrize(("field", "sentence", "wrong", "right"), WRONG_AND_RIGHT)
-def test_a_wrong_value_is_refused_with_a_sentence_and_a_right_one_accepted(
-    schema: Schema, field: str, sentence: str, wrong: JsonObject, right: JsonObject
+async def test_a_wrong_value_is_refused_with_a_sentence_and_a_right_one_accepted(
+    judge: Judge, field: str, sentence: str, wrong: JsonObject, right: JsonObject
 ) -> None:
-    refusals = _sentences(schema, _object(schema, wrong))
-    assert [said for at, said in refusals if at == field and said.startswith(sentence)], refusals
-    assert _sentences(schema, _object(schema, right)) == []
+    refused = await judge.created(_object(wrong))
+    assert refused.says(field, sentence), refused
+    assert (await judge.created(_object(right))).accepted
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_what_stays_is_refused(
-    schema: Schema, change: tuple[str, str, JsonObject, JsonObject, JsonObject | None]
+async def test_a_change_of_what_stays_is_refused(
+    judge: Judge, change: tuple[str, str, JsonObject, JsonObject, JsonObject | None]
 ) -> None:
-    field, sentence, before, refused, accepted = change
-    old = _object(schema, before)
-    refusals = _sentences(schema, _object(schema, refused), old)
-    assert [said for at, said in refusals if at == field and said.startswith(sentence)], refusals
-    assert _sentences(schema, _object(schema, accepted or before), old) == []
+    field, sentence, before, wrong, right = change
+    old = _object(before)
+    refused = await judge.changed(old, _object(wrong))
+    assert refused.says(field, sentence), refused
+    assert (await judge.changed(old, _object(right or before))).accepted
 
 
-def test_the_node_and_the_number_may_be_set_later(schema: Schema) -> None:
-    assert _sentences(schema, _object(schema, MLX5 | {"nodeName": "a", "number": 7}), _object(schema, MLX5)) == []
+async def test_the_node_and_the_number_may_be_set_later(judge: Judge) -> None:
+    assert (await judge.changed(_object(MLX5), _object(MLX5 | {"nodeName": "a", "number": 7}))).accepted
 
 
-def test_a_number_added_later_is_the_one_that_was_chosen(schema: Schema) -> None:
-    old = _object(schema, MLX5, {"number": 7})
-    refusals = _sentences(schema, _object(schema, MLX5 | {"number": 8}, {"number": 7}), old)
-    assert refusals == [
-        ("spec.number", "number may be added only as the one it already has, which status.number shows")
-    ]
-    assert _sentences(schema, _object(schema, MLX5 | {"number": 7}, {"number": 7}), old) == []
+async def test_a_number_added_later_is_the_one_that_was_chosen(judge: Judge) -> None:
+    old = _object(MLX5, {"number": 7})
+    refused = await judge.changed(old, _object(MLX5 | {"number": 8}))
+    sentence = "number may be added only as the one it already has, which status.number shows"
+    assert [(field, said.endswith(sentence)) for field, said in refused.causes] == [("spec.number", True)], refused
+    assert (await judge.changed(old, _object(MLX5 | {"number": 7}))).accepted
 
 
-def test_conditions_are_of_the_usual_form(schema: Schema) -> None:
-    assert _sentences(schema, _object(schema, MLX5, {"conditions": [READY]})) == []
-    wrong = _object(schema, MLX5, {"conditions": [READY | {"status": "yes", "reason": "not ready"}]})
-    assert sorted(_sentences(schema, wrong)) == [
-        ("status.conditions[0].reason", "reason is one CamelCase word, like NotSwitchdev"),
-        ("status.conditions[0].status", "status is one of True, False, Unknown"),
-    ]
-    twice = _object(schema, MLX5, {"conditions": [READY, READY]})
-    assert [error.reason for error in schema.errors(twice)] == ["FieldValueDuplicate"]
+async def test_conditions_are_of_the_usual_form(judge: Judge) -> None:
+    assert (await judge.reported(_object(MLX5, {"conditions": [READY]}))).accepted
+    wrong = await judge.reported(_object(MLX5, {"conditions": [READY | {"status": "yes", "reason": "not ready"}]}))
+    assert sorted(field for field, _ in wrong.causes) == ["status.conditions[0].reason", "status.conditions[0].status"]
+    assert wrong.says("status.conditions[0].reason", "reason is one CamelCase word, like NotSwitchdev"), wrong
+    assert wrong.says("status.conditions[0].status", "status is one of True, False, Unknown"), wrong
+    twice = await judge.reported(_object(MLX5, {"conditions": [READY, READY]}))
+    assert twice.reasons == ("FieldValueDuplicate",), twice
 
 
-def test_blocks_that_are_there_are_filled_in(schema: Schema) -> None:
-    spec = _object(schema, MLX5 | {"mlx5": {}, "representor": {}})["spec"]
+async def test_blocks_that_are_there_are_filled_in(judge: Judge) -> None:
+    spec = (await judge.created(_object(MLX5 | {"mlx5": {}, "representor": {}}))).body["spec"]
     assert (spec["mlx5"], spec["representor"]) == ({"ethernet": True, "rdma": True}, {"adminState": "up"})
-    assert _object(schema, VIRTIO | {"virtio": {}})["spec"]["virtio"] == {"driver": "vhost-vdpa"}
-    assert "mlx5" not in _object(schema, MLX5)["spec"]
+    virtio = await judge.created(_object(VIRTIO | {"virtio": {}}))
+    assert virtio.body["spec"]["virtio"] == {"driver": "vhost-vdpa"}
+    assert "mlx5" not in (await judge.created(_object(MLX5))).body["spec"]
 
 
-def test_what_is_missing_or_of_a_wrong_type_is_named(schema: Schema) -> None:
-    said = [str(error) for error in schema.errors(_object(schema, {"number": "88", "parent": PARENT}))]
+async def test_what_is_missing_or_of_a_wrong_type_is_named(judge: Judge) -> None:
+    refused = await judge.created(_object({"number": "88", "parent": PARENT}))
+    said = [f"{field}: {message}" for field, message in refused.causes]
     assert 'spec.number: Invalid value: "string": spec.number in body must be of type integer: "string"' in said
     assert "spec.flavour: Required value" in said
     assert "some validation rules were not checked" in said[-1]
 
 
-def test_every_rule_of_the_crd_is_tried_here() -> None:
+async def test_every_rule_of_the_crd_is_tried_here() -> None:
     tried = [case[1] for case in (*WRONG_AND_RIGHT, *CHANGES)]
     tried += ["number may be added", "status is one of", "reason is one"]
     rules = [rule for part in _parts(ROOT) for rule in part.get("x-kubernetes-validations", ())]
@@ -348,7 +338,7 @@ def test_every_rule_of_the_crd_is_tried_here() -> None:
     assert [said for said in tried if not any(rule["message"].startswith(said) for rule in rules)] == []
 
 
-def test_every_field_is_described_and_bounded() -> None:
+async def test_every_field_is_described_and_bounded() -> None:
     for part in _parts(ROOT):
         for name, field in part.get("properties", {}).items():
             assert name == "metadata" or field.get("description"), name

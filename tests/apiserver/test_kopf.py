@@ -8,7 +8,7 @@ from typing import Any
 
 import kopf
 
-from subfunction_simulator.apiserver import ApiServer
+from components.under_test import AnyApiServer
 from subfunction_simulator.apiserver.client import Answer, Client
 
 ALL = "/apis/subfunction.dev/v1alpha1/subfunctions"
@@ -17,7 +17,7 @@ Make = Callable[..., Awaitable[Answer]]
 
 
 @asynccontextmanager
-async def _operator(server: ApiServer) -> AsyncIterator[None]:
+async def _operator(server: AnyApiServer) -> AsyncIterator[None]:
     """An operator of node n1 that writes `phase`; in a thread, for kopf ends all tasks of its loop."""
     registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
     settings.watching.field_selectors[SELECTOR] = "spec.nodeName=n1"
@@ -51,7 +51,7 @@ async def _operator(server: ApiServer) -> AsyncIterator[None]:
 
 
 async def test_an_operator_handles_its_own_nodes_objects_from_creation_to_deletion(
-    api: Client, api_server: ApiServer, make: Make
+    api: Client, api_server: AnyApiServer, make: Make
 ) -> None:
     async with api.watch(ALL) as events:
         await make("foreign", nodeName="n2")

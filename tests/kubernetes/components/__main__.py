@@ -1,0 +1,63 @@
+"""For a developer and for make: `PYTHONPATH=tests/kubernetes:tests/vm python -m components build`."""
+
+import argparse
+import signal
+import sys
+import time
+
+from components import binaries
+from components.controlplane import ControlPlane
+from harness import cache
+from harness.errors import HarnessError
+
+DESCRIPTION = """The real components of Kubernetes that tests run.
+
+build    build etcd, kube-apiserver and kubelet if they are not in the cache; prints where each is
+serve    start etcd and an API server with the project's CRDs; prints a kubeconfig's path, and serves until Ctrl-C
+"""
+
+
+def main() -> int:
+    """Entry point; 1 when something is missing or failed, and says what to do."""
+    parser = argparse.ArgumentParser(
+        prog="python -m components", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("build", "serve"))
+    parser.add_argument("--control-plane", action="store_true", help="the kubelet is not needed: envtest's will do")
+    arguments = parser.parse_args()
+    try:
+        if arguments.what == "serve":
+            _serve()
+        else:
+            _build(control_plane=arguments.control_plane)
+    except HarnessError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _build(*, control_plane: bool) -> None:
+    started = time.monotonic()
+    # A lock of its own: the first build takes minutes, and who needs a VM need not wait for it.
+    with cache.exclusive("lock-go"):
+        made = binaries.control_plane() if control_plane else binaries.build()
+    for path in (made.etcd, made.apiserver, made.kubelet):
+        if path.exists():
+            sys.stdout.write(f"{path}\n")
+    sys.stderr.write(f"ready in {time.monotonic() - started:.1f} s\n")
+
+
+def _serve() -> None:
+    with ControlPlane() as plane:
+        plane.install()
+        config = plane.folder / "kubeconfig"
+        config.write_text(plane.kubeconfig())
+        sys.stdout.write(f"export KUBECONFIG={config}\n")
+        sys.stdout.flush()
+        signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
