@@ -69,11 +69,12 @@ class Registration(RegistrationServicer):
         resource = request.resource_name
         if request.version != "v1beta1":
             text = (
-                f"requested API version {request.version!r} is not supported by kubelet. Supported version is [v1beta1]"
+                f'requested API version "{request.version}" is not supported by kubelet. '
+                'Supported version is ["v1beta1"]'
             )
             await context.abort(grpc.StatusCode.UNKNOWN, text)
         if not _RESOURCE_NAME.fullmatch(resource) or "kubernetes.io/" in resource:
-            await context.abort(grpc.StatusCode.UNKNOWN, f"the ResourceName {resource!r} is invalid")
+            await context.abort(grpc.StatusCode.UNKNOWN, f'the ResourceName "{resource}" is invalid')
         plugin = Plugin(resource, self._folder / request.endpoint)
         self._clients[resource] = plugin
         try:

@@ -82,10 +82,6 @@ class RealWorker:
         [wanted] = [each["containerID"] for each in statuses if each["name"] == container]
         await asyncio.to_thread(self._node.runtime.kill, wanted.removeprefix("containerd://"))
 
-    async def reboot(self) -> None:
-        """End everything that runs on the node."""
-        raise NotImplementedError
-
     def sight(self, pod: Any, container: str, start: int) -> Sight | None:
         """Read a container's log."""
         metadata = pod["metadata"]

@@ -26,8 +26,5 @@ class Worker(Protocol):
     async def kill_container(self, pod: Any, container: str) -> None:
         """Let a container's process end by a signal."""
 
-    async def reboot(self) -> None:
-        """End the kubelet and every container, as a power cycle does; the disk stays."""
-
     def sight(self, pod: Any, container: str, start: int) -> Sight | None:
         """Give what a container saw at a start of it (0 is the first); None if that is not known yet."""
