@@ -1,7 +1,7 @@
 """One kubelet, two to choose from: the stand-in, or the real one with containers that run.
 
-`SUBFUNCTION_TEST_KUBELET=real` asks the real one (`make test-kubelet`): what these tests say is what we rely on, so both
-must say yes.
+`SUBFUNCTION_TEST_KUBELET=real` asks the real one (`make test-kubelet`): what these tests say is what we rely on, so
+both must say yes.
 """
 
 import contextlib

@@ -90,7 +90,9 @@ async def test_a_container_that_may_not_start_is_tried_again_until_it_may(bench:
 async def test_an_init_container_gives_its_device_on_and_a_sidecar_keeps_its_own(bench: Bench) -> None:
     plugin = await bench.plug("a", "b")
     one = {bench.resource: 1}
-    pod = await bench.run(Container("setup", one, init=True), Container("sidecar", one, sidecar=True), Container("main", one))
+    pod = await bench.run(
+        Container("setup", one, init=True), Container("sidecar", one, sidecar=True), Container("main", one)
+    )
     setup, sidecar, main = [await bench.sight(pod, name) for name in ("setup", "sidecar", "main")]
     given = ids([setup, sidecar, main], bench.resource)
     assert plugin.allocations == [(each,) for each in given]

@@ -25,7 +25,7 @@ async def test_a_plugin_is_dialled_before_its_registration_is_answered(bench: Be
     ("changes", "complaint"),
     [
         ({"version": "v1alpha1"}, 'version "v1alpha1" is not supported by kubelet. Supported version is ["v1beta1"]'),
-        ({"resource_name": "nic"}, "the ResourceName \"nic\" is invalid"),
+        ({"resource_name": "nic"}, 'the ResourceName "nic" is invalid'),
         ({"resource_name": "kubernetes.io/nic"}, "is invalid"),
         ({"resource_name": "requests.example.com/nic"}, "is invalid"),
         ({"resource_name": "example.com/no good"}, "is invalid"),

@@ -3,7 +3,9 @@
 from worker.bench import Bench, Container, ids, state_of, status_of
 
 
-async def test_a_container_that_crashed_gets_the_first_answer_again_and_its_plugin_is_asked_before(bench: Bench) -> None:
+async def test_a_container_that_crashed_gets_the_first_answer_again_and_its_plugin_is_asked_before(
+    bench: Bench,
+) -> None:
     plugin = await bench.plug("a", "b")
     pod = await bench.run()
     first = await bench.sight(pod)

@@ -221,9 +221,7 @@ class Kubelet:
         if changed:
             self._write()
 
-    async def _obtain(
-        self, pod: Pod, container: Container, resource: str, reusable: frozenset[str]
-    ) -> frozenset[str]:
+    async def _obtain(self, pod: Pod, container: Container, resource: str, reusable: frozenset[str]) -> frozenset[str]:
         count = container.limits[resource]
         taken, free = self.table.candidates(resource, count, reusable)
         plugin = self._serving(resource)

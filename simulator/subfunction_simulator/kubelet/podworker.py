@@ -20,7 +20,12 @@ class PodWorker:
     """Brings one pod to where all its containers run, or to its failure, and keeps it there."""
 
     def __init__(
-        self, kubelet: Kubelet, ask: Insistent, containers: Containers, settings: KubeletSettings, item: Mapping[str, Any]
+        self,
+        kubelet: Kubelet,
+        ask: Insistent,
+        containers: Containers,
+        settings: KubeletSettings,
+        item: Mapping[str, Any],
     ) -> None:
         self.pod = Pod.of(item)
         self.path = f"/api/v1/namespaces/{self.pod.namespace}/pods/{self.pod.name}"
@@ -96,9 +101,7 @@ class PodWorker:
         if not waiting and self._given:
             await self._ask("PATCH", self.path, {"metadata": {"annotations": podstatus.annotations(self._given)}})
         self._health = self._told_health()
-        await self._ask.set_status(
-            self.path, podstatus.started(self.pod, running, waiting or {}, self._health)
-        )
+        await self._ask.set_status(self.path, podstatus.started(self.pod, running, waiting or {}, self._health))
 
     def _told_health(self) -> dict[str, Any]:
         return {each.name: self._kubelet.table.health(self.pod.uid, each.name) for each in self.pod.containers}

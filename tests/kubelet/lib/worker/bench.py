@@ -117,7 +117,9 @@ class Bench:
 
         def runs(seen: Any) -> bool:
             statuses = seen.get("status", {}).get("containerStatuses", ())
-            return bool(statuses) and all("running" in each["state"] and each["restartCount"] >= restarts for each in statuses)
+            return bool(statuses) and all(
+                "running" in each["state"] and each["restartCount"] >= restarts for each in statuses
+            )
 
         return await self.until(_path(pod), runs, f"running, restarted {restarts} times")
 

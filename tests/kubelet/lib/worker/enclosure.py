@@ -114,5 +114,3 @@ def _forwarding_as_it_was() -> Iterator[None]:
     finally:
         if FORWARDING.read_text() != before:
             FORWARDING.write_text(before)
-
-

@@ -15,7 +15,6 @@ from worker.runtime import Runtime
 from worker.sight import Sight
 
 
-
 class RealNode:
     """The programs of one run, shared by its tests."""
 

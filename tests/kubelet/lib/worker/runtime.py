@@ -26,7 +26,9 @@ class Runtime:
         self._enclosure = enclosure
         self._root = packages()
         self.socket = enclosure.run / "containerd.sock"
-        self._process = Guarded(enclosure.command(*self._with_path(), "containerd", "-c", str(self._configure())), self.log)
+        self._process = Guarded(
+            enclosure.command(*self._with_path(), "containerd", "-c", str(self._configure())), self.log
+        )
 
     @property
     def log(self) -> Path:

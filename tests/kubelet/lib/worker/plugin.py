@@ -32,7 +32,8 @@ class Plugin(DevicePluginServicer):
         self.preferred: tuple[str, ...] | None = None
         self._pre_start = pre_start
         self._folder = folder
-        self._devices: tuple[api.Device, ...] | None = None
+        self._devices: tuple[api.Device, ...] = ()
+        self._lists = 0
         self._changed = asyncio.Condition()
         self._server = grpc.aio.server()
 
@@ -69,6 +70,7 @@ class Plugin(DevicePluginServicer):
         listed = [*((each, "Healthy") for each in healthy), *((each, "Unhealthy") for each in unhealthy)]
         async with self._changed:
             self._devices = tuple(api.Device(ID=device_id, health=health) for device_id, health in listed)
+            self._lists += 1
             self._changed.notify_all()
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: Context) -> api.DevicePluginOptions:
@@ -79,13 +81,14 @@ class Plugin(DevicePluginServicer):
 
     async def ListAndWatch(self, request: api.Empty, context: Context) -> AsyncIterator[api.ListAndWatchResponse]:
         self.streams += 1
-        sent: tuple[api.Device, ...] | None = None
+        sent = 0
         try:
             while True:
                 async with self._changed:
-                    await self._changed.wait_for(lambda: self._devices is not sent)
-                    sent = self._devices
-                yield api.ListAndWatchResponse(devices=sent)
+                    while self._lists == sent:
+                        await self._changed.wait()
+                    sent, devices = self._lists, self._devices
+                yield api.ListAndWatchResponse(devices=devices)
         finally:
             self.streams -= 1
 
