@@ -2,8 +2,9 @@
 
 Each turn of the loop has a socket of its own name. The kubelet forgets a plugin without a word: it restarts (removing
 all sockets), or ends the stream; up to 1.36 it may also take the end of an old stream for the end of the new one
-(kubernetes/kubernetes#127803, #135437). So the endpoint begins anew when `kubelet.sock` is another one, when its own
-socket is gone, when the stream has closed, or when none was opened after Register.
+(kubernetes/kubernetes#127803, #135437). So the endpoint begins anew when the stream has closed, when `kubelet.sock` is
+another one, or when no stream was opened after Register. While the stream is open, a kubelet holds its other end, and
+neither socket needs a name any more: a folder that somebody wiped is waited out until the kubelet restarts.
 """
 
 import asyncio
@@ -99,8 +100,8 @@ class Endpoint:
             if plugin.streams == 0:
                 return lost() or f"no ListAndWatch within {self._stream_wait:g} s of Register"
             logger.info("%s: registered on %s", self._resource, socket.name)
-            await self._until(lambda: plugin.streams == 0 or lost() is not None)
-            return lost() or "the kubelet closed the stream"
+            await self._until(lambda: plugin.streams == 0 or self._is_replaced(kubelet))
+            return "the kubelet restarted" if self._is_another(kubelet) else "the kubelet closed the stream"
         finally:
             await server.stop(None)
             socket.unlink(missing_ok=True)
@@ -142,6 +143,9 @@ class Endpoint:
 
     def _is_another(self, kubelet: tuple[int, int] | None) -> bool:
         return self._kubelet() != kubelet
+
+    def _is_replaced(self, kubelet: tuple[int, int] | None) -> bool:
+        return self._kubelet() not in {None, kubelet}
 
     def _socket(self) -> Path:
         spoken = re.sub(r"[^A-Za-z0-9.]", "_", self._resource)

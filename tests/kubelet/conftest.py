@@ -22,6 +22,7 @@ from worker.standin import StandIn
 from worker.worker import Worker
 
 REAL = os.environ.get("SUBFUNCTION_TEST_KUBELET", "standin") == "real"
+collect_ignore = [] if REAL else ["real"]
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ class Plugin:
         self.resource = resource
         self.socket = socket
         self.options = api.DevicePluginOptions()
+        self.connected = False
         self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=[("grpc.default_authority", "localhost")])
         self.stub = DevicePluginStub(self._channel)
 
@@ -37,6 +38,7 @@ class Plugin:
         """Dial and ask for the options, within the 10 s that a kubelet gives."""
         async with asyncio.timeout(_DIAL_SECONDS):
             self.options = await self.stub.GetDevicePluginOptions(api.Empty(), wait_for_ready=True)
+        self.connected = True
 
     async def close(self) -> None:
         """Hang up: an open stream ends on both sides."""
@@ -114,5 +116,7 @@ class Registration(RegistrationServicer):
         await plugin.close()
         if (current := self._clients.pop(resource, None)) is not None:
             self._table.disconnect(resource)
-            await current.close()
+            # One that is being dialled has nothing to hang up yet, and comes to serve though it is forgotten here.
+            if current.connected:
+                await current.close()
             self._on_change()

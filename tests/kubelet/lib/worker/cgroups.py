@@ -45,6 +45,10 @@ class Cgroups:
         """Name the files to write a process id to."""
         return [str(folder / "cgroup.procs") for folder in self.folders]
 
+    def processes(self) -> set[str]:
+        """Give the ids of the processes in them, and in those below."""
+        return set().union(*(_processes(folder) for folder in self.folders))
+
     def remove(self) -> None:
         """Wait until no process is left in them, and remove them.
 
@@ -55,7 +59,7 @@ class Cgroups:
         for folder in self.folders:
             while not _remove_if_empty(folder):
                 if time.monotonic() > deadline:
-                    raise HarnessError(f"processes that do not end: {sorted(_processes(folder))} in {folder}")
+                    raise HarnessError(f"processes that do not end: {sorted(self.processes())} in {folder}")
                 time.sleep(0.02)
 
 
