@@ -19,7 +19,8 @@ from harness.process import Guarded
 from worker.enclosure import enclosed
 with enclosed() as enclosure:
     # As containerd's shims are: in a session of its own, and nobody's child.
-    Guarded(enclosure.command("/bin/sh", "-c", "setsid sleep 4711 & mount -t tmpfs none /mnt; exec sleep 4711"), enclosure.run / "log")
+    command = enclosure.command("/bin/sh", "-c", "setsid sleep 4711 & mount -t tmpfs none /mnt; exec sleep 4711")
+    program = Guarded(command, enclosure.run / "log")
     print(enclosure.run, flush=True)
     sys.stdin.read()
 """
