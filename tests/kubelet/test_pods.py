@@ -1,5 +1,7 @@
 """Pods that ask for devices: admitted, started, refused."""
 
+from typing import Any
+
 from subfunction.kubelet import podresources_pb2
 from worker.bench import Bench, Container, eventually, ids, status_of
 from worker.podresources import pod_resources
@@ -97,14 +99,14 @@ async def test_an_init_container_gives_its_device_on_and_a_sidecar_keeps_its_own
     given = ids([setup, sidecar, main], bench.resource)
     assert plugin.allocations == [(each,) for each in given]
     assert given[0] == given[1] != given[2]
-    [shown] = await pod_resources(bench.worker.root)
+    shown = await shown_of(bench, pod)
     assert holders(shown) == {"sidecar": [given[1]], "main": [given[2]]}
 
 
 async def test_a_device_held_by_an_init_container_alone_stands_in_the_checkpoint_only(bench: Bench) -> None:
     await bench.plug("a")
     pod = await bench.run(Container("setup", {bench.resource: 1}, init=True), Container("main"))
-    [shown] = await pod_resources(bench.worker.root)
+    shown = await shown_of(bench, pod)
     assert holders(shown) == {"main": []}
     assert bench.holdings() == {"a": {pod["metadata"]["uid"]}}
 
@@ -121,7 +123,7 @@ async def test_a_pods_status_tells_its_devices_health(bench: Bench) -> None:
     plugin = await bench.plug("a")
     pod = await bench.run()
 
-    def health(pod: object) -> object:
+    def health(pod: Any) -> object:
         told = status_of(pod, "main").get("allocatedResourcesStatus", [])
         return [(each["name"], each["resources"]) for each in told]
 
@@ -159,9 +161,14 @@ async def test_the_checkpoint_names_a_pod_that_is_gone_until_somebody_asks_who_h
     await plugin.list(["a", "b"])
     await bench.counted(2)
     assert bench.holdings() == {"a": {pod["metadata"]["uid"]}}
-    assert await pod_resources(bench.worker.root) == []
+    assert pod["metadata"]["name"] not in {each.name for each in await pod_resources(bench.worker.root)}
     await plugin.list(["a"])
     await eventually(lambda: bench.holdings() == {}, "the checkpoint still names it")
+
+
+async def shown_of(bench: Bench, pod: Any) -> podresources_pb2.PodResources:
+    shown = await pod_resources(bench.worker.root)
+    return next(each for each in shown if each.name == pod["metadata"]["name"])
 
 
 def holders(shown: podresources_pb2.PodResources) -> dict[str, list[str]]:

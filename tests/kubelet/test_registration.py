@@ -91,13 +91,3 @@ async def test_after_a_restart_a_resource_has_no_devices_until_its_plugin_is_bac
     await bench.counted(0)
     await plugin.stop()
     await bench.plug("a", "b")
-
-
-async def test_a_restarted_kubelet_with_a_new_folder_has_forgotten_the_resource(bench: Bench) -> None:
-    plugin = await bench.plug("a")
-    await bench.worker.stop_kubelet()
-    await plugin.stop()
-    (bench.folder / "kubelet_internal_checkpoint").unlink()
-    await bench.start_kubelet()
-    await bench.counted(0)
-    await bench.plug("a")

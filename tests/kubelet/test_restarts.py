@@ -1,5 +1,6 @@
 """Containers that end and start again, with their kubelet there, away, or back without its plugin."""
 
+from subfunction.kubelet.checkpoint import CHECKPOINT
 from worker.bench import Bench, Container, ids, state_of, status_of
 
 
@@ -90,29 +91,52 @@ async def test_a_running_pod_fails_at_a_restart_if_its_init_container_had_a_devi
 
 
 async def test_with_its_checkpoint_lost_the_kubelet_gives_a_held_device_to_another_pod(bench: Bench) -> None:
-    """Why the ledger is asked too, and why Allocate refuses a device that somebody has."""
-    plugin = await bench.plug("a")
+    plugin = await bench.plug("a", "b", preferred=("a",))
     pod = await bench.run()
-    await bench.worker.stop_kubelet()
-    (bench.folder / "kubelet_internal_checkpoint").unlink()
-    await plugin.stop()
-    await bench.start_kubelet()
+    await without_checkpoint(bench)
     await bench.settled(pod)
-    plugin = await bench.plug("a")
+    await plugin.stop()
+    plugin = await bench.plug("a", "b", preferred=("a",))
     other = await bench.run()
     assert plugin.allocations == [("a",)]
     assert bench.holdings() == {"a": {other["metadata"]["uid"]}}
     assert "running" in state_of(await bench.get(pod), "main")
 
 
+async def test_with_its_checkpoint_lost_the_kubelet_counts_pods_and_refuses_one_too_many(bench: Bench) -> None:
+    plugin = await bench.plug("a")
+    pod = await bench.run()
+    await without_checkpoint(bench)
+    await bench.settled(pod)
+    await plugin.stop()
+    plugin = await bench.plug("a")
+    status = await bench.failed(await bench.create())
+    assert (status["reason"], status["message"]) == (
+        f"OutOf{bench.resource}",
+        f"Pod was rejected: Node didn't have enough resource: {bench.resource}, requested: 1, used: 1, capacity: 1",
+    )
+    # It comes to count after it has allocated: a plugin's Allocate is no proof that a pod will be.
+    assert plugin.allocations == [("a",)]
+
+
+async def test_with_its_checkpoint_lost_and_the_plugin_away_a_pod_starts_without_a_device(bench: Bench) -> None:
+    """A hole in the kubelet: the Node says that there is a device, and the kubelet knows of no such resource."""
+    plugin = await bench.plug("a")
+    await without_checkpoint(bench)
+    await plugin.stop()
+    await bench.counted(1)
+    seen = await bench.sight(await bench.run())
+    assert bench.resource.partition("/")[2].upper() not in seen.env
+    assert "/dev/nic" not in seen.nodes
+    assert plugin.allocations == []
+
+
 async def test_with_its_checkpoint_lost_a_container_that_crashed_cannot_start(bench: Bench) -> None:
     plugin = await bench.plug("a")
     pod = await bench.run()
-    await bench.worker.stop_kubelet()
-    (bench.folder / "kubelet_internal_checkpoint").unlink()
-    await plugin.stop()
-    await bench.start_kubelet()
+    await without_checkpoint(bench)
     await bench.settled(pod)
+    await plugin.stop()
     await bench.plug("a")
     await bench.worker.kill_container(pod, "main")
     waiting = await bench.waits(pod)
@@ -120,3 +144,10 @@ async def test_with_its_checkpoint_lost_a_container_that_crashed_cannot_start(be
     assert waiting["message"] == (
         f"no devices found allocated in local cache for pod {uid}, container main, resource {bench.resource}"
     )
+
+
+async def without_checkpoint(bench: Bench) -> None:
+    """Restart the kubelet with its checkpoint gone."""
+    await bench.worker.stop_kubelet()
+    (bench.folder / CHECKPOINT).unlink()
+    await bench.start_kubelet()

@@ -113,6 +113,10 @@ class DeviceTable:
         """Say whether a limit is this manager's business: a resource that was registered or is allocated."""
         return self._listed(resource) is not None or resource in self._allocated
 
+    def allocated(self, resource: str) -> frozenset[str]:
+        """Give the ids of a resource that somebody holds."""
+        return frozenset(self._allocated.get(resource, ()))
+
     def check(self, resource: str, held: frozenset[str]) -> None:
         """Look whether a container may be admitted with what it holds of a resource already, if anything.
 

@@ -112,7 +112,7 @@ class Kubelet:
                 return Rejected("UnexpectedAdmissionError", message)
             finally:
                 self._notify()
-        return None
+            return self._unfit(pod)
 
     async def start_container(self, pod_uid: str, name: str) -> Running:
         """Start (or restart) a container: PreStartContainer, then what Allocate once answered, replayed.
@@ -201,6 +201,18 @@ class Kubelet:
         task = asyncio.create_task(tell())
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
+
+    def _unfit(self, pod: Pod) -> Rejected | None:
+        """Count what pods ask for, whatever they hold: done last, and of use where allocations were forgotten."""
+        others = [each for each in self.active_pods() if each.uid != pod.uid]
+        for resource, requested in pod.wants().items():
+            used = sum(each.wants()[resource] for each in others)
+            has = max(self.allocatable().get(resource, 0), len(self.table.allocated(resource)))
+            if self.table.knows(resource) and used + requested > has:
+                self._ended.add(pod.uid)
+                text = f"{resource}, requested: {requested}, used: {used}, capacity: {has}"
+                return Rejected(f"OutOf{resource}", f"Pod was rejected: Node didn't have enough resource: {text}")
+        return None
 
     async def _allocate(self, pod: Pod, container: Container) -> None:
         if self._reusable[0] != pod.uid:

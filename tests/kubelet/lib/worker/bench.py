@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ class Container:
 
     def manifest(self) -> dict[str, Any]:
         """Give it as an API server takes it."""
-        stays = "" if self.init and not self.sidecar else "exec sleep 2147483647"
+        stays = "" if self.init and not self.sidecar else "trap 'exit 0' TERM; sleep 2147483647 & wait"
         return {
             "name": self.name,
             "image": image.BOX,
@@ -60,20 +61,35 @@ class Bench:
 
     # Plugins.
 
-    async def plug(self, *healthy: str, resource: str = "", pre_start: bool = True) -> Plugin:
+    async def plug(self, *healthy: str, resource: str = "", preferred: tuple[str, ...] | None = None) -> Plugin:
         """Start a plugin, register it, and wait until its devices are counted."""
-        plugin = self.plugin(resource, pre_start=pre_start)
+        plugin = self.plugin(resource)
+        plugin.preferred = preferred
         await plugin.serve()
         await plugin.list(healthy)
         await plugin.register()
+        await self.listed(*healthy, resource=plugin.resource)
         await self.counted(len(healthy), resource=plugin.resource)
         return plugin
 
-    def plugin(self, resource: str = "", *, pre_start: bool = True) -> Plugin:
+    def plugin(self, resource: str = "") -> Plugin:
         """Make a plugin that neither serves nor is registered."""
-        plugin = Plugin(self.folder, resource or self.resource, pre_start=pre_start)
+        plugin = Plugin(self.folder, resource or self.resource)
         self._plugins.append(plugin)
         return plugin
+
+    async def listed(self, *healthy: str, resource: str = "") -> None:
+        """Wait until the kubelet has noted a list's healthy devices: the Node may have counted them long before."""
+        path = self.folder / checkpoint.CHECKPOINT
+
+        def noted() -> bool:
+            try:
+                told = json.loads(path.read_bytes())["Data"]["RegisteredDevices"]
+            except FileNotFoundError:
+                return False
+            return sorted(told.get(resource or self.resource) or ()) == sorted(healthy)
+
+        await eventually(noted, f"{healthy} are not noted")
 
     async def counted(self, count: int | None, *, of: int | None = None, resource: str = "") -> None:
         """Wait until the Node says so many are allocatable, of as many in all unless `of` says otherwise."""
@@ -211,13 +227,16 @@ class Bench:
         path = self.folder / "kubelet.sock"
         return (path.stat().st_ino, path.stat().st_ctime_ns) if path.exists() else None
 
-    async def end(self) -> None:
-        """Take pods and plugins away."""
-        pods = (await self.api("GET", PODS)).body["items"]
+    async def delete_all(self) -> list[Any]:
+        """Delete every pod, and give them."""
+        pods: list[Any] = (await self.api("GET", PODS)).body["items"]
         for pod in pods:
             await self.api("DELETE", _path(pod), {"gracePeriodSeconds": 0 if _over(pod) else 1})
-        for pod in pods:
-            await self.gone(pod)
+        return pods
+
+    async def end(self) -> None:
+        """Take pods and plugins away; the pods end while others begin."""
+        await self.delete_all()
         for plugin in self._plugins:
             await plugin.stop()
 

@@ -128,5 +128,8 @@ async def hosting(root: Path, bench: Bench) -> AsyncIterator[Host]:
         try:
             yield host
         finally:
+            # The next test's devices have the same names: no pod may hold one of them any more.
+            for pod in await bench.delete_all():
+                await bench.gone(pod)
             await asyncio.to_thread(host.end_all)
             await host.remove_objects()

@@ -22,7 +22,7 @@ _serials = itertools.count(1)
 class Plugin(DevicePluginServicer):
     """One instance, on a socket of its own name. What it answers is its resource's name and the ids asked for."""
 
-    def __init__(self, folder: Path, resource: str, *, pre_start: bool = True) -> None:
+    def __init__(self, folder: Path, resource: str) -> None:
         self.resource = resource
         self.endpoint = f"test-{next(_serials)}.sock"
         self.calls: list[tuple[str, tuple[str, ...]]] = []
@@ -30,7 +30,6 @@ class Plugin(DevicePluginServicer):
         self.refuses_allocate = ""
         self.refuses_start = ""
         self.preferred: tuple[str, ...] | None = None
-        self._pre_start = pre_start
         self._folder = folder
         self._devices: tuple[api.Device, ...] = ()
         self._lists = 0
@@ -76,7 +75,7 @@ class Plugin(DevicePluginServicer):
     async def GetDevicePluginOptions(self, request: api.Empty, context: Context) -> api.DevicePluginOptions:
         self.calls.append(("GetDevicePluginOptions", ()))
         return api.DevicePluginOptions(
-            pre_start_required=self._pre_start, get_preferred_allocation_available=self.preferred is not None
+            pre_start_required=True, get_preferred_allocation_available=self.preferred is not None
         )
 
     async def ListAndWatch(self, request: api.Empty, context: Context) -> AsyncIterator[api.ListAndWatchResponse]:
