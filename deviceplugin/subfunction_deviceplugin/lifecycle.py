@@ -3,7 +3,9 @@
 Each turn of the loop has a socket of its own name, and one way of registration (registration.py). The kubelet forgets
 a plugin without a word: it restarts (removing all sockets beside its own), or ends the stream; up to 1.36 it may also
 take the end of an old stream for the end of the new one (kubernetes/kubernetes#127803, #135437). So the endpoint begins
-anew when the kubelet is another one, when its own socket is gone, when the stream has closed, or when none was opened.
+anew when the stream has closed, when the kubelet is another one, or when no stream was opened after the registration.
+While the stream is open, a kubelet holds its other end, and no socket needs a name any more: a folder that somebody
+wiped is waited out until the kubelet restarts.
 """
 
 import asyncio
@@ -106,8 +108,8 @@ class Endpoint:
             if plugin.streams == 0:
                 return lost() or f"no ListAndWatch within {self._stream_wait:g} s of the registration"
             logger.info("%s: registered on %s", self._resource, socket.name)
-            await self._until(lambda: plugin.streams == 0 or lost() is not None)
-            return lost() or "the kubelet closed the stream"
+            await self._until(lambda: plugin.streams == 0 or _is_replaced(way, kubelet))
+            return "the kubelet restarted" if _is_another(way, kubelet) else "the kubelet closed the stream"
         finally:
             await server.stop(None)
             socket.unlink(missing_ok=True)
@@ -164,6 +166,10 @@ def _lost(way: Way, socket: Path, kubelet: Identity | None) -> str | None:
 
 def _is_another(way: Way, kubelet: Identity | None) -> bool:
     return way.kubelet() != kubelet
+
+
+def _is_replaced(way: Way, kubelet: Identity | None) -> bool:
+    return way.kubelet() not in {None, kubelet}
 
 
 def _bind(server: grpc.aio.Server, socket: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from components import toolchain
 
+from components import toolchain
 from harness import cache
 
 MODULE: Final = Path(__file__).parent / "go"

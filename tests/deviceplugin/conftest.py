@@ -187,7 +187,9 @@ class Node:
             await self.kubelet.stop()
         self.agent.close()
 
-    async def allocatable(self, count: int, *, of: int | None = None, resource: str = RESOURCE) -> None:
+    async def allocatable(
+        self, count: int, *, of: int | None = None, resource: str = RESOURCE, within: float = 10.0
+    ) -> None:
         """Wait until the kubelet counts `count` healthy devices, of `of` in all."""
         whole = count if of is None else of
 
@@ -196,7 +198,7 @@ class Node:
             return counted == (count, whole)
 
         try:
-            await self.kubelet.until(reached)
+            await self.kubelet.until(reached, timeout=within)
         except TimeoutError:
             pytest.fail(
                 f"allocatable {self.kubelet.allocatable()} of {self.kubelet.capacity()}, not {count} of {whole}"

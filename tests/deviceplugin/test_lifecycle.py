@@ -101,9 +101,21 @@ async def test_it_is_back_after_the_kubelet_restarted_twice_at_once(ready: Node)
     await eventually(lambda: len(sockets(ready)) == 1, "one socket")
 
 
-async def test_it_is_back_after_its_socket_was_deleted(ready: Node) -> None:
+async def test_with_the_folder_wiped_it_serves_on_and_is_back_after_the_kubelet_restarted(ready: Node) -> None:
+    for path in (ready.root / "device-plugins").iterdir():
+        path.unlink()
+    await ready.run()
+    assert registrations(ready) == 1
+    await ready.kubelet.restart()
+    await ready.allocatable(1)
+
+
+async def test_a_device_handed_out_over_a_deleted_socket_is_served_until_the_stream_ends(ready: Node) -> None:
+    assert isinstance(ready.kubelet, Kubelet)
     [ours] = sockets(ready)
     ours.unlink()
+    await ready.run()
+    await ready.kubelet.registration.plugins[RESOURCE].close()
     await ready.kubelet.until(lambda: registrations(ready) == 2)
     await ready.allocatable(1)
     [successor] = sockets(ready)

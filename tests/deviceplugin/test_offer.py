@@ -162,11 +162,11 @@ async def test_five_thousand_devices_are_listed_and_one_change_of_one_reaches_th
         node.agent.device(f"a{number}", f"mlx5_core.sf.{number}", numa_node=number % 2)
     await node.start_kubelet()
     await node.start_plugin()
-    await node.allocatable(5000)
+    await node.allocatable(5000, within=60)
     record = node.agent.records.read("uid-a7")
     assert record is not None
     node.agent.change(record, state=State.DRAINING)
-    await node.allocatable(4999, of=5000)
+    await node.allocatable(4999, of=5000, within=60)
 
 
 async def test_a_records_folder_that_is_removed_and_made_again_is_still_watched(node: Node) -> None:

@@ -81,8 +81,8 @@ class Race:
         self.bookkeeper = Bookkeeper(self.sources, clock=lambda: self.now)
         self.step: Effect | None = None
         holders = Watched(self, Holders(self.sources.ledger, Checkpoint(self.file)))
-        observer = Observer(world.sysfs, world.records, holders, boot)
-        world.reconciler = Reconciler(observer, Executor(world.sysfs, world.records, self), world.policy)
+        observer = Observer(world.sysfs, world.records, world.papers, holders, boot)
+        world.reconciler = Reconciler(observer, Executor(world.sysfs, world.records, world.papers, self), world.policy)
         self.chance = random.Random()
         self.others: list[Iterator[None]] = []
         self.memory: dict[str, tuple[str, str]] = {}

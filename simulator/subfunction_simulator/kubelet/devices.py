@@ -32,8 +32,12 @@ class Allocation:
 
 @dataclasses.dataclass(slots=True)
 class Resource:
-    """One resource: its devices by id, and since when its plugin is gone (None while it serves)."""
+    """One resource: its devices by id, and since when its plugin is gone (None while it serves).
 
+    `listed`: it counts from its first list on, not from its registration; then also after its plugin has gone.
+    """
+
+    listed: bool = False
     devices: dict[str, Device] = dataclasses.field(default_factory=dict)
     unhealthy: set[str] = dataclasses.field(default_factory=set)
     stopped_at: float | None = None
@@ -65,12 +69,14 @@ class DeviceTable:
     def replace(self, resource: str, devices: Iterable[Device]) -> None:
         """A message came: it replaces the whole table of the resource."""
         entry = self.resources.setdefault(resource, Resource())
+        entry.listed = True
         entry.devices = {device.ID: device for device in devices}
         entry.unhealthy = {device_id for device_id, device in entry.devices.items() if device.health != "Healthy"}
 
     def disconnect(self, resource: str) -> None:
         """The plugin is gone: nothing of it can be allocated, and its capacity stays for the grace."""
         if entry := self.resources.get(resource):
+            entry.listed = True
             entry.unhealthy = set(entry.devices)
             entry.stopped_at = self._clock()
 
@@ -91,7 +97,7 @@ class DeviceTable:
         self.allocations = list(allocations)
         self._recount()
         for resource in registered:
-            self.resources[resource] = Resource(stopped_at=self._clock())
+            self.resources[resource] = Resource(listed=True, stopped_at=self._clock())
 
     def forget_pods_but(self, active: Iterable[str]) -> None:
         """Free what ended pods held; the kubelet does so as it admits a pod or is asked for PodResources, no sooner."""
@@ -105,7 +111,27 @@ class DeviceTable:
 
     def knows(self, resource: str) -> bool:
         """Say whether a limit is this manager's business: a resource that was registered or is allocated."""
-        return resource in self.resources or resource in self._allocated
+        return self._listed(resource) is not None or resource in self._allocated
+
+    def allocated(self, resource: str) -> frozenset[str]:
+        """Give the ids of a resource that somebody holds."""
+        return frozenset(self._allocated.get(resource, ()))
+
+    def check(self, resource: str, held: frozenset[str]) -> None:
+        """Look whether a container may be admitted with what it holds of a resource already, if anything.
+
+        Raises:
+            Unavailable: there is no healthy device, or one that it holds is not healthy.
+        """
+        entry = self._listed(resource)
+        if entry is None:
+            raise Unavailable(f"cannot allocate unregistered device {resource}")
+        if not entry.healthy:
+            raise Unavailable(f"no healthy devices present; cannot allocate unhealthy devices {resource}")
+        if held - entry.healthy:
+            raise Unavailable(
+                f"previously allocated devices are no longer healthy; cannot allocate unhealthy devices {resource}"
+            )
 
     def candidates(self, resource: str, needed: int, reusable: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
         """Give what must be taken (devices of the pod's own init containers) and what may be chosen from.
@@ -113,13 +139,8 @@ class DeviceTable:
         Raises:
             Unavailable: there are too few.
         """
-        entry = self.resources.get(resource)
-        if entry is None:
-            raise Unavailable(f"cannot allocate unregistered device {resource}")
-        if not entry.healthy:
-            raise Unavailable(f"no healthy devices present; cannot allocate unhealthy devices {resource}")
         taken = frozenset(self._chance.sample(sorted(reusable), min(needed, len(reusable))))
-        free = frozenset(entry.healthy - self._allocated[resource] - taken)
+        free = frozenset(self.resources[resource].healthy - self._allocated[resource] - taken)
         if len(free) < needed - len(taken):
             raise Unavailable(
                 f"requested number of devices unavailable for {resource}. "
@@ -155,11 +176,24 @@ class DeviceTable:
 
     def capacity(self) -> dict[str, int]:
         """Count the devices of each resource, healthy or not."""
-        return {name: len(entry.devices) for name, entry in self.resources.items()}
+        return {name: len(entry.devices) for name, entry in self.resources.items() if entry.listed}
 
     def allocatable(self) -> dict[str, int]:
         """Count the healthy devices of each resource, those in use among them."""
-        return {name: len(entry.healthy) for name, entry in self.resources.items()}
+        return {name: len(entry.healthy) for name, entry in self.resources.items() if entry.listed}
+
+    def health(self, pod_uid: str, container: str) -> dict[str, dict[str, str]]:
+        """Give the health of what a container holds, by resource and id; what is not listed counts as healthy."""
+        told: dict[str, dict[str, str]] = {}
+        for held in self.of_container(pod_uid, container):
+            entry = self.resources.get(held.resource, Resource())
+            sick = {each for each, device in entry.devices.items() if device.health != "Healthy"}
+            told[held.resource] = {each: "Unhealthy" if each in sick else "Healthy" for each in sorted(held.ids)}
+        return told
+
+    def _listed(self, resource: str) -> Resource | None:
+        entry = self.resources.get(resource)
+        return entry if entry is not None and entry.listed else None
 
     def _recount(self) -> None:
         self._allocated.clear()

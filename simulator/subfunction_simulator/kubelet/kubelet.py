@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import grpc
@@ -64,6 +64,7 @@ class Kubelet:
         self._clock = clock
         self._chance = chance or random.Random()  # noqa: S311 - which device is taken is nobody's secret
         self._admission = asyncio.Lock()
+        self._reusable: tuple[str, defaultdict[str, frozenset[str]]] = ("", defaultdict(frozenset))
         self._changed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
         self._servers: list[grpc.aio.Server] = []
@@ -112,32 +113,46 @@ class Kubelet:
         self._begin()
         await self.start()
 
-    async def admit(self, pod: Pod) -> Rejected | None:
-        """Allocate for each container of a pod, one pod at a time; None means that the pod is admitted."""
+    async def admit(self, pod: Pod, running: Collection[str] = ()) -> Rejected | None:
+        """Allocate for each container of a pod, one pod at a time; None means that the pod is admitted.
+
+        A kubelet that restarted admits its old pods again, and leaves out the containers that it found `running`: what
+        has ended, be it an init container that had its turn, is looked at like a new one's.
+        """
         async with self._admission:
             self.pods[pod.uid] = pod
-            reusable: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+            self._reusable = (pod.uid, defaultdict(frozenset))
             try:
                 for container in pod.containers:
-                    await self._allocate(pod, container, reusable)
+                    if self.sources_ready or container.name not in running:
+                        await self._allocate(pod, container)
             except (Unavailable, grpc.aio.AioRpcError) as error:
                 self._ended.add(pod.uid)
                 message = f"Pod was rejected: Allocate failed due to {_words(error)}, which is unexpected"
                 return Rejected("UnexpectedAdmissionError", message)
             finally:
                 self._notify()
-        return None
+            return self._unfit(pod)
 
     async def start_container(self, pod_uid: str, name: str) -> Running:
         """Start (or restart) a container: PreStartContainer, then what Allocate once answered, replayed.
 
+        Allocate is called again only if the answer was lost.
+
         Raises:
             StartFailed: a plugin said no, or is not there.
         """
-        container = self.pods[pod_uid].container(name)
-        for resource, count in container.limits.items():
-            if self.table.knows(resource) and count:
+        pod = self.pods[pod_uid]
+        container = pod.container(name)
+        known = [resource for resource, count in container.limits.items() if count and self.table.knows(resource)]
+        try:
+            for resource in known:
                 await self._pre_start(pod_uid, container, resource)
+            if not all(self._held(pod_uid, name, resource) for resource in known):
+                async with self._admission:
+                    await self._allocate(pod, container)
+        except (Unavailable, grpc.aio.AioRpcError) as error:
+            raise StartFailed(_words(error)) from error
         return merge(container, self.table.of_container(pod_uid, name))
 
     def remove(self, pod_uid: str) -> None:
@@ -145,9 +160,9 @@ class Kubelet:
         self._ended.add(pod_uid)
         self._notify()
 
-    def adopt(self, pod: Pod) -> None:
-        """Take up a pod that was running before this kubelet started; what it holds stands in the checkpoint."""
-        self.pods[pod.uid] = pod
+    def look(self) -> None:
+        """Let those who wait look again."""
+        self._notify()
 
     def missing(self, pod: Pod) -> dict[str, int]:
         """Count the devices that a pod would lack now, by resource: what a scheduler looks at."""
@@ -207,46 +222,70 @@ class Kubelet:
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
 
-    async def _allocate(self, pod: Pod, container: Container, reusable: defaultdict[str, frozenset[str]]) -> None:
-        known = {
-            resource: count for resource, count in container.limits.items() if count and self.table.knows(resource)
-        }
-        for resource, count in known.items():
+    def _unfit(self, pod: Pod) -> Rejected | None:
+        """Count what pods ask for, whatever they hold: done last, and of use where allocations were forgotten."""
+        others = [each for each in self.active_pods() if each.uid != pod.uid]
+        for resource, requested in pod.wants().items():
+            used = sum(each.wants()[resource] for each in others)
+            has = max(self.allocatable().get(resource, 0), len(self.table.allocated(resource)))
+            if self.table.knows(resource) and used + requested > has:
+                self._ended.add(pod.uid)
+                text = f"{resource}, requested: {requested}, used: {used}, capacity: {has}"
+                return Rejected(f"OutOf{resource}", f"Pod was rejected: Node didn't have enough resource: {text}")
+        return None
+
+    async def _allocate(self, pod: Pod, container: Container) -> None:
+        if self._reusable[0] != pod.uid:
+            self._reusable = (pod.uid, defaultdict(frozenset))
+        reusable, changed = self._reusable[1], False
+        for resource, count in container.limits.items():
+            if not count or not self.table.knows(resource):
+                continue
             self._forget_ended()
-            taken, free = self.table.candidates(resource, count, reusable[resource])
-            plugin = self._serving(resource)
-            missing = count - len(taken)
-            hint = await _preferred(plugin, free, taken, count) if 0 < missing < len(free) else frozenset[str]()
-            ids = self.table.shuffled({*taken, *self.table.choose(free, hint, missing)})
-            request = api.AllocateRequest(container_requests=[api.ContainerAllocateRequest(devices_ids=ids)])
-            answer = await plugin.stub.Allocate(request)
-            if not answer.container_responses:
-                raise Unavailable("no containers return in allocation response")
-            self.table.record(pod.uid, container.name, resource, ids, answer.container_responses[0])
+            held = self._held(pod.uid, container.name, resource)
+            self.table.check(resource, held)
+            if not held:
+                held, changed = await self._obtain(pod, container, resource, reusable[resource]), True
             if container.init and not container.restartable:
-                reusable[resource] |= frozenset(ids)
+                reusable[resource] |= held
             else:
-                reusable[resource] -= frozenset(ids)
-        if known:
+                reusable[resource] -= held
+        if changed:
             self._write()
+
+    async def _obtain(self, pod: Pod, container: Container, resource: str, reusable: frozenset[str]) -> frozenset[str]:
+        count = container.limits[resource]
+        taken, free = self.table.candidates(resource, count, reusable)
+        plugin = self._serving(resource)
+        missing = count - len(taken)
+        hint = await _preferred(plugin, free, taken, count) if 0 < missing < len(free) else frozenset[str]()
+        ids = self.table.shuffled({*taken, *self.table.choose(free, hint, missing)})
+        request = api.AllocateRequest(container_requests=[api.ContainerAllocateRequest(devices_ids=ids)])
+        answer = await plugin.stub.Allocate(request)
+        if not answer.container_responses:
+            raise Unavailable("no containers return in allocation response")
+        self.table.record(pod.uid, container.name, resource, ids, answer.container_responses[0])
+        return frozenset(ids)
 
     async def _pre_start(self, pod_uid: str, container: Container, resource: str) -> None:
         plugin = self.registration.plugins.get(resource)
         # A kubelet that came up before its plugin does not know that it asked for PreStartContainer, and skips it.
         if plugin is None or not plugin.options.pre_start_required:
             return
-        ids = {
-            each
-            for held in self.table.of_container(pod_uid, container.name)
-            for each in held.ids
-            if held.resource == resource
-        }
+        ids = self._held(pod_uid, container.name, resource)
+        if not ids:
+            where = f"for pod {pod_uid}, container {container.name}, resource {resource}"
+            raise StartFailed(f"no devices found allocated in local cache {where}")
         request = api.PreStartContainerRequest(devices_ids=self.table.shuffled(ids))
         try:
             await self._serving(resource).stub.PreStartContainer(request, timeout=_PRE_START_SECONDS)
         except (Unavailable, grpc.aio.AioRpcError) as error:
             text = f"device plugin PreStartContainer rpc failed with err: {_words(error)}"
             raise StartFailed(text) from error
+
+    def _held(self, pod_uid: str, container: str, resource: str) -> frozenset[str]:
+        held = self.table.of_container(pod_uid, container)
+        return frozenset[str]().union(*(each.ids for each in held if each.resource == resource))
 
     def _serving(self, resource: str) -> Plugin:
         plugin = self.registration.plugins.get(resource)

@@ -37,7 +37,9 @@ async def run(settings: KubeletSettings) -> None:
             ask = Insistent(Client(session, access.url, access.token))
             async with asyncio.TaskGroup() as group:
                 group.create_task(Node(kubelet, ask, settings.node_name).report())
-                group.create_task(PodWorkers(kubelet, ask, settings, group).follow())
+                workers = PodWorkers(kubelet, ask, settings, group)
+                group.create_task(workers.follow())
+                group.create_task(workers.notice_ends())
     finally:
         await kubelet.stop()
 
@@ -75,7 +77,6 @@ class Node:
             labels = {"kubernetes.io/hostname": self._name, "kubernetes.io/os": "linux"}
             made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self._name, "labels": labels}}
             answer = await self._ask("POST", "/api/v1/nodes", made)
-        old = answer.body.get("status", {})
         ready = {
             "type": "Ready",
             "status": "True",
@@ -85,7 +86,8 @@ class Node:
         }
         status: dict[str, Any] = {"conditions": [ready], "nodeInfo": {"kubeletVersion": "v1.36.2-stand-in"}}
         for part, counts in counted.items():
-            # A merge patch leaves alone what it does not mention: a resource that is gone is taken out by name.
-            gone: dict[str, str | None] = {name: None for name in old.get(part, {}) if name not in counts}
+            # Once a device plugin's, always one: what is gone counts nothing, and is not taken out. What this kubelet
+            # never knew of, since its checkpoint was lost, is left as the one before it counted.
+            gone = {name: "0" for name in self._sent.get(part, {}) if name not in counts}
             status[part] = gone | counts
         await self._ask.set_status(path, status)

@@ -31,6 +31,7 @@ class Plugin:
         self.resource = resource
         self.socket = socket
         self.options = api.DevicePluginOptions()
+        self.connected = False
         self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=[("grpc.default_authority", "localhost")])
         self.stub = DevicePluginStub(self._channel)
 
@@ -38,6 +39,7 @@ class Plugin:
         """Dial and ask for the options, within the 10 s that a kubelet gives."""
         async with asyncio.timeout(_DIAL_SECONDS):
             self.options = await self.stub.GetDevicePluginOptions(api.Empty(), wait_for_ready=True)
+        self.connected = True
 
     async def close(self) -> None:
         """Hang up: an open stream ends on both sides."""
@@ -71,7 +73,8 @@ class Registration(RegistrationServicer):
         resource = request.resource_name
         if request.version != "v1beta1":
             text = (
-                f"requested API version {request.version!r} is not supported by kubelet. Supported version is [v1beta1]"
+                f'requested API version "{request.version}" is not supported by kubelet. '
+                'Supported version is ["v1beta1"]'
             )
             await context.abort(grpc.StatusCode.UNKNOWN, text)
         try:
@@ -87,7 +90,7 @@ class Registration(RegistrationServicer):
             Refused: its name is none for a resource, or it does not answer.
         """
         if not _RESOURCE_NAME.fullmatch(resource) or "kubernetes.io/" in resource:
-            raise Refused(f"the ResourceName {resource!r} is invalid")
+            raise Refused(f'the ResourceName "{resource}" is invalid')
         plugin = Plugin(resource, socket)
         self._clients[resource] = plugin
         try:
@@ -108,7 +111,9 @@ class Registration(RegistrationServicer):
         """Hang up on the plugin of a resource, whichever that is by now: the watcher's socket is gone."""
         if (current := self._clients.pop(resource, None)) is not None:
             self._table.disconnect(resource)
-            await current.close()
+            # One that is being dialled has nothing to hang up yet, and comes to serve though it is forgotten here.
+            if current.connected:
+                await current.close()
             self._on_change()
 
     async def close(self) -> None:

@@ -26,13 +26,28 @@ def rejected(why: Rejected) -> dict[str, Any]:
     return {"phase": "Failed", "reason": why.reason, "message": why.message, "startTime": now()}
 
 
-def started(pod: Pod, running: Mapping[str, Running], waiting: Mapping[str, str]) -> dict[str, Any]:
-    """Run what runs; `waiting` says of the other containers why they do not."""
+def restarts(item: Mapping[str, Any]) -> dict[str, int]:
+    """Read from a pod how often each of its containers was restarted."""
+    status = item.get("status", {})
+    statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    return {each["name"]: each["restartCount"] for each in statuses if "waiting" not in each["state"]}
+
+
+def started(
+    pod: Pod,
+    running: Mapping[str, int],
+    waiting: Mapping[str, str],
+    health: Mapping[str, Mapping[str, Mapping[str, str]]],
+) -> dict[str, Any]:
+    """Run what runs, with how often it was restarted; `waiting` says of the other containers why they do not.
+
+    `health` is that of the devices, by container, resource and id.
+    """
     ready = not waiting and len(running) == len(pod.containers)
     truth = "True" if ready else "False"
     initialised = all(each.name in running for each in pod.containers if each.init)
     statuses = {
-        init: [_container(each, running, waiting) for each in pod.containers if each.init is init]
+        init: [_container(each, running, waiting, health) for each in pod.containers if each.init is init]
         for init in (True, False)
     }
     return {
@@ -85,7 +100,12 @@ def _line(device: DeviceNode) -> str:
     return f"{device.path} {device.permissions} ({what})"
 
 
-def _container(container: Container, running: Mapping[str, Running], waiting: Mapping[str, str]) -> dict[str, Any]:
+def _container(
+    container: Container,
+    running: Mapping[str, int],
+    waiting: Mapping[str, str],
+    health: Mapping[str, Mapping[str, Mapping[str, str]]],
+) -> dict[str, Any]:
     runs = container.name in running
     if runs and container.init and not container.restartable:
         state: dict[str, Any] = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": now()}}
@@ -95,14 +115,23 @@ def _container(container: Container, running: Mapping[str, Running], waiting: Ma
         state = {"waiting": {"reason": "CreateContainerConfigError", "message": waiting[container.name]}}
     else:
         state = {"waiting": {"reason": "PodInitializing"}}
-    return {
+    told = {
         "name": container.name,
         "image": container.image,
         "imageID": "",
         "ready": runs,
         "started": runs,
-        "restartCount": 0,
+        "restartCount": running.get(container.name, 0),
         "state": state,
+    }
+    devices = {} if container.init else health.get(container.name, {})
+    if not devices:
+        return told
+    return told | {
+        "allocatedResourcesStatus": [
+            {"name": resource, "resources": [{"resourceID": each, "health": of} for each, of in ids.items()]}
+            for resource, ids in devices.items()
+        ]
     }
 
 

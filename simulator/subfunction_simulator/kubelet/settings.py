@@ -26,3 +26,6 @@ class KubeletSettings:
 
     restart_pause: float = 1.0
     """Seconds between two tries to start a container; a real kubelet begins with ten, and here somebody watches."""
+
+    scheduler: bool = True
+    """Whether a pod waits for devices that the node lacks; without a scheduler such a pod is refused by the kubelet."""

@@ -146,13 +146,7 @@ async def test_an_agent_with_no_more_than_its_role_outlives_the_end_of_its_token
     second = _token(account, "second")
     (node.root / "token").write_text(second)
     account.request("DELETE", f"{SECRETS}/first")
-    deadline = time.monotonic() + 2 * SUBFUNCTION = {
-    "apiVersion": "subfunction.dev/v1alpha1",
-    "kind": "SubFunction",
-    "metadata": {"name": "blue"},
-    "spec": {"nodeName": "n1", "flavour": "mlx5", "parent": {"device": "pci/0000:05:00.0"}},
-}
-SECONDS_A_TOKEN_IS_REMEMBERED
+    deadline = time.monotonic() + 2 * SECONDS_A_TOKEN_IS_REMEMBERED
     while _is_known(account, first):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.2)

@@ -97,6 +97,27 @@ def _download(into: Path, final: Path) -> None:
     (into / "manifest.json").write_text(json.dumps({"kernel": kernel}) + "\n")
 
 
+def unpacked(kind: str, *names: str) -> Path:
+    """Packages of the release itself, unpacked into one root, from the cache or from the system's own mirror.
+
+    Once there, they are kept: newer ones are taken by removing the cache's folder `kind`.
+
+    Raises:
+        HostLacks: there is no apt-get or no dpkg-deb.
+        BuildFailed: one could not be had.
+    """
+
+    def fill(into: Path, _: Path) -> None:
+        apt = Apt.at(into / ".apt", mirror())
+        apt.update()
+        apt.download(*(f"{name}/{SUITE}" for name in names))
+        for archive in sorted(apt.archives.glob("*.deb")):
+            _run([require_tool("dpkg-deb"), "-x", str(archive), str(into)], cwd=into)
+        apt.remove()
+
+    return cache.entry(kind, cache.digest("1", SUITE, *sorted(names)), fill, keep=1)
+
+
 def mirror(etc: Path = SOURCES) -> Mirror:
     """The system's own mirror for the release, from either of apt's formats.
 
