@@ -50,7 +50,6 @@ class Endpoint:
         self.starts = 0
         self._resource = resource
         self._ways = ways
-        self._vain: Way | None = None
         self._serve = serve
         self._stream_wait = stream_wait
         self._instance = instance
@@ -74,23 +73,21 @@ class Endpoint:
             began = time.monotonic()
             try:
                 why = await self._turn(way, kubelet)
-                self._vain = None
             except SubFunctionError as error:
-                why, self._vain = str(error), way
+                why = str(error)
             logger.warning("%s: start %d ended: %s", self._resource, self.starts, why)
             if time.monotonic() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             # A new kubelet is answered at once, whatever trouble there was with the old one: it can admit no pod yet.
-            another = await self._until(functools.partial(_is_another, way, kubelet), timeout=pause)
+            another = await self._until(functools.partial(self._is_another, way, kubelet), timeout=pause)
             pause = _FIRST_PAUSE if another else min(2 * pause, _LONGEST_PAUSE)
 
     def _way(self) -> Way | None:
-        """Choose the first way that is open, and not once more the one that was just taken in vain if there is another.
+        """Choose the first way that is open.
 
         One at a time: a kubelet that knows two of our sockets takes the end of either for the end of the resource.
         """
-        ways = [way for way in self._ways if way.kubelet() is not None]
-        return next((way for way in ways if way is not self._vain), ways[0] if ways else None)
+        return next((way for way in self._ways if way.kubelet() is not None), None)
 
     async def _turn(self, way: Way, kubelet: Identity | None) -> str:
         """Serve and register once; give the reason to begin anew."""
@@ -102,20 +99,20 @@ class Endpoint:
         try:
             _bind(server, socket)
             await server.start()
-            lost = functools.partial(_lost, way, socket, kubelet)
+            lost = functools.partial(self._lost, way, socket, kubelet)
             await self._register(way, socket, lost)
             await self._until(lambda: plugin.streams > 0 or lost() is not None, timeout=self._stream_wait)
             if plugin.streams == 0:
                 return lost() or f"no ListAndWatch within {self._stream_wait:g} s of the registration"
             logger.info("%s: registered on %s", self._resource, socket.name)
             await self._until(lambda: plugin.streams == 0 or _is_replaced(way, kubelet))
-            return "the kubelet restarted" if _is_another(way, kubelet) else "the kubelet closed the stream"
+            return "the kubelet restarted" if self._is_another(way, kubelet) else "the kubelet closed the stream"
         finally:
             await server.stop(None)
             socket.unlink(missing_ok=True)
 
     async def _register(self, way: Way, socket: Path, lost: Callable[[], str | None]) -> None:
-        """Register, or give up when socket or kubelet is no longer there.
+        """Register, or give up when socket or kubelet is no longer there, or a better way is.
 
         A kubelet that came up in between has removed our socket, and would dial it in vain for ten seconds.
         """
@@ -127,6 +124,15 @@ class Endpoint:
                 await registering
         finally:
             registering.cancel()
+
+    def _lost(self, way: Way, socket: Path, kubelet: Identity | None) -> str | None:
+        if self._is_another(way, kubelet):
+            return "another kubelet is there"
+        return None if socket.exists() else "our socket was removed"
+
+    def _is_another(self, way: Way, kubelet: Identity | None) -> bool:
+        """Say whether it is another kubelet, or one that there is a better way to."""
+        return self._way() is not way or way.kubelet() != kubelet
 
     def _socket(self, folder: Path) -> Path:
         spoken = re.sub(r"[^A-Za-z0-9.]", "_", self._resource)
@@ -156,16 +162,6 @@ class Endpoint:
 def instance() -> str:
     """Name this run of the program, so that no socket of another run is ever taken for ours."""
     return secrets.token_hex(4)
-
-
-def _lost(way: Way, socket: Path, kubelet: Identity | None) -> str | None:
-    if _is_another(way, kubelet):
-        return "the kubelet restarted"
-    return None if socket.exists() else "our socket was removed"
-
-
-def _is_another(way: Way, kubelet: Identity | None) -> bool:
-    return way.kubelet() != kubelet
 
 
 def _is_replaced(way: Way, kubelet: Identity | None) -> bool:

@@ -50,7 +50,6 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     registry = settings.kubelet_root / REGISTRY
     for folder in (registry, settings.kubelet_folder):
         remove_dead_sockets(folder)
-    register = ways(settings.kubelet_root, settings.kubelet_folder, 2 * settings.stream_wait)
 
     with Worker() as worker:
         async with asyncio.TaskGroup() as group:
@@ -58,7 +57,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             def offer(resource: str) -> None:
                 endpoints[resource] = Endpoint(
                     resource,
-                    register(resource),
+                    ways(resource, settings.kubelet_root, settings.kubelet_folder),
                     lambda on_streams: DevicePlugin(resource, desk, on_streams),
                     stream_wait=settings.stream_wait,
                     instance=instance,

@@ -1,13 +1,11 @@
-"""The two ways to become known to the kubelet: it finds our socket in its registry, or it is called.
+"""The two ways to become known to the kubelet: it is called, or it finds our socket in its registry.
 
-The plugin watcher finds a socket within a second, looks at its folder again by itself after a restart, and leaves
-sockets alone. A call is answered at once, and has to be repeated for each kubelet (both read in kubelet 1.36.2).
+A call is answered at once. The plugin watcher looks once a second, and a kubelet that has just started rejects for good
+whatever pod it admits in between; so it is the way for a kubelet that cannot be called (docs/decisions/).
 """
 # ruff: noqa: ARG002, N802 - the calls' names and arguments are gRPC's
 
 import asyncio
-import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -90,16 +88,10 @@ class ByCall:
 
 
 class ByWatcher(RegistrationServicer):
-    """The kubelet's plugin watcher finds our socket in `plugins_registry` and asks who we are.
+    """The kubelet's plugin watcher finds our socket in `plugins_registry` and asks who we are."""
 
-    Where the kubelet is there (`beside` has its socket) and does not come for `patience` seconds, this is not its
-    registry: its root is another one.
-    """
-
-    def __init__(self, resource: str, registry: Path, beside: Path, patience: float) -> None:
+    def __init__(self, resource: str, registry: Path) -> None:
         self._resource = resource
-        self._beside = beside
-        self._patience = patience
         self._told = asyncio.Event()
         self._status = RegistrationStatus()
         self.folder = registry
@@ -117,17 +109,9 @@ class ByWatcher(RegistrationServicer):
         """Wait until it has come.
 
         Raises:
-            SubFunctionError: it refused; or it is there, and did not come.
+            SubFunctionError: it refused.
         """
-        while not self._told.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
-                    await self._told.wait()
-            if not self._told.is_set() and await _listens(self._beside / KUBELET_SOCKET):
-                raise SubFunctionError(
-                    f"the kubelet did not look at {self.folder} within {self._patience:g} s",
-                    hint="Its root folder may be another one: see `--root-dir` of the kubelet, and set kubelet-root.",
-                )
+        await self._told.wait()
         if not self._status.plugin_registered:
             raise SubFunctionError(f"the kubelet refused the registration: {self._status.error}")
 
@@ -145,15 +129,6 @@ class ByWatcher(RegistrationServicer):
         return RegistrationStatusResponse()
 
 
-async def _listens(socket: Path) -> bool:
-    try:
-        _, writer = await asyncio.open_unix_connection(socket)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
 def _identity(path: Path) -> Identity | None:
     try:
         status = path.stat()
@@ -163,15 +138,6 @@ def _identity(path: Path) -> Identity | None:
     return status.st_ino, 0 if path.is_dir() else status.st_ctime_ns
 
 
-Ways = Callable[[str], tuple[Way, ...]]
-"""Gives the ways to register a resource, the better one first."""
-
-
-def ways(kubelet_root: Path, kubelet_folder: Path, patience: float) -> Ways:
-    """Give the plugin watcher's way first, which is taken wherever its folder is."""
-
-    def of(resource: str) -> tuple[Way, ...]:
-        watched = ByWatcher(resource, kubelet_root / REGISTRY, kubelet_folder, patience)
-        return watched, ByCall(resource, kubelet_folder)
-
-    return of
+def ways(resource: str, kubelet_root: Path, kubelet_folder: Path) -> tuple[Way, ...]:
+    """Give the ways to register a resource, the better one first."""
+    return ByCall(resource, kubelet_folder), ByWatcher(resource, kubelet_root / REGISTRY)

@@ -35,11 +35,11 @@ class Settings:
     """File with this boot's id; another one only where a boot is simulated."""
 
     kubelet_root: Path = KUBELET_ROOT
-    """The kubelet's `--root-dir`: where its `plugins_registry` is, we listen there, and it finds us."""
+    """The kubelet's `--root-dir`: where a kubelet that cannot be called finds us, in its `plugins_registry`."""
 
     kubelet_folder: Path = KUBELET_FOLDER
-    """Where the kubelet's checkpoint is; without a registry it listens there, and so do we. The kubelet's path is a
-    compile-time constant, whatever its root."""
+    """Where the kubelet listens, we listen, and its checkpoint is. The kubelet's path is a compile-time constant,
+    whatever its root."""
 
     resource_domains: tuple[str, ...] = ("subfunction.dev",)
     """Domains of resource names that may be registered: nobody takes over `nvidia.com/gpu` with a record."""

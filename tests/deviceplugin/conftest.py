@@ -138,14 +138,14 @@ class Agent:
 class Node:
     """Ties the parts together; `plugin()` runs the real plugin in this process.
 
-    The kubelet is called, unless it has a plugin watcher, which looks every `watcher_pause` seconds.
+    The kubelet is called, unless it is one of a later day that is not: then its plugin watcher finds the plugin.
     """
 
-    def __init__(self, root: Path, watcher_pause: float | None = None) -> None:
+    def __init__(self, root: Path, *, called: bool = True) -> None:
         self.root = root
         self.agent = Agent(root)
-        self.kubelet: KubeletLike = Kubelet(root, chance=random.Random(7), watcher_pause=watcher_pause)
-        self.sockets = root / ("device-plugins" if watcher_pause is None else "plugins_registry")
+        self.kubelet: KubeletLike = Kubelet(root, chance=random.Random(7), watcher_pause=0.02, called=called)
+        self.sockets = root / ("device-plugins" if called else "plugins_registry")
         (root / "boot_id").write_text(f"{BOOT}\n")
         self._serial = itertools.count(1)
         self._plugins: list[tuple[asyncio.Event, asyncio.Task[None]]] = []

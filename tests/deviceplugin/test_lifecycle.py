@@ -21,9 +21,9 @@ from subfunction_deviceplugin import plugin
 from subfunction_simulator.kubelet.kubelet import Kubelet
 
 
-@pytest.fixture(params=[None, 0.02], ids=["by a call", "by the plugin watcher"])
+@pytest.fixture(params=[True, False], ids=["by a call", "by the plugin watcher"])
 async def node(root: Path, request: pytest.FixtureRequest) -> AsyncIterator[Node]:
-    node = Node(root, watcher_pause=request.param)
+    node = Node(root, called=request.param)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(node.stop)
         yield node
@@ -166,27 +166,28 @@ async def test_it_registers_again_when_no_stream_is_opened(node: Node) -> None:
     await server.stop(None)
 
 
-async def test_a_registry_that_the_kubelet_does_not_look_at_keeps_it_from_being_registered_for_a_moment_only(
-    root: Path,
-) -> None:
+async def test_a_kubelet_that_can_be_called_is_called_at_once_though_its_registry_was_there_first(root: Path) -> None:
     node = Node(root)
-    (root / "plugins_registry").mkdir()  # of another root than this kubelet's
+    registry = root / "plugins_registry"
+    registry.mkdir()  # of the boot before
     node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_plugin()
+    await eventually(lambda: any(registry.iterdir()), "its socket is where a watcher would find it")
     await node.start_kubelet()
-    await node.start_plugin(stream_wait=0.05)
     await node.allocatable(1)
-    assert [*(root / "plugins_registry").iterdir()] == []
+    await eventually(lambda: not any(registry.iterdir()), "its socket has left the registry")
+    assert len(sockets(node)) == 1
     await node.stop()
 
 
 async def test_while_no_kubelet_runs_it_waits_where_the_next_one_looks(root: Path) -> None:
-    node = Node(root, watcher_pause=0.02)
+    node = Node(root, called=False)
     node.sockets.mkdir()
     node.agent.device("a", "mlx5_core.sf.4")
     await node.start_plugin(stream_wait=0.05)
     await eventually(lambda: len(sockets(node)) == 1, "its socket is there")
     [ours] = sockets(node)
-    await asyncio.sleep(0.3)  # three times its patience with a kubelet that runs and does not look
+    await asyncio.sleep(0.3)  # longer than it waits for a stream
     assert sockets(node) == [ours]
     await node.start_kubelet()
     await node.allocatable(1)

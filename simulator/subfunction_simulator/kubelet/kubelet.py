@@ -41,7 +41,8 @@ class Kubelet:
         root: where a real one has `/var/lib/kubelet`.
         clock: counts the five minutes that a resource outlives its plugin, in seconds.
         chance: chooses among devices.
-        watcher_pause: seconds between two looks of the plugin watcher; None is a kubelet that has none.
+        watcher_pause: seconds between two looks of the plugin watcher.
+        called: whether it can be called; the kubelets up to 1.36 can, and call their folder deprecated.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Kubelet:
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
-        watcher_pause: float | None = 1.0,
+        watcher_pause: float = 1.0,
+        called: bool = True,
     ) -> None:
         self._registry = root / "plugins_registry"
         self._watcher_pause = watcher_pause
+        self._called = called
         self._watching: asyncio.Task[None] | None = None
         self.folder = root / "device-plugins"
         self.pod_resources = root / "pod-resources" / "kubelet.sock"
@@ -85,16 +88,16 @@ class Kubelet:
         )
         self.pod_resources.unlink(missing_ok=True)
         resources.add_insecure_port(f"unix:{self.pod_resources}")
-        registration.add_insecure_port(f"unix:{self.folder / 'kubelet.sock'}")
-        self._servers = [registration, resources]
+        self._servers = [registration, resources] if self._called else [resources]
+        if self._called:
+            registration.add_insecure_port(f"unix:{self.folder / 'kubelet.sock'}")
         for server in self._servers:
             await server.start()
-        if self._watcher_pause is not None:
-            self._registry.mkdir(mode=0o750, exist_ok=True)
-            watcher = PluginWatcher(
-                self._registry, self.registration.connect, self.registration.disconnect, pause=self._watcher_pause
-            )
-            self._watching = asyncio.create_task(watcher.run(), name="plugin watcher")
+        self._registry.mkdir(mode=0o750, exist_ok=True)
+        watcher = PluginWatcher(
+            self._registry, self.registration.connect, self.registration.disconnect, pause=self._watcher_pause
+        )
+        self._watching = asyncio.create_task(watcher.run(), name="plugin watcher")
 
     async def stop(self) -> None:
         """Go down: streams end and sockets go; pods, their containers and the checkpoint stay."""
