@@ -67,6 +67,18 @@ class Kubelet:
                 raise SubFunctionError(last.message) from last
             return last
 
+    def remind(self) -> None:
+        """Let the kubelet forget pods that have ended, if its checkpoint gives any pod a device of ours.
+
+        It forgets when it is asked who holds what, or when a pod comes that wants devices, and no sooner: an id that an
+        ended pod had, under another uid than the id has now, would be offered to nobody, and so no pod would come.
+
+        Raises:
+            SubFunctionError: it does not answer, or its checkpoint cannot be read.
+        """
+        if any(holding.uid is not None for holding in self._holdings()):
+            self.account(_STATUS_AGE)
+
     def _asked_again(self, last: Account | SubFunctionError | None) -> Account | SubFunctionError:
         began = time.monotonic()
         if isinstance(last, SubFunctionError) and began < self._failed_until:

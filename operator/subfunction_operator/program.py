@@ -69,6 +69,7 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
                     woken_by_folder(agent, reporter.wake, ledger(settings.ledger)),
                     woken_by_folder(agent, reporter.wake, agent.records),
                     reporter.report(),
+                    _reminded(Kubelet(settings.kubelet_root, settings.kubelet_folder), settings.usage_interval),
                 )
         finally:
             agent.node.stop()
@@ -138,6 +139,16 @@ async def _resynced(agent: Agent, reporter: NodeReporter, reopened: asyncio.Even
             _LOG.warning("no resync: %s", error)
             await asyncio.sleep(_RETRY_SECONDS)
             reopened.set()
+
+
+async def _reminded(kubelet: Kubelet, interval: float) -> None:
+    """Have the kubelet forget the pods that have ended, at a fixed pace: nothing announces their end."""
+    while True:
+        try:
+            await asyncio.to_thread(kubelet.remind)
+        except SubFunctionError as error:
+            _LOG.debug("the kubelet was not reminded: %s", error)
+        await asyncio.sleep(interval)
 
 
 async def _until_stopped(*jobs: Coroutine[Any, Any, None]) -> None:

@@ -33,7 +33,7 @@ class Container:
 
     def manifest(self) -> dict[str, Any]:
         """Give it as an API server takes it."""
-        stays = "" if self.init and not self.sidecar else "trap 'exit 0' TERM; sleep 2147483647 & wait"
+        stays = "" if self.init and not self.sidecar else "trap 'exit 143' TERM; sleep 2147483647 & wait"
         return {
             "name": self.name,
             "image": image.BOX,

@@ -16,6 +16,7 @@ from typing import Any
 from harness.process import Guarded
 from subfunction.kernel.address import Handle
 from subfunction.records import Record, records
+from subfunction_deviceplugin.lifecycle import SOCKET_PREFIX
 from subfunction_simulator.kernel import SimulatedKernel, Timing
 from subfunction_simulator.kernel.server import running
 from worker.bench import Bench, eventually
@@ -43,16 +44,16 @@ class Host:
         worker, simulated = self.bench.worker, self.kernel.root
         return self._start(
             "subfunction_operator", "agent", "--node-name", NODE, "--kubeconfig", str(worker.kubeconfig),
-            *self._kubelet(), "--netlink", str(simulated / "netlink.sock"),
-            "--devices", str(simulated / "dev"), "--usage-interval", "1",
+            "--netlink", str(simulated / "netlink.sock"), "--devices", str(simulated / "dev"), "--usage-interval", "1",
         )  # fmt: skip
 
     def start_plugin(self) -> Guarded:
         """Start the device plugin."""
-        return self._start("subfunction_deviceplugin", *self._kubelet(), "--resend-wanted", "0.5")
+        return self._start("subfunction_deviceplugin", "--resend-wanted", "0.5")
 
-    def _kubelet(self) -> list[str]:
-        return ["--kubelet-root", str(self.bench.worker.root), "--kubelet-folder", str(self.bench.folder)]
+    def sockets(self) -> list[Path]:
+        """List the sockets at which instances of the device plugin listen."""
+        return [path for path in self.bench.worker.root.rglob(f"{SOCKET_PREFIX}*.sock") if path.is_socket()]
 
     async def end(self, program: Guarded) -> None:
         """Tell a program to stop, and wait."""
@@ -69,6 +70,8 @@ class Host:
     def _start(self, module: str, *arguments: str) -> Guarded:
         run, simulated = self._root / "run", self.kernel.root
         folders = {
+            "kubelet-root": self.bench.worker.root,
+            "kubelet-folder": self.bench.folder,
             "records": run / "devices",
             "ledger": run / "allocations",
             "state": self._root / "state",

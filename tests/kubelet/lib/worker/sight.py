@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-NO_DRIVER = "No such device or address"
-"""What open(2) says of a device node that may be opened and whose driver is not there (ENXIO); a device cgroup that
-denies it says "Operation not permitted"."""
+NO_DRIVER = "No such device"
+"""So begins what open(2) says of a device node that may be opened and whose driver is not there (ENXIO, ENODEV); a
+device cgroup that denies it says "Operation not permitted"."""
 
 TELL = """\
 echo BEGIN
