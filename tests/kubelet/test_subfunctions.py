@@ -150,7 +150,7 @@ async def test_an_upgrade_whose_instances_overlap_ends_with_the_new_one_register
     await host.end(old)
     await eventually(lambda: len(host.sockets()) == 1, "the old instance left its socket")
     await host.counted(2)
-    other = await bench.run(Container(limits=ONE))
+    other = await bench.run_as_a_controller(Container(limits=ONE))
     given = {(await bench.sight(each)).env["SUBFUNCTION_UID"] for each in (pod, other)}
     assert len(given) == 2
     assert not new.ended()
@@ -166,7 +166,7 @@ async def test_with_the_agent_away_pods_get_the_devices_that_exist(host: Host, b
     await bench.restart_kubelet()
     host.start_plugin()
     await host.counted(1)
-    seen = await bench.sight(await bench.run(Container(limits=ONE)))
+    seen = await bench.sight(await bench.run_as_a_controller(Container(limits=ONE)))
     assert which(seen) == (record.uid, record.device_id)
 
 

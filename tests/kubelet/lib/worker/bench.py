@@ -128,16 +128,24 @@ class Bench:
         """Create a pod and wait until it runs."""
         return await self.running(await self.create(*containers))
 
+    async def run_as_a_controller(self, *containers: Container) -> Any:
+        """Create pods until one is admitted: while a plugin registers anew, the Node counts devices that are not there.
+
+        A real scheduler sends pods in that second too, and each of them fails for good.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            pod = await self.create(*containers)
+            seen = await self.until(_path(pod), lambda pod: _over(pod) or _runs(pod, 0), "decided")
+            if not _over(seen):
+                return seen
+            assert "no healthy devices present" in seen["status"]["message"]
+            assert time.monotonic() < deadline, seen["status"]["message"]
+
     async def running(self, pod: Any, *, restarts: int = 0) -> Any:
         """Wait until all containers of a pod run, each restarted so many times at least."""
 
-        def runs(seen: Any) -> bool:
-            statuses = seen.get("status", {}).get("containerStatuses", ())
-            return bool(statuses) and all(
-                "running" in each["state"] and each["restartCount"] >= restarts for each in statuses
-            )
-
-        return await self.until(_path(pod), runs, f"running, restarted {restarts} times")
+        return await self.until(_path(pod), lambda pod: _runs(pod, restarts), f"running, restarted {restarts} times")
 
     async def failed(self, pod: Any) -> Any:
         """Wait until a pod is Failed; its status."""
@@ -273,6 +281,11 @@ async def patiently(reached: Callable[[], Awaitable[bool]], otherwise: Callable[
 def ids(sights: Iterable[Sight], resource: str) -> list[str]:
     """Give what the containers were told that they have."""
     return [sight.env[resource.partition("/")[2].upper()] for sight in sights]
+
+
+def _runs(pod: Any, restarts: int) -> bool:
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return bool(statuses) and all("running" in each["state"] and each["restartCount"] >= restarts for each in statuses)
 
 
 def _over(pod: Any) -> bool:
