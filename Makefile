@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cdi test-apiserver test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
+.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -45,6 +45,10 @@ test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
 	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/apiserver tests/kubernetes/apiserver $(AGENT_TESTS) \
 		-n 2 --dist worksteal -q $(PYTEST)
+
+test-kubelet: $(VENV)/.installed ## a real kubelet with containers that run, and what we rely on of it (root, cgroups of version 1; built with Go)
+	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
+	@SUBFUNCTION_TEST_KUBELET=real $(BIN)/python -m pytest tests/kubelet -n 2 --dist worksteal -q $(PYTEST)
 
 test-cdi: $(VENV)/.installed ## our CDI files, as the library of containerd 1.7, 2.0 and 2.3 takes them (Go; root, for device nodes)
 	@$(BIN)/python -m pytest tests/cdi -q $(PYTEST)

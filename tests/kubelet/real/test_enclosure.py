@@ -62,6 +62,19 @@ def test_a_run_beside_another_leaves_it_alone(run: "subprocess.Popen[str]") -> N
         assert len(processes(run.pid)) >= 4
 
 
+def test_what_a_kubelet_sets_for_its_host_stays_inside() -> None:
+    names = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")
+    files = [Path("/proc/sys") / name for name in names]
+    before = [file.read_text() for file in files]
+    with enclosed() as enclosure:
+        words = enclosure.command(
+            "/bin/sh", "-c", "for file; do echo 3 >$file; cat $file; done", "set", *map(str, files)
+        )
+        said = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+    assert said.split() == ["3"] * len(files)
+    assert [file.read_text() for file in files] == before
+
+
 def started(run: "subprocess.Popen[str]") -> Path:
     assert run.stdout is not None
     folder = Path(run.stdout.readline().strip())

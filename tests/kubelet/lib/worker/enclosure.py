@@ -1,6 +1,7 @@
 """A worker's own processes, mounts and cgroups: whatever is started there ends with us, and leaves nothing behind.
 
-Process, mount and cgroup namespaces; the network stays the host's, for the API server on its loopback. The namespace's
+Process, mount and cgroup namespaces; the network stays the host's, for the API server on its loopback, and so do the
+host's sysctls, of which those that a kubelet would change are covered by files of our own. The process namespace's
 first process is killed when this one ends, however that happens, and with it the kernel kills every other: containerd,
 its shims, containers. With the last process go the mounts and the pods' network namespaces.
 """
@@ -24,7 +25,6 @@ PREFIX = "sfk-"
 
 JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1"; shift; done; shift; exec "$@"'
 """Enter the cgroups named before `--`, then become the command behind it."""
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 _SECONDS_TO_BEGIN = 20.0
 
 
@@ -70,7 +70,7 @@ class Enclosure:
 @contextlib.contextmanager
 def enclosed() -> Iterator[Enclosure]:
     """Give an enclosure with a folder of its own; both are gone afterwards."""
-    with _folder() as run, _forwarding_as_it_was():
+    with _folder() as run:
         enclosure = Enclosure(run, Cgroups.make())
         try:
             enclosure.wait()
@@ -103,14 +103,3 @@ def _remove_if_abandoned(run: Path) -> None:
     with contextlib.suppress(FileNotFoundError, BlockingIOError), (run / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(run)
-
-
-@contextlib.contextmanager
-def _forwarding_as_it_was() -> Iterator[None]:
-    """The CNI plugin `ptp` turns forwarding on, for the whole host."""
-    before = FORWARDING.read_text()
-    try:
-        yield
-    finally:
-        if FORWARDING.read_text() != before:
-            FORWARDING.write_text(before)

@@ -22,6 +22,23 @@ mount -t tmpfs lib /var/lib
 mkdir -p "$run/kubelet" /var/lib/kubelet
 mount --bind "$run/kubelet" /var/lib/kubelet
 
+# The kubelet sets these for the whole host, and the CNI plugin `ptp` the last one, unless they are so already: here they
+# are, and the host's own stay as they were.
+mkdir "$run/sysctl"
+while read -r name value; do
+    shadow=$run/sysctl/$(echo "$name" | tr / .)
+    echo "$value" >"$shadow"
+    mount --bind "$shadow" "/proc/sys/$name"
+done <<VALUES
+vm/overcommit_memory 1
+vm/panic_on_oom 0
+kernel/panic 10
+kernel/panic_on_oops 1
+kernel/keys/root_maxkeys 1000000
+kernel/keys/root_maxbytes 25000000
+net/ipv4/ip_forward 1
+VALUES
+
 echo ready >"$run/enclosed"
 sleep infinity &
 while :; do wait; done
