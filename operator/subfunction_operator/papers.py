@@ -51,7 +51,6 @@ def _accompanied(steps: tuple[Step, ...], seen: Observation) -> tuple[Step, ...]
                 found = _Found()
             if _offered(record):
                 taken += _written(record, found, seen)
-                found = _wanted(record, seen)
             old = record
         taken.append(step)
     return tuple(taken)
