@@ -14,7 +14,6 @@ from subfunction_operator.step import (
     Decision,
     RemoveCdi,
     RemoveDeviceInfo,
-    RemoveRecord,
     Rest,
     Step,
     Steps,
@@ -45,19 +44,14 @@ def _accompanied(steps: tuple[Step, ...], seen: Observation) -> tuple[Step, ...]
         taken += _removed(old.uid, found)
         found = _Found()
     for step in steps:
-        match step:
-            case RemoveRecord(uid):
-                taken += _removed(uid, found)
-                old, found = None, _Found()
-            case StoreRecord(record):
-                if not _named_alike(old, record):
-                    taken += _removed(record.uid, found)
-                    found = _Found()
-                if _offered(record):
-                    written = _written(record, found, seen)
-                    taken += written
-                    found = _wanted(record, seen) if written else found
-                old = record
+        if isinstance(step, StoreRecord):
+            record = step.record
+            if not _named_alike(old, record):
+                taken += _removed(record.uid, found)
+                found = _Found()
+            if _offered(record):
+                taken += _written(record, found, seen)
+            old = record
         taken.append(step)
     return tuple(taken)
 

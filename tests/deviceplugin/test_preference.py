@@ -5,12 +5,17 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from subfunction_deviceplugin.preference import Place, Policy, preferred
 
 POLICIES: tuple[Policy, ...] = ("packed", "spread")
+
+# The same each time, and however busy the machine is.
+settled = settings(
+    max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def places(**by_id: str) -> dict[str, Place]:
@@ -104,6 +109,7 @@ def nodes_of(known: Mapping[str, Place], ids: tuple[str, ...]) -> int:
     return len({known[each].numa_node for each in ids})
 
 
+@settled
 @given(questions(), st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 9)), st.sampled_from(POLICIES))
 def test_nothing_unavailable_all_that_is_required_the_size_asked_for_on_no_more_nodes_than_need_be(
     question: tuple[dict[str, Place], list[str], list[str], int], used: dict[str, float], policy: Policy
@@ -117,6 +123,7 @@ def test_nothing_unavailable_all_that_is_required_the_size_asked_for_on_no_more_
     assert nodes_of(known, chosen) == min(nodes_of(known, each) for each in every)
 
 
+@settled
 @given(questions(), st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 9)), st.sampled_from(POLICIES), st.data())
 def test_the_order_in_which_the_kubelet_names_them_changes_nothing(
     question: tuple[dict[str, Place], list[str], list[str], int],
@@ -131,6 +138,7 @@ def test_the_order_in_which_the_kubelet_names_them_changes_nothing(
     assert preferred(*others, size, places=shuffled, last_used=used, policy=policy) == asked
 
 
+@settled
 @given(st.dictionaries(st.sampled_from("abcdefgh"), PARENTS, min_size=1), st.integers(1, 8))
 def test_on_one_node_packed_uses_the_fewest_wires_there_can_be_and_spread_the_most(
     parents: dict[str, str], size: int

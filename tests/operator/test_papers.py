@@ -32,7 +32,7 @@ from subfunction_operator.step import (
     WriteCdi,
     WriteDeviceInfo,
 )
-from subfunction_simulator.kernel import Topology
+from subfunction_simulator.kernel import Kind, Topology
 
 CDI = Policy(device_nodes="cdi")
 NVIDIA = '{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": []}'
@@ -239,6 +239,18 @@ def test_what_keeps_its_record_after_a_reboot_has_them_anew(root: Path) -> None:
     assert world.settle().decision == Rest()
     assert world.wrong_papers() == []
     assert len(files(world)) == 2
+
+
+def test_when_its_device_goes_away_so_do_they_until_it_is_back(root: Path) -> None:
+    world = made(root, CDI, flavour="virtio")
+    before = files(world)
+    world.kernel.lose_function(PARENT, 1)
+    world.kernel.hold(Kind.ATTACH)
+    assert isinstance(world.settle().decision, Wait)
+    assert (world.record().state, files(world)) == (State.PREPARING, [])
+    world.kernel.let_go(Kind.ATTACH)
+    assert world.settle().decision == Rest()
+    assert files(world) == before
 
 
 def test_a_representor_that_is_renamed_is_told_under_its_new_name(root: Path) -> None:
