@@ -271,7 +271,8 @@ async def test_an_object_that_is_gone_when_it_is_written_is_made_anew(site: Site
 
 async def test_words_that_this_version_does_not_know_are_written_over(site: Site) -> None:
     await site.register()
-    await site.api("POST", REPORTS, {"metadata": {"name": NODE}})
+    head = {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunctionNode"}
+    await site.api("POST", REPORTS, head | {"metadata": {"name": NODE}})
     strange = {"parents": [{"device": "x", "flavours": [{"name": "quantum", "possible": True}]}]}
     assert (await site.api.merge(f"{REPORTS}/{NODE}/status", {"status": strange})).code == 200
     await site.start()

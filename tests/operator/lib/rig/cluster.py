@@ -243,6 +243,13 @@ class Cluster:
             if event["involvedObject"]["name"] == name
         ]
 
+    async def until_events(self, name: str = "blue", *, within: float = 10.0) -> list[tuple[str, str, str]]:
+        """Give the Events of an object once there is one: it is posted after the status."""
+        async with asyncio.timeout(within):
+            while not (found := await self.events(name)):
+                await asyncio.sleep(0.01)
+        return found
+
     async def force_gone(self, name: str = "blue") -> None:
         """Delete an object and take every finalizer off, as a person in a hurry does."""
         await self.delete(name)
