@@ -12,6 +12,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from components import under_test
+from components.under_test import AnyApiServer
 from rig.cluster import NODE, Cluster
 from rig.waiting import eventually
 from subfunction.api import ConditionType, Flavour
@@ -43,7 +45,7 @@ CREATED: Final = {("create", ""): 1, ("patch", "status"): 1}
 class Site:
     """A kernel, an API server and what reports of the one to the other."""
 
-    def __init__(self, root: Path, server: ApiServer, session: aiohttp.ClientSession) -> None:
+    def __init__(self, root: Path, server: AnyApiServer, session: aiohttp.ClientSession) -> None:
         (root / "kernel").mkdir()
         self.kernel = SimulatedKernel(root / "kernel")
         self.records = records(root / "records")
@@ -129,7 +131,8 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def site_of(root: Path, crds: Path | None = None) -> AsyncIterator[Site]:
-    async with ApiServer(crds=crds) as server, aiohttp.ClientSession() as session:
+    chosen = under_test.server() if crds is None else ApiServer(crds=crds)
+    async with chosen as server, aiohttp.ClientSession() as session:
         made = Site(root, server, session)
         try:
             yield made

@@ -78,6 +78,8 @@ class RelayedApiServer:
             await runner.cleanup()
         if session:
             await session.close()
+            # TLS connections whose requests were cancelled are closing still, and asyncio tells nobody when they are.
+            await asyncio.sleep(0.05)
 
     async def __aenter__(self) -> Self:
         """Start."""

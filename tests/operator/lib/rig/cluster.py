@@ -245,9 +245,10 @@ class Cluster:
 
     async def until_events(self, name: str = "blue", *, within: float = 10.0) -> list[tuple[str, str, str]]:
         """Give the Events of an object once there is one: it is posted after the status."""
-        async with asyncio.timeout(within):
-            while not (found := await self.events(name)):
-                await asyncio.sleep(0.01)
+        deadline = time.monotonic() + within
+        while not (found := await self.events(name)):
+            assert time.monotonic() < deadline, f"no Event about {name} within {within} s"
+            await asyncio.sleep(0.01)
         return found
 
     async def force_gone(self, name: str = "blue") -> None:
