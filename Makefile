@@ -39,12 +39,12 @@ test: $(VENV)/.installed ## all tests that need no kernel of our own
 	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
-AGENT_TESTS := $(addprefix tests/operator/,test_guards.py test_outages.py test_life.py test_node_object_written.py)
+AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent examples faults_page guards life node_object_written outages)
 
 test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of a real one (built with Go; or KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
-	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/apiserver tests/kubernetes/apiserver $(AGENT_TESTS) \
-		-n 2 --dist worksteal -q $(PYTEST)
+	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver $(AGENT_TESTS) \
+		-n 3 --dist worksteal -q $(PYTEST)
 
 test-kubelet: $(VENV)/.installed ## a real kubelet with containers that run, and what we rely on of it (root, cgroups of version 1; built with Go)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null

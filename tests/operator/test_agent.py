@@ -428,7 +428,7 @@ async def test_a_parent_that_cannot_is_said_on_the_object_in_one_write_and_retri
         assert ready is not None
         assert "No space left" in ready.message
         assert "PF_TOTAL_SF" in ready.message
-        assert [(kind, reason) for kind, reason, _ in await node.events()] == [("Warning", "Full")]
+        assert [(kind, reason) for kind, reason, _ in await node.until_events()] == [("Warning", "Full")]
         await node.change(representor={"adminState": "down"})
         await node.until_object(lambda seen: seen.status.observed_generation == 2)
         assert len(await node.events()) == 1

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from components import under_test
+from components.under_test import AnyApiServer
 from rig.cluster import NODE, Cluster
 from rig.waiting import eventually
 from subfunction.api import ConditionType, Flavour
@@ -43,7 +46,7 @@ CREATED: Final = {("create", ""): 1, ("patch", "status"): 1}
 class Site:
     """A kernel, an API server and what reports of the one to the other."""
 
-    def __init__(self, root: Path, server: ApiServer, session: aiohttp.ClientSession) -> None:
+    def __init__(self, root: Path, server: AnyApiServer, session: aiohttp.ClientSession) -> None:
         (root / "kernel").mkdir()
         self.kernel = SimulatedKernel(root / "kernel")
         self.records = records(root / "records")
@@ -129,7 +132,8 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def site_of(root: Path, crds: Path | None = None) -> AsyncIterator[Site]:
-    async with ApiServer(crds=crds) as server, aiohttp.ClientSession() as session:
+    chosen = under_test.server() if crds is None else ApiServer(crds=crds)
+    async with chosen as server, aiohttp.ClientSession() as session:
         made = Site(root, server, session)
         try:
             yield made
@@ -271,7 +275,8 @@ async def test_an_object_that_is_gone_when_it_is_written_is_made_anew(site: Site
 
 async def test_words_that_this_version_does_not_know_are_written_over(site: Site) -> None:
     await site.register()
-    await site.api("POST", REPORTS, {"metadata": {"name": NODE}})
+    head = {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunctionNode"}
+    await site.api("POST", REPORTS, head | {"metadata": {"name": NODE}})
     strange = {"parents": [{"device": "x", "flavours": [{"name": "quantum", "possible": True}]}]}
     assert (await site.api.merge(f"{REPORTS}/{NODE}/status", {"status": strange})).code == 200
     await site.start()
@@ -369,9 +374,11 @@ async def test_the_agent_keeps_the_object_true_and_the_load_does_not_touch_it(no
     await node.until(lambda: len(node.server.asked("get", PLURAL)) > gets + 1, "two resyncs")
     assert node.server.writes(PLURAL) == CREATED
     Devlink(Netlink(node.kernel.transport())).new_port(PARENT, pf=0, number=500)
-    await node.until(lambda: node.server.writes(PLURAL)["patch", "status"] == 2, "the foreign one")
-    found = SubFunctionNode.of(await node.request("GET", f"{REPORTS}/{NODE}"))
-    assert foreign_numbers(found.status) == [500]
+    deadline = time.monotonic() + 10
+    while foreign_numbers(SubFunctionNode.of(await node.request("GET", f"{REPORTS}/{NODE}")).status) != [500]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert node.server.writes(PLURAL)["patch", "status"] == 2
 
 
 def ready(status: NodeStatus) -> tuple[str, str] | None:

@@ -10,16 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import kopf
 import pytest
 import yaml
 
 from components import under_test
 from components.controlplane import ADMIN, CRDS, ControlPlane
 from harness.errors import CommandFailed, HostLacks
-from rig.cluster import COLLECTION, NODE, Cluster
-from subfunction_simulator.apiserver.client import Client
+from rig.cluster import NODE, Cluster
 from subfunction_simulator.kubectl import kubectl
 
 ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/agent"
@@ -34,12 +31,6 @@ RULES = [
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]
 """All that an agent may do."""
-SUBFUNCTION = {
-    "apiVersion": "subfunction.dev/v1alpha1",
-    "kind": "SubFunction",
-    "metadata": {"name": "blue"},
-    "spec": {"nodeName": "n1", "flavour": "mlx5", "parent": {"device": "pci/0000:05:00.0"}},
-}
 SECONDS_A_TOKEN_IS_REMEMBERED = 10
 
 
@@ -183,20 +174,3 @@ async def test_the_real_server_is_killed_and_comes_back(account: ControlPlane, n
     await node.until_ready("second", within=20)
     await node.delete("first")
     await node.until_gone("first", within=20)
-
-
-async def test_a_watch_hears_something_every_minute_so_that_a_longer_silence_is_a_fault(plane: ControlPlane) -> None:
-    under_test.empty(plane)
-    # Since the server's start something must have happened to the kind, else there are no bookmarks for minutes.
-    plane.request("POST", COLLECTION, SUBFUNCTION)
-    silence = kopf.OperatorSettings().watching.inactivity_timeout
-    assert silence is not None
-    headers = {"Authorization": f"Bearer {ADMIN}"}
-    connector = aiohttp.TCPConnector(ssl=plane.tls())
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
-        client = Client(session, plane.url)
-        listed = await client("GET", COLLECTION)
-        query = {"resourceVersion": listed.metadata["resourceVersion"], "allowWatchBookmarks": "true"}
-        async with client.watch(COLLECTION, **query) as events:
-            kind, _ = await events.next(silence)
-    assert kind == "BOOKMARK"

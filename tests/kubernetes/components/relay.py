@@ -44,6 +44,7 @@ class RelayedApiServer:
         self._token = token
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._exchanges: set[asyncio.Future[aiohttp.ClientResponse]] = set()
 
     @property
     def url(self) -> str:
@@ -76,8 +77,13 @@ class RelayedApiServer:
         if runner:
             self.traffic.drop_watches()
             await runner.cleanup()
+        if self._exchanges:
+            await asyncio.wait(self._exchanges)
         if session:
             await session.close()
+            # An aborted connection is closed in the loop's next turns; there is nothing to wait for but these.
+            for _ in range(4):
+                await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -104,22 +110,47 @@ class RelayedApiServer:
             raise ConnectionResetError(str(error)) from error
 
     async def _pass_on(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        assert self._session is not None
         headers = _passed(request.headers)
         if self._token is None:
             headers["Authorization"] = f"Bearer {ADMIN}"
         body = await request.read() if request.can_read_body else None
-        url = URL(f"{self.plane.url}{request.raw_path}", encoded=True)
-        async with self._session.request(request.method, url, data=body, headers=headers) as answer:
-            response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_passed(answer.headers))
-            if asked.verb == "watch" and answer.status == 200:
-                await self._follow(request, asked, answer, response)
-                return response
-            content = await answer.read()
-            response.content_length = len(content)
-            await response.prepare(request)
-            await response.write(content)
+        answer = await self._asked(request.method, request.raw_path, body, headers)
+        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_passed(answer.headers))
+        if asked.verb == "watch" and answer.status == 200:
+            await self._follow(request, asked, answer, response)
             return response
+        content = await answer.read()
+        response.content_length = len(content)
+        await response.prepare(request)
+        await response.write(content)
+        return response
+
+    async def _asked(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """The server's answer; what is not a watch is read.
+
+        Whoever asked may have gone meanwhile: the exchange goes on to its end all the same, for a TLS connection that
+        is left in the midst of one closes at some time that nobody is told of.
+        """
+        exchange = asyncio.ensure_future(self._exchange(method, path, body, headers))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._exchanges.discard)
+        try:
+            return await asyncio.shield(exchange)
+        except asyncio.CancelledError:
+            exchange.add_done_callback(_hang_up)
+            raise
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        assert self._session is not None
+        url = URL(f"{self.plane.url}{path}", encoded=True)
+        answer = await self._session.request(method, url, data=body, headers=headers)
+        if "watch" not in url.query or answer.status != 200:
+            await answer.read()
+        return answer
 
     async def _follow(
         self, request: web.Request, asked: Asked, answer: aiohttp.ClientResponse, response: web.StreamResponse
@@ -133,6 +164,20 @@ class RelayedApiServer:
                     await response.write(line)
         finally:
             self.traffic.streams.discard(stream)
+            _abort(answer)
+
+
+def _hang_up(exchange: asyncio.Future[aiohttp.ClientResponse]) -> None:
+    """End the watch that nobody waits for any more."""
+    if not exchange.cancelled() and exchange.exception() is None:
+        _abort(exchange.result())
+
+
+def _abort(answer: aiohttp.ClientResponse) -> None:
+    """Close a connection now, without TLS's goodbye; of an answer that was read whole, nothing."""
+    if answer.connection is not None and answer.connection.transport is not None:
+        answer.connection.transport.abort()
+    answer.close()
 
 
 class RelayedWatch:

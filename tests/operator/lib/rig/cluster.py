@@ -243,6 +243,14 @@ class Cluster:
             if event["involvedObject"]["name"] == name
         ]
 
+    async def until_events(self, name: str = "blue", *, within: float = 10.0) -> list[tuple[str, str, str]]:
+        """Give the Events of an object once there is one: it is posted after the status."""
+        deadline = time.monotonic() + within
+        while not (found := await self.events(name)):
+            assert time.monotonic() < deadline, f"no Event about {name} within {within} s"
+            await asyncio.sleep(0.01)
+        return found
+
     async def force_gone(self, name: str = "blue") -> None:
         """Delete an object and take every finalizer off, as a person in a hurry does."""
         await self.delete(name)
