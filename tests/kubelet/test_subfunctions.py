@@ -48,7 +48,7 @@ async def test_a_pod_has_what_the_agent_made(host: Host, bench: Bench) -> None:
     await bench.until(f"{COLLECTION}/blue", told, "allocated")
 
 
-async def test_after_a_reset_that_permuted_the_devices_no_container_starts_on_anothers(
+async def test_after_a_reset_that_permuted_the_devices_no_container_starts_on_another_ones(
     host: Host, bench: Bench
 ) -> None:
     agent = host.start_agent()
