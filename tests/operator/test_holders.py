@@ -157,3 +157,15 @@ async def test_a_kubelet_that_is_back_is_heard_at_once(node: Cluster) -> None:
             await asyncio.sleep(0.01)
     else:
         pytest.fail("it is not heard within a second")
+
+
+async def test_a_kubelet_forgets_a_pod_that_has_ended_though_nobody_else_asks_it(node: Cluster) -> None:
+    """Else an id that an ended pod had before a reboot would be offered to nobody, and so no pod would ever come."""
+    reminded = asked(node.root / "kubelet")
+    await asyncio.to_thread(reminded.remind)
+    node.give(POD, RECORD)
+    await asyncio.to_thread(reminded.remind)
+    assert [held.pod_uid for held in node.kubelet.table.allocations] == [POD.uid]
+    node.kubelet.remove(POD.uid)
+    node.start_agent()
+    await node.until(lambda: node.kubelet.table.allocations == [], "the kubelet still knows the pod")
