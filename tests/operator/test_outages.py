@@ -40,7 +40,8 @@ async def test_a_server_that_asks_for_patience_is_given_it(node: Cluster, verb: 
     await node.apply()
     await node.until_ready(within=20)
     await node.until(lambda: len(node.server.asked(verb)) >= 3, f"a third {verb}")
-    assert time.monotonic() - began >= 1
+    if verb != "patch":  # what wakes an object's work in the meantime is not held back
+        assert time.monotonic() - began >= 1
 
 
 async def test_a_watch_that_fell_silent_loses_nothing(node: Cluster) -> None:

@@ -31,6 +31,7 @@ ADMIN: Final = "admin-of-the-tests"
 CRDS: Final = Path(__file__).parents[3] / "crds"
 _CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _SECONDS_TO_START: Final = 60.0
+_PATIENCE: Final = 429
 _TRIES: Final = 3
 """A port that was free a moment ago may be taken."""
 
@@ -139,11 +140,21 @@ class ControlPlane:
     def request(
         self, method: str, path: str, body: Any = None, *, kind: str = "application/json", token: str = ADMIN
     ) -> Any:
-        """Make one request and give the object of its answer.
+        """Make one request and give the object of its answer; where the server asks for patience (429), it is given it.
 
         Raises:
             CommandFailed: the server refused, `code` is HTTP's.
         """
+        for _ in _patiently(f"{method} {path} is answered with 429"):
+            try:
+                return self._once(method, path, body, kind, token)
+            except CommandFailed as error:
+                # So after a start, and after a CRD changed, "storage is (re)initializing" though it is ready.
+                if error.code != _PATIENCE:
+                    raise
+        raise AssertionError
+
+    def _once(self, method: str, path: str, body: Any, kind: str, token: str) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": kind, "Accept": "application/json"}
         request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
