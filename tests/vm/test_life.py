@@ -39,7 +39,16 @@ def native(flavour: str, **more: Any) -> dict[str, Any]:
 
 PORT = ("StoreRecord", "CreatePort")
 NO_PORT = ("StoreRecord", "Deactivate", "DeletePort", "RemoveRecord")
-NO_VDPA = ("StoreRecord", "UnbindDriver", "OverrideDriver", "DeleteVdpa", "Deactivate", "DeletePort", "RemoveRecord")
+NO_VDPA = (
+    "StoreRecord",
+    "RemoveDeviceInfo",
+    "UnbindDriver",
+    "OverrideDriver",
+    "DeleteVdpa",
+    "Deactivate",
+    "DeletePort",
+    "RemoveRecord",
+)
 CASES = {
     "mlx5": Case(
         native("mlx5", mtu=1400, rate={"maxBitsPerSecond": 1_000_000_000}), nodes=1, made=PORT, removed=NO_PORT
@@ -54,6 +63,7 @@ CASES = {
         made=("StoreRecord", "OverrideDriver"),
         removed=(
             "StoreRecord",
+            "RemoveDeviceInfo",
             "OverrideDriver",
             "UnbindDriver",
             "SetLink",

@@ -65,6 +65,7 @@ async def _settled(desired: Desired, seam: Killer) -> Outcome:
     folder = records(ROOT / "devices")
     holders = Holders(ledger(ROOT / "allocations"), Kubelet(ROOT / "kubelet", ROOT / "kubelet" / "device-plugins"))
     papers = PaperFolders(ROOT / "cdi", ROOT / "devinfo")
+    papers.sweep(folder)
     observer = Observer(sysfs, folder, papers, holders, boot_id())
     node = Node(KernelTransport(), Reconciler(observer, Executor(sysfs, folder, papers, seam), Policy()), 30, 30)
     return await node.settle(desired, lambda _: Others())
