@@ -236,7 +236,7 @@ class Agent:
     async def _report(self, of: SubFunction, outcome: Outcome) -> None:
         """Write the status if it says something new, and an Event if Ready does."""
         known = self._objects.get(of.uid)
-        if known is None or (known.metadata.generation, known.deleting) != (of.metadata.generation, of.deleting):
+        if known is None or _asks_otherwise(known, of):
             return  # something else is asked meanwhile, and will be answered in its turn
         said = status(known, outcome, _now())
         if said == known.status:
@@ -279,9 +279,11 @@ class Agent:
             self._objects.pop(uid, None)
 
     def _wrote(self, found: SubFunction) -> SubFunction:
-        """Take over what the server made of a write; its echo in the watch is no news."""
-        if found.uid in self._objects:
-            self._learned(found)
+        """Take over what the server made of a write: its echo in the watch is no news, what others did meanwhile is."""
+        known = self._objects.get(found.uid)
+        if known is not None and self._learned(found) and _asks_otherwise(found, known):
+            # The watch tells of it later, when it is no newer than what is known by then.
+            self.backlog.add(found.uid)
         return found
 
     def _learned(self, found: SubFunction) -> bool:
@@ -344,6 +346,10 @@ class Agent:
     def _name(self, uid: str) -> str:
         known = self._objects.get(uid)
         return known.name if known else uid
+
+
+def _asks_otherwise(found: SubFunction, known: SubFunction) -> bool:
+    return (found.metadata.generation, found.deleting) != (known.metadata.generation, known.deleting)
 
 
 def _newer(found: SubFunction, known: SubFunction) -> bool:

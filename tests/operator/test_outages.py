@@ -9,6 +9,7 @@ import time
 import pytest
 
 from rig.cluster import Cluster
+from subfunction_simulator.kernel import Kind
 
 
 async def test_a_server_that_comes_back_without_its_history_is_followed_on(node: Cluster) -> None:
@@ -42,6 +43,18 @@ async def test_a_server_that_asks_for_patience_is_given_it(node: Cluster, verb: 
     await node.until(lambda: len(node.server.asked(verb)) >= 3, f"a third {verb}")
     if verb != "patch":  # what wakes an object's work in the meantime is not held back
         assert time.monotonic() - began >= 1
+
+
+async def test_what_others_did_is_heard_from_the_answer_to_a_write_too(node: Cluster) -> None:
+    # The watch tells of it later, and what it tells is then no newer than what the answer told.
+    node.kernel.hold(Kind.ATTACH)
+    node.start_agent()
+    await node.apply()
+    await node.until(lambda: node.numbers() == [1], "the port")
+    node.server.call(node.server.api.traffic.stall_watches)
+    await node.delete()
+    node.kernel.let_go(Kind.ATTACH)
+    await node.until_gone()
 
 
 async def test_a_watch_that_fell_silent_loses_nothing(node: Cluster) -> None:
