@@ -184,14 +184,13 @@ async def test_while_no_kubelet_runs_it_waits_where_the_next_one_looks(root: Pat
     node = Node(root, called=False)
     node.sockets.mkdir()
     node.agent.device("a", "mlx5_core.sf.4")
-    await node.start_plugin(stream_wait=0.05)
+    await node.start_plugin()
     await eventually(lambda: len(sockets(node)) == 1, "its socket is there")
     [ours] = sockets(node)
-    await asyncio.sleep(0.3)  # longer than it waits for a stream
+    await asyncio.sleep(0.7)  # longer than it waits for a stream
     assert sockets(node) == [ours]
     await node.start_kubelet()
     await node.allocatable(1)
-    assert sockets(node) == [ours]
     await node.stop()
 
 

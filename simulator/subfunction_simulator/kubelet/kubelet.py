@@ -81,16 +81,18 @@ class Kubelet:
         for path in self.folder.iterdir():
             if path.is_socket():
                 path.unlink(missing_ok=True)
-        registration, resources = grpc.aio.server(), grpc.aio.server()
-        add_RegistrationServicer_to_server(self.registration, registration)
+        resources = grpc.aio.server()
         add_PodResourcesListerServicer_to_server(
             PodResourcesLister(self.active_pods, self._forget_ended, self.table), resources
         )
         self.pod_resources.unlink(missing_ok=True)
         resources.add_insecure_port(f"unix:{self.pod_resources}")
-        self._servers = [registration, resources] if self._called else [resources]
+        self._servers = [resources]
         if self._called:
+            registration = grpc.aio.server()
+            add_RegistrationServicer_to_server(self.registration, registration)
             registration.add_insecure_port(f"unix:{self.folder / 'kubelet.sock'}")
+            self._servers.append(registration)
         for server in self._servers:
             await server.start()
         self._registry.mkdir(mode=0o750, exist_ok=True)
