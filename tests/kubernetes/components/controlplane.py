@@ -162,7 +162,8 @@ class ControlPlane:
             with urllib.request.urlopen(request, timeout=30, context=self.tls()) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            raise CommandFailed(f"{method} {path}", error.code, error.read().decode(errors="replace")) from error
+            with error:
+                raise CommandFailed(f"{method} {path}", error.code, error.read().decode(errors="replace")) from error
 
     def install(self, folder: Path = CRDS) -> None:
         """Create the CRDs of a folder and wait until each is served."""
@@ -262,7 +263,10 @@ def _answers(url: str, tls: ssl.SSLContext | None = None) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5, context=tls) as response:
             return bool(response.status == 200)
-    except OSError:  # also of HTTP: urllib's errors are of this kind
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except OSError:
         return False
 
 
