@@ -42,7 +42,7 @@ def _alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_nothing_outlives_the_process_that_started_it(end: signal.Signals) -> None:
+def test_nothing_outlives_the_process_that_started_it(end: signal.Signals, tmp_path: Path) -> None:
     code = (
         "import time; from components.controlplane import ControlPlane\n"
         "with ControlPlane() as plane:\n"
@@ -50,7 +50,10 @@ def test_nothing_outlives_the_process_that_started_it(end: signal.Signals) -> No
     )
     roots = os.pathsep.join(path for path in sys.path if path)
     starter = subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": roots}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": roots, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert starter.stdout is not None
     with starter.stdout as said:
