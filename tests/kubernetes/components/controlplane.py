@@ -50,8 +50,8 @@ class ControlPlane:
         administrators: Sequence[str] = (),
         users: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="subfunction-control-plane-"))
         self._binaries = binaries or control_plane()
+        self.folder = Path(tempfile.mkdtemp(prefix="subfunction-control-plane-"))
         self._administrators = (ADMIN, *administrators)
         self._users = users or {}
         self._port = 0
