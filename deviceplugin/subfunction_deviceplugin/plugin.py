@@ -64,15 +64,14 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
                 )
                 tasks.append(group.create_task(endpoints[resource].run(), name=resource))
 
-            def on_kubelet_folder(name: str) -> None:
-                if name in {"", CHECKPOINT}:
-                    inventory.ring(only_checkpoint=True)
-                for endpoint in endpoints.values():
-                    endpoint.ring()
-
             def on_registry(_: str) -> None:
                 for endpoint in endpoints.values():
                     endpoint.ring()
+
+            def on_kubelet_folder(name: str) -> None:
+                if name in {"", CHECKPOINT}:
+                    inventory.ring(only_checkpoint=True)
+                on_registry(name)
 
             def on_files(name: str) -> None:
                 if name == "" or name.endswith(".json"):

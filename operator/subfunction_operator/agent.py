@@ -226,9 +226,9 @@ class Agent:
         """Say when to look again if nobody says a word: None where the kernel or the API will."""
         if outcome.error is not None:
             return outcome.error.retry_after
-        if isinstance(outcome.decision, Wait) and outcome.decision.reason is Reason.FORCED:
-            return 0.0  # it is said by now
         if isinstance(outcome.decision, Wait):
+            if outcome.decision.reason is Reason.FORCED:
+                return 0.0  # it is said by now
             return _AGAIN if outcome.decision.kernel else self.usage_interval
         held = outcome.seen is not None and (outcome.seen.usage.held or outcome.seen.away)
         return self.usage_interval if held else None

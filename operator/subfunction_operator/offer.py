@@ -35,18 +35,15 @@ def offered_or_rest(  # noqa: PLR0913, PLR0917  # what is seen, what was said of
             new = old  # more than was handed out (rdma_cm was loaded meanwhile) is for the next pod
     if old.state is State.READY and old.cdi_name not in {None, new.cdi_name}:
         return Steps(unready(old))  # its file is about to be another one, under another name
-    known = old.state is State.READY and new.device_id == old.device_id
+    same = new.device_id == old.device_id
     # Who has the device before is told by its uid, which is asked for once the new one has an id.
-    said = msgspec.structs.replace(
-        new.moved(State.READY, Health(healthy=True)), remade=old.remade and not (known and not seen.held)
-    )
+    let_go = same and old.state is State.READY and not seen.held
+    said = msgspec.structs.replace(new.moved(State.READY, Health(healthy=True)), remade=old.remade and not let_go)
     taken = (*changes, *([StoreRecord(said)] if said != old else []))
     if taken:
         # What a change of the kernel's brought about is seen by the next look, and who holds what by its id.
-        return Steps(taken, last=not changes and new.device_id == old.device_id)
-    if old.remade:
-        return Rest(f"{_ANEW}; {seen.why_held}", Reason.STALE_ALLOCATION)
-    return Rest(pending)
+        return Steps(taken, last=same and not changes)
+    return _outlived(seen) if old.remade else Rest(pending)
 
 
 def still(old: Record, new: Record) -> bool:
@@ -78,7 +75,11 @@ def _located(record: Record, seen: Observation) -> Record:
 def _stale(seen: Observation, old: Record, changes: tuple[Step, ...]) -> Decision:
     sick = msgspec.structs.replace(old, health=Health(reason=Reason.STALE_ALLOCATION, message=_ANEW))
     taken = (*changes, *([StoreRecord(sick)] if old != sick else []))
-    return Steps(taken) if taken else Rest(f"{_ANEW}; {seen.why_held}", Reason.STALE_ALLOCATION)
+    return Steps(taken) if taken else _outlived(seen)
+
+
+def _outlived(seen: Observation) -> Rest:
+    return Rest(f"{_ANEW}; {seen.why_held}", Reason.STALE_ALLOCATION)
 
 
 def handed_out(record: Record, device: VirtualFunction | MediatedDevice, vfio: VfioNodes, devices: str) -> Record:
