@@ -3,12 +3,12 @@
 import contextlib
 import dataclasses
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from harness import leftovers
 from matrix.actor import Actor, Late, until
 from matrix.flavour import Flavour
 from matrix.seam import FENCE, Agent
@@ -94,9 +94,7 @@ def _place() -> Path:
 
 def sweep() -> None:
     """Remove what matrices that were killed have left."""
-    for old in _place().glob(f"{_PREFIX}*-*"):
-        if not Path("/proc", old.name.removeprefix(_PREFIX).partition("-")[0]).exists():
-            shutil.rmtree(old, ignore_errors=True)
+    leftovers.sweep(_place(), _PREFIX)
 
 
 def _foreign(cluster: Cluster) -> None:

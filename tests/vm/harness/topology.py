@@ -1,12 +1,12 @@
 """QEMU's command line: the machine, its cards, its channels."""
 
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness import leftovers
 from harness.image import Image
 
 MEMORY_MIB = 1024
@@ -118,9 +118,7 @@ class Workplace:
         Those of owners that were killed before they could remove theirs are removed.
         """
         tmp = Path(tempfile.gettempdir())
-        for old in tmp.glob(f"{PREFIX}*-*"):
-            if not Path("/proc", old.name.removeprefix(PREFIX).partition("-")[0]).exists():
-                shutil.rmtree(old, ignore_errors=True)
+        leftovers.sweep(tmp, PREFIX)
         place = cls(Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=tmp)))
         place.share.mkdir()
         return place
