@@ -139,6 +139,11 @@ class SubFunctionPool(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
         return self.metadata.uid
 
     @property
+    def version(self) -> str:
+        """Its resourceVersion."""
+        return self.metadata.resource_version
+
+    @property
     def deleting(self) -> bool:
         """Whether somebody deleted it."""
         return self.metadata.deletion_timestamp is not None

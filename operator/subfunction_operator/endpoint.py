@@ -4,6 +4,7 @@ Each is one request and is not retried here: who asks knows whether it still mat
 """
 
 import dataclasses
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import aiohttp
@@ -15,6 +16,8 @@ from subfunction_operator.event import Event
 
 MERGE: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
+_BROKEN_OFF: Final = 0.2
+"""Seconds until a stream is opened again that was open."""
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
 
@@ -65,6 +68,27 @@ class Endpoint:
             "count": 1,
         }
         await self.request("POST", "/api/v1/namespaces/default/events", body)
+
+    async def lines(self, path: str, parameters: dict[str, str], silence: float) -> AsyncGenerator[list[bytes]]:
+        """Open a stream and give its lines as they come; it ends when the server ends it.
+
+        Raises:
+            ApiRefused: the server said no.
+            ApiUnavailable: it cannot be reached, asks for patience, broke off, or was silent for `silence` seconds.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence)
+        again = None
+        try:
+            async with self.session.get(f"{self.url}{path}", params=parameters, timeout=timeout) as response:
+                if response.status >= 300:
+                    raise _refusal(f"GET {path}", response, await response.read())
+                again, rest = _BROKEN_OFF, b""
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    if lines:
+                        yield lines
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailable(f"GET {path}: {error!r}", retry_after=again) from error
 
     async def request(
         self,
