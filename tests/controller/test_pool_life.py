@@ -2,7 +2,8 @@
 
 from fleet.fleet import COLLECTION, Fleet, settled
 from fleet.model import OTHER, PARENT, parent
-from subfunction.api import ConditionType
+from rig.cluster import is_ready
+from subfunction.api import ConditionType, SubFunction
 from subfunction.api_node import NodeStatus
 
 
@@ -119,25 +120,22 @@ async def test_what_cannot_change_is_replaced_within_max_unavailable_and_one_in_
     await fleet.until_pool(lambda found: found.status.in_use == 1)
     least = 6
 
-    async def watched() -> bool:
+    def counted(there: dict[str, SubFunction]) -> bool:
         nonlocal least
-        ready = [each for each in (await fleet.all()).values() if _ready(each) or each.name == held]
-        least = min(least, len(ready))
-        found = await fleet.pool()
-        return (
-            found.status.updated == 5
-            and found.status.ready == 5
-            and found.metadata.generation == found.status.observed_generation
-        )
+        usable = [each for each in there.values() if is_ready(each) or each.name == held]
+        least = min(least, len(usable))
+        renewed = [each for each in there.values() if is_ready(each) and each.uid not in before.values()]
+        return len(renewed) == 5
 
     await fleet.change_pool(
         template={"spec": {"resourceName": "example.com/new"}}, updateStrategy={"maxUnavailable": 2}
     )
-    while not await watched():
-        fleet.controllers_live()
+    await fleet.until_all(counted)
     assert least >= 4
     waiting = await fleet.until_all(lambda there: there[held].deleting)
     assert waiting[held].uid == before[held]
+    told = await fleet.until_pool(lambda found: found.status.updated == 5 and found.status.ready == 5)
+    assert (told.status.desired, told.status.current, told.status.in_use) == (6, 5, 1)
     fleet.in_use.clear()
     await fleet.until_settled()
     after = await fleet.all()
@@ -232,8 +230,3 @@ async def test_what_the_server_would_not_have_is_said_on_the_pool(fleet: Fleet) 
     assert (found.status.trouble[0].node, found.status.trouble[0].reason) == ("n1", "ApiRefused")
     events = await fleet.until_events("fast")
     assert events[-1][:2] == ("Warning", "ApiRefused")
-
-
-def _ready(found: object) -> bool:
-    condition = getattr(found, "status").condition(ConditionType.READY)  # noqa: B009  # any object of the kind
-    return condition is not None and condition.status == "True" and not getattr(found, "deleting")  # noqa: B009
