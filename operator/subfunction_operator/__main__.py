@@ -14,6 +14,8 @@ from subfunction.errors import SubFunctionError
 from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.settings import Settings
 
+_DEFAULTS = ControllerSettings()
+
 app = App(
     name="subfunction-operator",
     help="Turn SubFunction objects into sub-functions of SmartNICs: the agent of a node, the controller of a cluster.",
@@ -35,7 +37,7 @@ def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
 
 
 @app.command
-def controller(settings: Annotated[ControllerSettings, Parameter(name="*")]) -> int:
+def controller(settings: Annotated[ControllerSettings, Parameter(name="*")] = _DEFAULTS) -> int:
     """Work for the cluster: pools, placement, and what deleted Nodes left. One at a time, by a Lease."""
     from subfunction_operator.controller.program import run  # noqa: PLC0415  # as above
 

@@ -1,8 +1,8 @@
 """A pool's life before an API server: made, scaled, rolled, moved with its nodes, and said how it is."""
 
-from fleet.fleet import COLLECTION, Fleet, settled
+from fleet.fleet import Fleet, settled
 from fleet.model import OTHER, PARENT, parent
-from rig.cluster import is_ready
+from rig.cluster import COLLECTION, is_ready
 from subfunction.api import ConditionType, SubFunction
 from subfunction.api_node import NodeStatus
 
