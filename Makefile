@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
+.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm crash-matrix fuzz check format docs proto bench bench-vm scale clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -91,6 +91,12 @@ bench: $(VENV)/.installed ## the figures, on the simulated kernel (bench/README.
 
 bench-vm: $(VENV)/.installed ## the figures on the real kernel in the VM, beside `devlink -b`
 	@PYTHONPATH=tests/vm $(BIN)/python bench/vm.py $(if $(OBJECTS),--objects $(OBJECTS))
+
+scale: $(VENV)/.installed ## what a node costs as the cluster grows, on a real API server (NODES="10 100"; OBJECTS=128; an hour for 1,000 nodes)
+	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group plot
+	@PYTHONPATH=bench:tests/kubernetes:tests/vm $(BIN)/python -m scale --json bench/scale/figures.json \
+		$(if $(NODES),--nodes $(NODES)) $(if $(OBJECTS),--objects $(OBJECTS))
+	@PYTHONPATH=bench $(BIN)/python -m scale.plot bench/scale/figures.json docs/scale.svg
 
 clean: ## remove what was built here; the cache stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
