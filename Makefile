@@ -55,6 +55,7 @@ test-cdi: $(VENV)/.installed ## our CDI files, as the library of containerd 1.7,
 
 test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may)
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
+	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate
