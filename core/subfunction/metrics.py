@@ -115,14 +115,14 @@ class AgentMetrics(ClientMetrics):
         self._operations = Histogram(
             "subfunction_operation_seconds",
             "Seconds that an operation took which had its effect.",
-            ["operation", "door"],
+            ["operation", "flavour"],
             buckets=_KERNEL_SECONDS,
             registry=registry,
         )
 
-    def operated(self, operation: str, door: str, seconds: float) -> None:
-        """Note that an operation (`create_port`) by a door (`devlink`) had its effect."""
-        self._operations.labels(operation, door).observe(seconds)
+    def operated(self, operation: str, flavour: str, seconds: float) -> None:
+        """Note that an operation (`create_port`) had its effect."""
+        self._operations.labels(operation, flavour).observe(seconds)
 
 
 class ControllerMetrics(ClientMetrics):
