@@ -113,6 +113,31 @@ async def test_all_it_can_reach_is_what_it_reads_two_folders_and_the_kubelet(nod
     assert interfaces == ["lo"]
 
 
+ASK = """
+import fcntl, socket, struct, sys, urllib.request
+with socket.socket() as any:
+    fcntl.ioctl(any, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP: a pod's is up
+for path in ("livez", "readyz", "metrics"):
+    print(urllib.request.urlopen(f"http://127.0.0.1:9342/{path}", timeout=10).read().decode())
+"""
+"""Asked in the program's own network, where a kubelet comes by the pod's address."""
+
+
+async def test_confined_it_serves_its_figures_on_the_pods_own_network(node: Node, program: Program) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    process = program.start("--listen", ":9342")
+    await node.allocatable(1)
+    enter = ["nsenter", "--target", str(process.pid), "--net"]
+    if os.geteuid() != 0:
+        enter += ["--user", "--preserve-credentials"]
+    command = [*enter, sys.executable, "-c", ASK]
+    told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr + program.log.read_text()
+    assert told.stdout.startswith("live\n\nready\n\n")
+    assert 'subfunction_devices{health="Healthy",resource="subfunction.dev/mlx5"} 1.0' in told.stdout
+
+
 async def test_killed_it_is_back_with_its_promises_and_without_its_dead_socket(node: Node, program: Program) -> None:
     node.agent.device("a", "mlx5_core.sf.4")
     await node.start_kubelet()
