@@ -21,7 +21,7 @@ from subfunction.api import GROUP, PLURAL, VERSION, SubFunction
 from subfunction.metrics import ClientMetrics
 from subfunction.probes import Heartbeat
 from subfunction_operator.credentials import Credentials
-from subfunction_operator.hidden_clients import kopf
+from subfunction_operator.hidden_clients import Identity, kopf
 from subfunction_operator.metering import counted
 
 _LOG = logging.getLogger("subfunction.watch")
@@ -122,6 +122,8 @@ class Watch:
                 settings=self._settings(),
                 clusterwide=True,
                 standalone=True,
+                # Else it asks who runs it, and fails where no /etc/passwd names uid 0 (an image without a system).
+                identity=Identity(self._node),
             )
         finally:
             beating.cancel()

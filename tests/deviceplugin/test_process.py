@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tests.deviceplugin.confinement import RUNTIME, Confinement
 from tests.deviceplugin.conftest import Node, eventually
 
+from rig.confinement import RUNTIME, Confinement
 from subfunction.errors import FolderError
 from subfunction_deviceplugin.__main__ import app
 from subfunction_deviceplugin.settings import Settings
