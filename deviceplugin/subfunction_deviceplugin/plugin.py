@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from subfunction.errors import SubFunctionError
+from subfunction.folderwatch import FolderWatch
 from subfunction.kubelet.checkpoint import CHECKPOINT
 from subfunction.listener import served
 from subfunction.metrics import PluginMetrics
@@ -18,7 +19,6 @@ from subfunction_deviceplugin.registration import REGISTRY, ways
 from subfunction_deviceplugin.server import Desk, DevicePlugin
 from subfunction_deviceplugin.settings import Settings
 from subfunction_deviceplugin.sources import Sources
-from subfunction_deviceplugin.watch import FolderWatch
 from subfunction_deviceplugin.worker import Worker
 
 logger = logging.getLogger(__name__)
