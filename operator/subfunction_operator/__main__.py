@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -10,10 +9,12 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from cyclopts.config import Env
 
+from subfunction import journal
 from subfunction.errors import SubFunctionError
 from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.settings import Settings
 
+_LOG = logging.getLogger("subfunction.program")
 _DEFAULTS = ControllerSettings()
 
 app = App(
@@ -30,7 +31,7 @@ def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
     # Imported here: `--help` should not wait for kopf.
     from subfunction_operator.program import run  # noqa: PLC0415
 
-    _logged(settings.log_level)
+    journal.configure(settings.log_level, settings.log_format, settings.node_name)
     # kopf says of each event that its handler succeeded, which is no news.
     logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLogger().level))
     return _ended(run(settings))
@@ -41,21 +42,15 @@ def controller(settings: Annotated[ControllerSettings, Parameter(name="*")] = _D
     """Work for the cluster: pools, placement, and what deleted Nodes left. One at a time, by a Lease."""
     from subfunction_operator.controller.program import run  # noqa: PLC0415  # as above
 
-    _logged(settings.log_level)
+    journal.configure(settings.log_level, settings.log_format)
     return _ended(run(settings))
-
-
-def _logged(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
 
 
 def _ended(program: Coroutine[Any, Any, None]) -> int:
     try:
         asyncio.run(program)
     except SubFunctionError as error:
-        print(f"subfunction-operator: {error}", file=sys.stderr)  # noqa: T201  # the CLI's edge
+        _LOG.critical("%s", error)
         return 1
     return 0
 

@@ -88,7 +88,7 @@ class Endpoint:
                     if lines:
                         yield lines
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiUnavailable(f"GET {path}: {error!r}", retry_after=again) from error
+            raise ApiUnavailable(f"GET {path}: {str(error) or repr(error)}", retry_after=again) from error
 
     async def request(
         self,
@@ -127,7 +127,7 @@ class Endpoint:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiUnavailable(f"{method} {path}: {error!r}") from error
+            raise ApiUnavailable(f"{method} {path}: {str(error) or repr(error)}") from error
         if response.status < 300:
             return raw
         raise _refusal(f"{method} {path}", response, raw)

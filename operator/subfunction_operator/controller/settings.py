@@ -47,3 +47,6 @@ class ControllerSettings:
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line for collectors."""
