@@ -14,6 +14,7 @@ from typing import Final
 from subfunction.api import KIND, Condition, ConditionType
 from subfunction.api_pool import POOL_KIND, SubFunctionPool, Trouble
 from subfunction.errors import ApiRefused, SubFunctionError
+from subfunction.metrics import ControllerMetrics
 from subfunction.reasons import Reason
 from subfunction_operator.backlog import Backlog
 from subfunction_operator.controller.cluster import Cluster
@@ -56,7 +57,7 @@ class Manners:
 class Controller:
     """What one controller knows, and the backlog of what to look at."""
 
-    def __init__(self, writes: Writes, manners: Manners) -> None:
+    def __init__(self, writes: Writes, manners: Manners, metrics: ControllerMetrics) -> None:
         self.backlog = Backlog()
         self.synced = asyncio.Event()
         """Set once all was listed: before, nothing is decided."""
@@ -69,6 +70,8 @@ class Controller:
         )
         self._writes = writes
         self._manners = manners
+        self._metrics = metrics
+        metrics.backlog.source = self.backlog.lengths
         self._plans = PoolPlans(self.cluster)
         self._gone = Gone(self.cluster, writes, manners.gone_grace)
         self._execution = Execution(self.cluster, writes, manners.workers)
@@ -151,6 +154,7 @@ class Controller:
                 delay = await self._gone.work(key.removeprefix(_NODE))
         except SubFunctionError as error:
             _LOG.warning("%s: %s", key, error)
+            self._metrics.failed(error.reason)
             delay = error.retry_after
         except Exception as fault:  # noqa: BLE001  # one pool's trouble must not be every other's
             _LOG.critical("%s: a fault of the controller", key, exc_info=fault)

@@ -15,6 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from subfunction.errors import ApiRefused, ApiUnavailable, SubFunctionError
+from subfunction.metrics import ControllerMetrics
 from subfunction_operator.endpoint import Endpoint
 
 _LOG = logging.getLogger("subfunction.watch")
@@ -83,9 +84,8 @@ class Informer(Generic[T]):
     path: str
     read: Callable[[msgspec.Raw], T]
     sink: Sink[T]
+    metrics: ControllerMetrics
     silence: float = _SILENCE
-    lists: int = 0
-    """How often all were listed."""
 
     async def run(self) -> None:
         """Work for ever, whatever becomes of the server."""
@@ -97,6 +97,7 @@ class Informer(Generic[T]):
                 async for seen in self._watch(version):
                     version = seen
             except _Relist as error:
+                self.metrics.watch_restarted()
                 _LOG.info("%s is listed anew: %s", self.path, error)
                 version = ""
                 await asyncio.sleep(_PAUSE)
@@ -123,7 +124,7 @@ class Informer(Generic[T]):
             if not page.metadata.continue_:
                 break
             parameters["continue"] = page.metadata.continue_
-        self.lists += 1
+        self.metrics.resynced()
         self.sink.listed(found, page.metadata.resource_version)
         return page.metadata.resource_version
 

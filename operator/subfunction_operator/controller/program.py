@@ -7,10 +7,15 @@ import socket
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from subfunction.api import GROUP, VERSION
 from subfunction.api_node import NODE_PLURAL
 from subfunction.errors import UnsupportedField
+from subfunction.journal import effective
+from subfunction.listener import served
+from subfunction.metrics import ControllerMetrics
+from subfunction.probes import Awaited, Heartbeat
 from subfunction_operator.controller.clusternode import read_inventory, read_node, read_pool
 from subfunction_operator.controller.controller import Controller, Manners
 from subfunction_operator.controller.informer import Informer
@@ -21,10 +26,12 @@ from subfunction_operator.controller.writes import NODES, POOLS, SUBFUNCTIONS, W
 from subfunction_operator.credentials import SERVICE_ACCOUNT, Credentials
 from subfunction_operator.endpoint import Endpoint, Reporter
 from subfunction_operator.signals import until_one_ends, until_stopped
+from subfunction_operator.tally import counted
 
 _LOG = logging.getLogger("subfunction.program")
 
-_INVENTORIES = f"/apis/{GROUP}/{VERSION}/{NODE_PLURAL}"
+_FIRST_LISTS: Final = "the first LIST of each kind"
+_INVENTORIES: Final = f"/apis/{GROUP}/{VERSION}/{NODE_PLURAL}"
 
 
 async def run(settings: ControllerSettings) -> None:
@@ -35,28 +42,40 @@ async def run(settings: ControllerSettings) -> None:
         SubFunctionError: it cannot even begin (no kubeconfig).
     """
     identity = settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
-    _LOG.info("subfunction controller %s as %s: %s", version("subfunction"), identity, settings)
-    credentials = Credentials.found(settings.kubeconfig)
+    _LOG.info("subfunction-operator controller %s: %s", version("subfunction"), effective(settings))
+    terms, credentials = _terms(settings, identity), Credentials.found(settings.kubeconfig)
+    metrics, heartbeat = ControllerMetrics(), Heartbeat("main")
+    awaited: list[Awaited] = []
     # The Lease has a connection of its own: it is renewed, however many writes wait for theirs.
-    async with credentials.session() as for_lease:
-        lease = Lease(Endpoint(for_lease, credentials.server), _terms(settings, identity))
-        try:
-            await until_stopped(_led(settings, credentials, lease, identity))
-        finally:
-            await lease.give_back()
+    async with credentials.session(counted(metrics)) as for_lease:
+        lease = Lease(Endpoint(for_lease, credentials.server), terms)
+
+        async def led() -> None:
+            await lease.take()
+            # One that waits for the Lease is ready to take over; the one that has it is ready once it knows all.
+            awaited.append(Awaited(_FIRST_LISTS))
+            working = work(settings, credentials, lambda: lease.ours, identity, metrics, awaited[0])
+            await until_one_ends(lease.keep(), working)
+
+        with served(settings.listen, metrics, lambda: awaited[0]() if awaited else (), heartbeat):
+            try:
+                await until_stopped(led(), heartbeat.beating())
+            finally:
+                await lease.give_back()
     _LOG.info("stopped")
 
 
-async def _led(settings: ControllerSettings, credentials: Credentials, lease: Lease, identity: str) -> None:
-    await lease.take()
-    await until_one_ends(lease.keep(), work(settings, credentials, lambda: lease.ours, identity))
-
-
-async def work(
-    settings: ControllerSettings, credentials: Credentials, allowed: Callable[[], bool], identity: str
+async def work(  # noqa: PLR0913, PLR0917  # what it stands on, each once
+    settings: ControllerSettings,
+    credentials: Credentials,
+    allowed: Callable[[], bool],
+    identity: str,
+    metrics: ControllerMetrics,
+    awaited: Awaited,
 ) -> None:
     """Watch and work for ever, writing while `allowed`."""
-    async with credentials.session() as watching, credentials.session() as writing:
+    tally = counted(metrics)
+    async with credentials.session(tally) as watching, credentials.session(tally) as writing:
         members = Members()
         reporter = Reporter("subfunction-controller", identity)
         writes = Writes(Endpoint(writing, credentials.server), members, reporter, allowed)
@@ -66,19 +85,20 @@ async def work(
             workers=settings.workers,
             status_interval=settings.status_interval,
         )
-        controller = Controller(writes, manners)
+        controller = Controller(writes, manners, metrics)
         endpoint, cluster = Endpoint(watching, credentials.server), controller.cluster
         await until_one_ends(
-            Informer(endpoint, NODES, read_node, cluster.nodes).run(),
-            Informer(endpoint, _INVENTORIES, read_inventory, cluster.inventories).run(),
-            Informer(endpoint, SUBFUNCTIONS, members.read, cluster.members).run(),
-            Informer(endpoint, POOLS, read_pool, cluster.pools).run(),
-            _worked(controller, settings.resync),
+            Informer(endpoint, NODES, read_node, cluster.nodes, metrics).run(),
+            Informer(endpoint, _INVENTORIES, read_inventory, cluster.inventories, metrics).run(),
+            Informer(endpoint, SUBFUNCTIONS, members.read, cluster.members, metrics).run(),
+            Informer(endpoint, POOLS, read_pool, cluster.pools, metrics).run(),
+            _worked(controller, settings.resync, awaited),
         )
 
 
-async def _worked(controller: Controller, resync: float) -> None:
+async def _worked(controller: Controller, resync: float, awaited: Awaited) -> None:
     await controller.synced.wait()
+    awaited.came(_FIRST_LISTS)
     _LOG.info("all is known: %s", controller.cluster)
     await until_one_ends(controller.backlog.work(controller.work, 1), _resynced(controller, resync))
 
