@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm crash-matrix fuzz check format docs proto bench bench-vm clean
+.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm image test-image crash-matrix fuzz check format docs proto bench bench-vm clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -36,7 +36,7 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
-	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes -n 3 --dist worksteal -q $(PYTEST)
+	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/image --ignore=tests/cdi --ignore=tests/kubernetes -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
 AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent examples faults_page guards life node_object_written outages)
@@ -57,6 +57,13 @@ test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (install
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
+
+image: $(VENV)/.installed ## build the image localhost/subfunction without a daemon or registry (PYTHON_IMAGE=: another base)
+	@PYTHONPATH=tests/vm:tests/kubernetes $(BIN)/python -m tests.image.build
+
+test-image: $(VENV)/.installed ## build the image, scan it, run its programs as containers and our tests in it (root; buildah, runc)
+	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group image
+	@$(BIN)/python -m pytest tests/image -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate
 	@PYTHONPATH=tests/crash:tests/operator/lib:tests/kubernetes:tests/vm $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
