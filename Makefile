@@ -39,7 +39,7 @@ test: $(VENV)/.installed ## all tests that need no kernel of our own
 	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
-AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent examples faults_page guards node_object_written outages)
+AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent agent_faults examples faults_page guards in_use node_object_written outages resource_file torn_records)
 
 test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of a real one (built with Go; or KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
@@ -55,6 +55,7 @@ test-cdi: $(VENV)/.installed ## our CDI files, as the library of containerd 1.7,
 
 test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may)
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
+	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate

@@ -120,6 +120,16 @@ class _Cluster:
             found = await answer.json() if answer.status == 200 else {}
             return dict(found.get("status", {}).get("allocatable") or {})
 
+    async def caught_up(self) -> None:
+        """Wait until the server has heard of all that was stored behind its back: until then a LIST times out."""
+        while True:
+            async with self.session.get(
+                self.url + SUB_FUNCTIONS, params={"fieldSelector": "spec.nodeName=nobody"}
+            ) as answer:
+                if answer.status == 200:
+                    return
+            await asyncio.sleep(1)
+
     async def annotate(self, name: str, text: str) -> None:
         headers = {"Content-Type": "application/merge-patch+json"}
         body = json.dumps({"metadata": {"annotations": {"bench": text}}})
@@ -149,6 +159,7 @@ class _Run:
         others = [(f"sf-{slot:03}-{name}", name) for slot in range(self.objects) for name in names]
         sample = others[:_SAMPLE]
         await Store(self.cluster.session, self.plane.store_url).fill(pattern, others[_SAMPLE:])
+        await self.cluster.caught_up()
         crowd = await self._crowd(pattern["status"])
         empty, passed, began = await server.load(), self.meter.count, time.perf_counter()
         await self.cluster.fill(sample)
