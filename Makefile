@@ -36,7 +36,7 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
-	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes -n 3 --dist worksteal -q $(PYTEST)
+	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes --ignore=tests/policy --ignore=tests/chart/real -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
 AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent agent_faults examples faults_page guards in_use node_object_written outages resource_file torn_records)
