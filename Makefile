@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm crash-matrix fuzz check format docs proto bench bench-vm scale clean
+.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm crash-matrix fuzz check format docs crds proto bench bench-vm scale clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -43,7 +43,7 @@ AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent agent_faults examples
 
 test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of a real one (built with Go; or KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
-	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver $(AGENT_TESTS) \
+	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver tests/controller $(AGENT_TESTS) \
 		-n 3 --dist worksteal -q $(PYTEST)
 
 test-kubelet: $(VENV)/.installed ## a real kubelet with containers that run, and what we rely on of it (root, cgroups of version 1; built with Go)
@@ -82,6 +82,9 @@ format: $(VENV)/.installed ## put the code into its form
 
 docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints
 	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py -q
+
+crds: $(VENV)/.installed ## write anew what crds/subfunctionpools.yaml has of crds/subfunctions.yaml
+	@SUBFUNCTION_WRITE_CRDS=1 $(BIN)/python -m pytest tests/controller/test_template.py -q
 
 proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \

@@ -30,6 +30,7 @@
     ├── ApiRefused                     the API server said no
     │   ├── ApiConflict                the object was changed by somebody else meanwhile
     │   └── NodeNotFound               the cluster has no Node of our name
+    ├── LeaseLost                      another controller has taken over, or may have
     ├── ApiUnavailable                 the API server cannot be reached, or asks for patience
     ├── FolderError                    a record, ledger or state file or folder could not be read, written or watched
     │   └── CheckpointUnreadable       who holds what, by the kubelet's account, cannot be told
@@ -292,6 +293,12 @@ class ApiUnavailable(SubFunctionError):
 
     reason = Reason.API_UNAVAILABLE
     default_retry = 2.0
+
+
+class LeaseLost(SubFunctionError):
+    """The Lease is not ours any more, or may not be: another controller may be at work."""
+
+    reason = Reason.API_UNAVAILABLE
 
 
 class FolderError(SubFunctionError):
