@@ -36,7 +36,7 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 # Suites with a task of their own.
-OTHERS := cdi cluster image kubernetes vm
+OTHERS := cdi chart/real cluster image kubernetes policy vm
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
 	@$(BIN)/python -m pytest tests $(patsubst %,--ignore=tests/%,$(OTHERS)) -n 3 --dist worksteal -q $(PYTEST)
