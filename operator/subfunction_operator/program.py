@@ -36,7 +36,7 @@ from subfunction_operator.reconcile import Reconciler
 from subfunction_operator.settings import Settings
 from subfunction_operator.signals import until_stopped
 from subfunction_operator.survey import Surveyor
-from subfunction_operator.tally import counted
+from subfunction_operator.traffic import counted
 from subfunction_operator.wakeups import woken_by_devices, woken_by_devlink, woken_by_folder, woken_by_links
 from subfunction_operator.watch import Watch
 

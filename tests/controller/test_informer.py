@@ -10,7 +10,6 @@ import pytest_asyncio
 from components.under_test import AnyApiServer
 from fleet.fleet import Fleet, cancelled
 from rig.waiting import eventually
-from subfunction.metrics import ControllerMetrics
 from subfunction_operator.controller.informer import Informer
 from subfunction_operator.controller.member import Member, Members
 from subfunction_operator.controller.shelf import Shelf
@@ -39,9 +38,7 @@ async def seen(api_server: AnyApiServer) -> AsyncIterator[Seen]:
     """What is known while an informer runs that has no patience with a silent server."""
     found = Seen()
     async with Credentials(api_server.url, FixedToken()).session() as session:
-        informer = Informer(
-            Endpoint(session, api_server.url), ALL, Members().read, found, ControllerMetrics(), silence=1.0
-        )
+        informer = Informer(Endpoint(session, api_server.url), ALL, Members().read, found, silence=1.0)
         task = asyncio.create_task(informer.run())
         yield found
         await cancelled(task)
@@ -102,7 +99,7 @@ async def test_a_long_list_is_read_in_pages(api: Client, api_server: AnyApiServe
         await make(api, f"sf-{number}")
     found = Seen()
     async with Credentials(api_server.url, FixedToken()).session() as session:
-        informer = Informer(Endpoint(session, api_server.url), ALL, Members().read, found, ControllerMetrics())
+        informer = Informer(Endpoint(session, api_server.url), ALL, Members().read, found)
         task = asyncio.create_task(informer.run())
         await eventually(named(found, *(f"sf-{number}" for number in range(7))), "all")
         await cancelled(task)
@@ -114,7 +111,7 @@ async def test_a_long_list_is_read_in_pages(api: Client, api_server: AnyApiServe
 async def test_what_nobody_can_read_is_passed_over(api: Client, seen: Seen, caplog: pytest.LogCaptureFixture) -> None:
     await make(api, "a")
     await eventually(named(seen, "a"), "a")
-    informer = Informer(Endpoint(None, ""), ALL, Members().read, seen, ControllerMetrics())  # type: ignore[arg-type]  # it asks nobody here
+    informer = Informer(Endpoint(None, ""), ALL, Members().read, seen)  # type: ignore[arg-type]  # it asks nobody here
     assert informer._understood(msgspec.Raw(b'{"metadata": {"name": "odd", "uid": 7}}')) is None
     assert "subfunctions/odd is not of the shape that the CRD promises" in caplog.text
 

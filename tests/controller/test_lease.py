@@ -2,13 +2,10 @@
 
 import asyncio
 import signal
-import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -173,24 +170,3 @@ async def test_the_program_ends_cleanly_by_a_signal_and_not_without_the_lease(fl
     else:
         assert program.returncode == 0, said
         assert (await fleet.request("GET", PATH))["spec"]["holderIdentity"] == ""
-
-
-async def test_one_that_waits_is_ready_to_take_over_and_one_that_works_is_ready_once_it_knows_all(fleet: Fleet) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    fleet.server.call(lambda: fleet.server.api.traffic.answer_next(10_000, 503, verb="list", resource="nodes"))
-    fleet.start_controller(listen=f"127.0.0.1:{port}")
-
-    async def asked(path: str) -> tuple[int, str]:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
-            return answer.status, await answer.text()
-
-    await fleet.until(lambda: bool(fleet.server.asked("list", "nodes")), "the first LIST")
-    assert await asked("/readyz") == (503, "not ready: the first LIST of each kind\n")
-    assert (await asked("/livez"))[0] == 200
-    fleet.server.call(fleet.server.api.traffic.heal)
-    await fleet.until(lambda: bool(fleet.server.asked("watch", "nodes")), "the watch")
-    deadline = time.monotonic() + 10
-    while (await asked("/readyz"))[0] != 200:
-        assert time.monotonic() < deadline
-    assert 'subfunction_api_requests_total{code="200",verb="list"}' in (await asked("/metrics"))[1]

@@ -14,6 +14,7 @@ from typing import Final
 from subfunction.api import KIND, Condition, ConditionType
 from subfunction.api_pool import POOL_KIND, SubFunctionPool, Trouble
 from subfunction.errors import ApiRefused, SubFunctionError
+from subfunction.journal import concerning
 from subfunction.metrics import ControllerMetrics
 from subfunction.reasons import Reason
 from subfunction_operator.backlog import Backlog
@@ -72,6 +73,7 @@ class Controller:
         self._manners = manners
         self._metrics = metrics
         metrics.backlog.source = self.backlog.lengths
+        metrics.unplaced.source = lambda: {(): len(self.cluster.unplaced)}
         self._plans = PoolPlans(self.cluster)
         self._gone = Gone(self.cluster, writes, manners.gone_grace)
         self._execution = Execution(self.cluster, writes, manners.workers)
@@ -145,22 +147,26 @@ class Controller:
 
     async def work(self, key: str) -> None:
         """Bring one thing nearer to what is asked; whatever fails is tried again."""
+        with concerning(key):
+            delay = await self._worked(key)
+        if delay is not None:
+            self.backlog.add(key, delay)
+
+    async def _worked(self, key: str) -> float | None:
         try:
             if key == _PLACEMENT:
-                delay = await self._place_all()
-            elif key.startswith(_POOL):
-                delay = await self._work_on_pool(key.removeprefix(_POOL))
-            else:
-                delay = await self._gone.work(key.removeprefix(_NODE))
+                return await self._place_all()
+            if key.startswith(_POOL):
+                return await self._work_on_pool(key.removeprefix(_POOL))
+            return await self._gone.work(key.removeprefix(_NODE))
         except SubFunctionError as error:
             _LOG.warning("%s: %s", key, error)
             self._metrics.failed(error.reason)
-            delay = error.retry_after
+            return error.retry_after
         except Exception as fault:  # noqa: BLE001  # one pool's trouble must not be every other's
             _LOG.critical("%s: a fault of the controller", key, exc_info=fault)
-            delay = 60.0
-        if delay is not None:
-            self.backlog.add(key, delay)
+            self._metrics.failed(SubFunctionError.reason)
+            return 60.0
 
     # --- pools ---
 

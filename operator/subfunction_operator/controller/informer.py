@@ -15,7 +15,6 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from subfunction.errors import ApiRefused, ApiUnavailable, SubFunctionError
-from subfunction.metrics import ControllerMetrics
 from subfunction_operator.endpoint import Endpoint
 
 _LOG = logging.getLogger("subfunction.watch")
@@ -84,8 +83,11 @@ class Informer(Generic[T]):
     path: str
     read: Callable[[msgspec.Raw], T]
     sink: Sink[T]
-    metrics: ControllerMetrics
     silence: float = _SILENCE
+    relisted: Callable[[], None] = lambda: None
+    """Hears each time that all have to be listed anew."""
+    lists: int = 0
+    """How often all were listed."""
 
     async def run(self) -> None:
         """Work for ever, whatever becomes of the server."""
@@ -97,9 +99,9 @@ class Informer(Generic[T]):
                 async for seen in self._watch(version):
                     version = seen
             except _Relist as error:
-                self.metrics.watch_restarted()
                 _LOG.info("%s is listed anew: %s", self.path, error)
                 version = ""
+                self.relisted()
                 await asyncio.sleep(_PAUSE)
             except ApiRefused as error:
                 _LOG.warning("%s", error)
@@ -124,7 +126,7 @@ class Informer(Generic[T]):
             if not page.metadata.continue_:
                 break
             parameters["continue"] = page.metadata.continue_
-        self.metrics.resynced()
+        self.lists += 1
         self.sink.listed(found, page.metadata.resource_version)
         return page.metadata.resource_version
 

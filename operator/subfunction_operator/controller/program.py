@@ -1,6 +1,7 @@
 """The controller's main path, top to bottom: the Lease, then the watches, then the work; what ends it."""
 
 import asyncio
+import dataclasses
 import logging
 import secrets
 import socket
@@ -26,12 +27,20 @@ from subfunction_operator.controller.writes import NODES, POOLS, SUBFUNCTIONS, W
 from subfunction_operator.credentials import SERVICE_ACCOUNT, Credentials
 from subfunction_operator.endpoint import Endpoint, Reporter
 from subfunction_operator.signals import until_one_ends, until_stopped
-from subfunction_operator.tally import counted
+from subfunction_operator.traffic import counted
 
 _LOG = logging.getLogger("subfunction.program")
 
-_FIRST_LISTS: Final = "the first LIST of each kind"
-_INVENTORIES: Final = f"/apis/{GROUP}/{VERSION}/{NODE_PLURAL}"
+_FIRST_LISTS: Final = "the first LIST of Nodes, SubFunctionNodes, SubFunctions and pools"
+_INVENTORIES = f"/apis/{GROUP}/{VERSION}/{NODE_PLURAL}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observed:
+    """What is told of the controller, and what it waits for."""
+
+    metrics: ControllerMetrics = dataclasses.field(default_factory=ControllerMetrics)
+    awaited: Awaited = dataclasses.field(default_factory=Awaited)
 
 
 async def run(settings: ControllerSettings) -> None:
@@ -42,40 +51,40 @@ async def run(settings: ControllerSettings) -> None:
         SubFunctionError: it cannot even begin (no kubeconfig).
     """
     identity = settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
-    _LOG.info("subfunction-operator controller %s: %s", version("subfunction"), effective(settings))
-    terms, credentials = _terms(settings, identity), Credentials.found(settings.kubeconfig)
-    metrics, heartbeat = ControllerMetrics(), Heartbeat("main")
-    awaited: list[Awaited] = []
+    _LOG.info("subfunction-operator controller %s as %s: %s", version("subfunction"), identity, effective(settings))
+    observed, heartbeat = Observed(), Heartbeat("main")
+    credentials = Credentials.found(settings.kubeconfig)
     # The Lease has a connection of its own: it is renewed, however many writes wait for theirs.
-    async with credentials.session(counted(metrics)) as for_lease:
-        lease = Lease(Endpoint(for_lease, credentials.server), terms)
-
-        async def led() -> None:
-            await lease.take()
-            # One that waits for the Lease is ready to take over; the one that has it is ready once it knows all.
-            awaited.append(Awaited(_FIRST_LISTS))
-            working = work(settings, credentials, lambda: lease.ours, identity, metrics, awaited[0])
-            await until_one_ends(lease.keep(), working)
-
-        with served(settings.listen, metrics, lambda: awaited[0]() if awaited else (), heartbeat):
+    async with credentials.session(counted(observed.metrics)) as for_lease:
+        lease = Lease(Endpoint(for_lease, credentials.server), _terms(settings, identity))
+        with served(settings.listen, observed.metrics, observed.awaited, heartbeat):
             try:
-                await until_stopped(led(), heartbeat.beating())
+                await until_stopped(heartbeat.beating(), _led(settings, credentials, lease, identity, observed))
             finally:
                 await lease.give_back()
     _LOG.info("stopped")
 
 
-async def work(  # noqa: PLR0913, PLR0917  # what it stands on, each once
+async def _led(
+    settings: ControllerSettings, credentials: Credentials, lease: Lease, identity: str, observed: Observed
+) -> None:
+    await lease.take()
+    observed.metrics.leads()
+    await until_one_ends(lease.keep(), work(settings, credentials, lambda: lease.ours, identity, observed))
+
+
+async def work(
     settings: ControllerSettings,
     credentials: Credentials,
     allowed: Callable[[], bool],
     identity: str,
-    metrics: ControllerMetrics,
-    awaited: Awaited,
+    observed: Observed,
 ) -> None:
     """Watch and work for ever, writing while `allowed`."""
-    tally = counted(metrics)
-    async with credentials.session(tally) as watching, credentials.session(tally) as writing:
+    metrics, seen = observed.metrics, counted(observed.metrics)
+    # Who waits for the Lease is ready without: it has nothing to decide.
+    observed.awaited.begins(_FIRST_LISTS)
+    async with credentials.session(seen) as watching, credentials.session(seen) as writing:
         members = Members()
         reporter = Reporter("subfunction-controller", identity)
         writes = Writes(Endpoint(writing, credentials.server), members, reporter, allowed)
@@ -86,13 +95,13 @@ async def work(  # noqa: PLR0913, PLR0917  # what it stands on, each once
             status_interval=settings.status_interval,
         )
         controller = Controller(writes, manners, metrics)
-        endpoint, cluster = Endpoint(watching, credentials.server), controller.cluster
+        endpoint, cluster, again = Endpoint(watching, credentials.server), controller.cluster, metrics.watch_restarted
         await until_one_ends(
-            Informer(endpoint, NODES, read_node, cluster.nodes, metrics).run(),
-            Informer(endpoint, _INVENTORIES, read_inventory, cluster.inventories, metrics).run(),
-            Informer(endpoint, SUBFUNCTIONS, members.read, cluster.members, metrics).run(),
-            Informer(endpoint, POOLS, read_pool, cluster.pools, metrics).run(),
-            _worked(controller, settings.resync, awaited),
+            Informer(endpoint, NODES, read_node, cluster.nodes, relisted=again).run(),
+            Informer(endpoint, _INVENTORIES, read_inventory, cluster.inventories, relisted=again).run(),
+            Informer(endpoint, SUBFUNCTIONS, members.read, cluster.members, relisted=again).run(),
+            Informer(endpoint, POOLS, read_pool, cluster.pools, relisted=again).run(),
+            _worked(controller, settings.resync, observed.awaited),
         )
 
 

@@ -14,8 +14,6 @@ from rig.cluster import COLLECTION, Cluster
 from subfunction.api import FINALIZER, SubFunction
 from subfunction.api_node import NodeStatus
 from subfunction.api_pool import SubFunctionPool
-from subfunction.metrics import ControllerMetrics
-from subfunction.probes import Awaited
 from subfunction_operator.controller import program
 from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.credentials import Credentials
@@ -71,8 +69,7 @@ class Fleet(Cluster):
     def start_work(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
         """Start what a controller does while it has the Lease."""
         settings, credentials = self.controller_settings(**changes), Credentials.found(self.kubeconfig)
-        metrics, awaited = ControllerMetrics(), Awaited()
-        return self._started(program.work(settings, credentials, lambda: True, identity, metrics, awaited))
+        return self._started(program.work(settings, credentials, lambda: True, identity, program.Observed()))
 
     def _started(self, job: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(job)

@@ -1,4 +1,4 @@
-"""Requests to the API server, counted as a Role names them and by how they were answered."""
+"""What a program asks of the API server, counted."""
 
 import re
 from typing import Final
