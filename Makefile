@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm image test-image crash-matrix fuzz check format docs proto bench bench-vm clean
+.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm test-cluster image test-image crash-matrix fuzz check format docs crds proto bench bench-vm scale clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -36,14 +36,14 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
-	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/image --ignore=tests/cdi --ignore=tests/kubernetes -n 3 --dist worksteal -q $(PYTEST)
+	@$(BIN)/python -m pytest tests $(patsubst %,--ignore=tests/%,vm image cdi kubernetes cluster) -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
-AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent examples faults_page guards life node_object_written outages)
+AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent agent_faults examples faults_page guards in_use node_object_written outages resource_file torn_records)
 
 test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of a real one (built with Go; or KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
-	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver $(AGENT_TESTS) \
+	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver tests/controller $(AGENT_TESTS) \
 		-n 3 --dist worksteal -q $(PYTEST)
 
 test-kubelet: $(VENV)/.installed ## a real kubelet with containers that run, and what we rely on of it (root, cgroups of version 1; built with Go)
@@ -64,6 +64,10 @@ image: $(VENV)/.installed ## build the image localhost/subfunction without a dae
 test-image: $(VENV)/.installed ## build the image, scan it, run its programs as containers and our tests in it (root; buildah, runc)
 	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group image
 	@$(BIN)/python -m pytest tests/image -q $(PYTEST)
+
+test-cluster: $(VENV)/.installed ## three whole nodes in VMs, the real API server and the controller: killed, rebooted, cut off, upgraded (by hand)
+	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
+	@$(BIN)/python -m pytest tests/cluster -q -p no:xdist --durations=0 $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate
 	@PYTHONPATH=tests/crash:tests/operator/lib:tests/kubernetes:tests/vm $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
@@ -90,6 +94,9 @@ format: $(VENV)/.installed ## put the code into its form
 docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints
 	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py -q
 
+crds: $(VENV)/.installed ## write anew what crds/subfunctionpools.yaml has of crds/subfunctions.yaml
+	@SUBFUNCTION_WRITE_CRDS=1 $(BIN)/python -m pytest tests/controller/test_template.py -q
+
 proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \
 		core/subfunction/kubelet/*.proto
@@ -99,6 +106,12 @@ bench: $(VENV)/.installed ## the figures, on the simulated kernel (bench/README.
 
 bench-vm: $(VENV)/.installed ## the figures on the real kernel in the VM, beside `devlink -b`
 	@PYTHONPATH=tests/vm $(BIN)/python bench/vm.py $(if $(OBJECTS),--objects $(OBJECTS))
+
+scale: $(VENV)/.installed ## what a node costs as the cluster grows, on a real API server (NODES="10 100"; OBJECTS=128; an hour for 1,000 nodes)
+	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group plot
+	@PYTHONPATH=bench:tests/kubernetes:tests/vm $(BIN)/python -m scale --json bench/scale/figures.json \
+		$(if $(NODES),--nodes $(NODES)) $(if $(OBJECTS),--objects $(OBJECTS))
+	@PYTHONPATH=bench $(BIN)/python -m scale.plot bench/scale/figures.json docs/scale.svg
 
 clean: ## remove what was built here; the cache stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -30,9 +30,11 @@
     ├── ApiRefused                     the API server said no
     │   ├── ApiConflict                the object was changed by somebody else meanwhile
     │   └── NodeNotFound               the cluster has no Node of our name
+    ├── LeaseLost                      another controller has taken over, or may have
     ├── ApiUnavailable                 the API server cannot be reached, or asks for patience
     ├── FolderError                    a record, ledger or state file or folder could not be read, written or watched
     │   └── CheckpointUnreadable       who holds what, by the kubelet's account, cannot be told
+    ├── CannotListen                   no address to listen on, or somebody else's
     └── AllocationRefused              the kubelet asked for what cannot be given
 
 Whoever causes one chains the original (`raise ... from`). The handler edge, the RPC edge and the CLI edge catch
@@ -293,6 +295,12 @@ class ApiUnavailable(SubFunctionError):
     default_retry = 2.0
 
 
+class LeaseLost(SubFunctionError):
+    """The Lease is not ours any more, or may not be: another controller may be at work."""
+
+    reason = Reason.API_UNAVAILABLE
+
+
 class FolderError(SubFunctionError):
     """A record, ledger or state file could not be read or written, or its folder not be watched."""
 
@@ -304,6 +312,10 @@ class CheckpointUnreadable(FolderError):
     """The kubelet's checkpoint cannot be read: nobody can then say that a device is free."""
 
     reason = Reason.RECORD_UNREADABLE
+
+
+class CannotListen(SubFunctionError):
+    """The address to serve metrics and probes on is none, or is somebody else's."""
 
 
 class AllocationRefused(SubFunctionError):

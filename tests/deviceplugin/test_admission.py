@@ -13,6 +13,7 @@ from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
+from subfunction.metrics import PluginMetrics
 from subfunction.records import DeviceNode, State
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.inventory import Inventory
@@ -313,8 +314,9 @@ def test_an_answer_made_in_the_last_moment_is_too_late_already(node: Node, deadl
     sources = Sources.of(node.settings())
     bookkeeper = Bookkeeper(sources)
     with Worker() as worker:
-        inventory = Inventory(sources, bookkeeper, worker, node.settings(), lambda _: None)
-        assert Desk(inventory, bookkeeper, worker, deadline).patience == patience
+        metrics = PluginMetrics()
+        inventory = Inventory(sources, bookkeeper, worker, node.settings(), lambda _: None, metrics=metrics)
+        assert Desk(inventory, bookkeeper, worker, deadline, metrics).patience == patience
 
 
 async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(ready: Node) -> None:
@@ -326,6 +328,10 @@ async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(rea
     path = folder(ready) / "kubelet_internal_checkpoint"
     whole = path.read_text()
     held = ready.agent.promised().keys()
+    # What it still has to say of this pod would have the kubelet write the file anew.
+    await eventually(
+        lambda: all(entry.seen_in_checkpoint for entry in ready.agent.promised().values()), "the pod is seen to hold it"
+    )
     async with dialled(ready) as plugin:
         for call in (plugin.Allocate(wanted(free)), None):
             path.write_text("{")

@@ -19,6 +19,7 @@ from subfunction.api import FINALIZER, ConditionType, SubFunction
 from subfunction.kubelet.checkpoint import UID_VARIABLE
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse, Device
 from subfunction.ledger import Entry, ledger
+from subfunction.metrics import AgentMetrics
 from subfunction.records import Record, records
 from subfunction.resources import resources
 from subfunction_operator import program
@@ -198,7 +199,7 @@ class Cluster:
     def bare_agent(self) -> Agent:
         """Give the agent's core alone, with nothing that wakes it."""
         settings = self.settings()
-        return program._agent(settings, ApiClient(self.session, self.server.url, NODE), None)
+        return program._agent(settings, ApiClient(self.session, self.server.url, NODE), None, AgentMetrics())
 
     # --- people ---
 
@@ -243,7 +244,7 @@ class Cluster:
             if event["involvedObject"]["name"] == name
         ]
 
-    async def until_events(self, name: str = "blue", *, within: float = 10.0) -> list[tuple[str, str, str]]:
+    async def until_events(self, name: str = "blue", *, within: float = 30.0) -> list[tuple[str, str, str]]:
         """Give the Events of an object once there is one: it is posted after the status."""
         deadline = time.monotonic() + within
         while not (found := await self.events(name)):
@@ -262,7 +263,7 @@ class Cluster:
 
     # --- waiting ---
 
-    async def until(self, condition: Callable[[], bool], what: str, *, within: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], what: str, *, within: float = 30.0) -> None:
         def reached() -> bool:
             self.agent_lives()
             return condition()
@@ -274,7 +275,7 @@ class Cluster:
             self._agent.result()
 
     async def until_object(
-        self, good: Callable[[SubFunction], bool], name: str = "blue", *, within: float = 10.0
+        self, good: Callable[[SubFunction], bool], name: str = "blue", *, within: float = 30.0
     ) -> SubFunction:
         deadline = time.monotonic() + within
         while True:
@@ -285,10 +286,10 @@ class Cluster:
             assert time.monotonic() < deadline, f"not within {within} s; the last seen: {found}"
             await asyncio.sleep(0.01)
 
-    async def until_ready(self, name: str = "blue", *, within: float = 10.0) -> SubFunction:
+    async def until_ready(self, name: str = "blue", *, within: float = 30.0) -> SubFunction:
         return await self.until_object(is_ready, name, within=within)
 
-    async def until_gone(self, name: str = "blue", *, within: float = 10.0) -> None:
+    async def until_gone(self, name: str = "blue", *, within: float = 30.0) -> None:
         deadline = time.monotonic() + within
         while await self.get(name) is not None:
             self.agent_lives()
@@ -339,3 +340,9 @@ def held(found: SubFunction) -> bool:
 async def cluster(root: Path, topology: Topology | None = None) -> AsyncIterator[Cluster]:
     async with Cluster(root, topology) as made:
         yield made
+
+
+async def quiet(node: Cluster, seconds: float = 0.25) -> None:
+    """Let pass what would be a write if there were one to come."""
+    await asyncio.sleep(seconds)
+    node.agent_lives()
