@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 import yaml
 
+from components import audit
 from components.binaries import Binaries, control_plane
 from harness.errors import CommandFailed, MachineDied
 from harness.host import require_tool
@@ -73,6 +74,11 @@ class ControlPlane:
     def log(self) -> Path:
         """What the API server has to say."""
         return self.folder / "kube-apiserver.log"
+
+    @property
+    def audit_log(self) -> Path:
+        """What service accounts asked of it, for `components.audit`."""
+        return self.folder / "audit.log"
 
     def tls(self) -> ssl.SSLContext:
         """How Python trusts it."""
@@ -186,6 +192,7 @@ class ControlPlane:
         lines = [f'{token},admin-{token},{token},"system:masters"' for token in self._administrators]
         lines += [f"{token},{name},{name}" for token, name in self._users.items()]
         (self.folder / "tokens").write_text("".join(f"{line}\n" for line in lines))
+        (self.folder / "audit-policy.yaml").write_text(audit.POLICY)
         made = subprocess.run(
             [require_tool("openssl"), "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(self._key)],
             capture_output=True, text=True, timeout=60, check=False,
@@ -239,6 +246,8 @@ class ControlPlane:
             f"--service-account-issuer=https://127.0.0.1:{self._port}",
             f"--service-account-key-file={self._key}",
             f"--service-account-signing-key-file={self._key}",
+            f"--audit-policy-file={self.folder / 'audit-policy.yaml'}",
+            f"--audit-log-path={self.audit_log}",
         ]
 
     def _until_ready(self) -> None:
