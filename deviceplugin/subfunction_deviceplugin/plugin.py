@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from subfunction.errors import SubFunctionError
+from subfunction.folderwatch import FolderWatch
 from subfunction.kubelet.checkpoint import CHECKPOINT
 from subfunction_deviceplugin import lifecycle
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
@@ -15,7 +16,6 @@ from subfunction_deviceplugin.registration import REGISTRY, ways
 from subfunction_deviceplugin.server import Desk, DevicePlugin
 from subfunction_deviceplugin.settings import Settings
 from subfunction_deviceplugin.sources import Sources
-from subfunction_deviceplugin.watch import FolderWatch
 from subfunction_deviceplugin.worker import Worker
 
 logger = logging.getLogger(__name__)

@@ -7,13 +7,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
-
-from asyncinotify import Inotify, Mask
 
 from subfunction.errors import FolderError, SubFunctionError
 from subfunction.folder import Folder
+from subfunction.folderwatch import FolderWatch
 from subfunction.kernel.announcements import Lost
 from subfunction.kernel.events import InstanceChanged, PortChanged, PortDeleted, monitor
 from subfunction.kernel.genetlink import Netlink
@@ -32,11 +30,6 @@ _BUSES: Final = frozenset({"auxiliary", "vdpa", "pci", "mdev", "infiniband", "in
 
 _LOADED: Final = frozenset({"drivers", "module"})
 """Of a driver that came or went: what waits for it is known by no device yet."""
-
-_CHANGED: Final = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE
-
-_DEAF: Final = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED | Mask.Q_OVERFLOW
-"""After one of these the folder must be watched anew."""
 
 T = TypeVar("T")
 
@@ -105,30 +98,26 @@ async def woken_by_folder(agent: Agent, wake_node: Callable[[], None], folder: F
     In the ledger: the device plugin hands it out, or takes it back. In the records, where we alone should write: a
     person did. What we wrote ourselves is no news; else a fault that takes a record back would be its own next try.
     """
-    path = folder.path
     while True:
+        changed: asyncio.Queue[str] = asyncio.Queue()
         try:
-            await asyncio.to_thread(_made, path)
-            with Inotify() as inotify:
-                inotify.add_watch(path, _CHANGED | Mask.DELETE_SELF | Mask.MOVE_SELF)
-                # What happened before the watch, or while it was deaf, is not told.
-                await agent.look_at_all()
-                async for event in inotify:
-                    if event.name is not None and event.name.suffix == ".json":
-                        wake_node()  # whose a sub-function is, stands in the records
-                        if not await asyncio.to_thread(folder.is_own, event.name.stem):
-                            agent.look_soon(event.name.stem)
-                    elif event.mask & _DEAF:
-                        break
-        except FolderError as error:
-            _LOG.warning("%s", error)
-        except OSError as error:
-            _LOG.warning("%s cannot be watched: %s (see `sysctl fs.inotify`)", path, error)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(FolderWatch({folder.path: changed.put_nowait}).run())
+                group.create_task(_look_into(folder, changed, agent, wake_node))
+        except* FolderError as errors:
+            _LOG.warning("%s", errors.exceptions[0])
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-def _made(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise FolderError(f"cannot make {path}: {error.strerror}") from error
+async def _look_into(
+    folder: Folder[Any], changed: asyncio.Queue[str], agent: Agent, wake_node: Callable[[], None]
+) -> None:
+    while True:
+        name = await changed.get()
+        if not name:
+            await agent.look_at_all()
+        elif name.endswith(".json"):
+            wake_node()  # whose a sub-function is, stands in the records
+            uid = name.removesuffix(".json")
+            if not await asyncio.to_thread(folder.is_own, uid):
+                agent.look_soon(uid)

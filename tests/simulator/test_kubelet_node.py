@@ -2,6 +2,7 @@
 # ruff: noqa: ARG002, N802 - the fake plugin's names and arguments are gRPC's
 
 import asyncio
+import base64
 import contextlib
 import json
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+import yaml
 
 from subfunction.errors import SubFunctionError
 from subfunction.kubelet import checkpoint
@@ -289,6 +291,26 @@ def test_a_kubeconfig_leads_to_the_server(tmp_path: Path) -> None:
     config.write_text(server.kubeconfig())
     settings = KubeletSettings(root=tmp_path, kubeconfig=config)
     assert Access.of(settings) == Access("http://127.0.0.1:4711", "secret")
+
+
+def test_a_kubeconfig_says_whom_to_trust(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(_kubeconfig("https://10.0.0.1:6443", base64.b64encode(b"a certificate").decode()))
+    access = Access.of(KubeletSettings(root=tmp_path, kubeconfig=config))
+    assert access == Access("https://10.0.0.1:6443", "secret", "a certificate")
+
+
+def test_a_certificate_that_is_none_is_refused_by_the_kubeconfigs_name(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(_kubeconfig("https://10.0.0.1:6443", "no base64"))
+    with pytest.raises(SubFunctionError, match=str(config)):
+        Access.of(KubeletSettings(root=tmp_path, kubeconfig=config))
+
+
+def _kubeconfig(server: str, authority: str) -> str:
+    config = yaml.safe_load(ApiServer(port=4711, token="secret").kubeconfig())
+    config["clusters"][0]["cluster"] = {"server": server, "certificate-authority-data": authority}
+    return str(yaml.safe_dump(config))
 
 
 @pytest.mark.parametrize("text", ["", "{", "current-context: x", "[]"])

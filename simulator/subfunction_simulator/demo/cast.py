@@ -159,6 +159,18 @@ class Cast:
         status = Path(f"/proc/{self._processes[name].pid}/status").read_text(encoding="ascii")
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
+    def processor_seconds(self, name: str) -> float:
+        """Give the processor time that a program has used, in seconds (proc(5), `utime` and `stime`)."""
+        fields = Path(f"/proc/{self._processes[name].pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def restart(self, name: str) -> None:
+        """End one program and start it anew."""
+        process = self._processes[name]
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+        await self.start(name, self._commands[name])
+
     async def end(self) -> None:
         """End them, the last one first: politely, then not."""
         for process in reversed(self._processes.values()):

@@ -1,6 +1,8 @@
 """Where the API server is and who we are to it."""
 
+import base64
 import dataclasses
+import ssl
 from typing import Any, Self
 
 import yaml
@@ -15,6 +17,12 @@ class Access:
 
     url: str
     token: str | None = None
+    authority: str | None = None
+    """The certificates to trust it by, as PEM text; None: those of this machine."""
+
+    def tls(self) -> ssl.SSLContext:
+        """Say how its certificate is checked, where it has one."""
+        return ssl.create_default_context(cadata=self.authority)
 
     @classmethod
     def of(cls, settings: KubeletSettings) -> Self:
@@ -32,8 +40,10 @@ class Access:
             context = _named(config, "contexts", config["current-context"])["context"]
             cluster = _named(config, "clusters", context["cluster"])["cluster"]
             user = _named(config, "users", context["user"])["user"] or {}
-            return cls(cluster["server"].rstrip("/"), user.get("token"))
-        except (OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+            data = cluster.get("certificate-authority-data")
+            authority = base64.b64decode(data).decode() if data else None
+            return cls(cluster["server"].rstrip("/"), user.get("token"), authority)
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, StopIteration) as error:
             raise SubFunctionError(
                 f"{settings.kubeconfig} is no kubeconfig to use: {error!r}",
                 hint="The API server of `subfunction-simulator apiserver --kubeconfig FILE` writes one.",

@@ -25,11 +25,14 @@ class Insistent:
         """Make one request, as often as it takes."""
         pause = FIRST_PAUSE
         media = MERGE_PATCH if method == "PATCH" else "application/json"
+        said = logging.WARNING
         while True:
             try:
                 return await self.client(method, path, body, media=media, **query)
             except (aiohttp.ClientError, TimeoutError) as error:
-                logger.debug("%s %s: %r", method, path, error)
+                # Once a request: it may be a wrong certificate, which no patience mends.
+                logger.log(said, "%s %s is tried until it is answered: %r", method, path, error)
+                said = logging.DEBUG
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

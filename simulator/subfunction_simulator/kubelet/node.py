@@ -33,7 +33,8 @@ async def run(settings: KubeletSettings) -> None:
     await kubelet.start()
     try:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        async with aiohttp.ClientSession(timeout=timeout, read_bufsize=_LONGEST_LINE) as session:
+        trusting = aiohttp.TCPConnector(limit=0, ssl=access.tls())
+        async with aiohttp.ClientSession(timeout=timeout, read_bufsize=_LONGEST_LINE, connector=trusting) as session:
             ask = Insistent(Client(session, access.url, access.token))
             async with asyncio.TaskGroup() as group:
                 group.create_task(Node(kubelet, ask, settings.node_name).report())

@@ -66,6 +66,11 @@ class ControlPlane:
         return f"https://127.0.0.1:{self._port}"
 
     @property
+    def store_url(self) -> str:
+        """Where etcd is, with its metrics."""
+        return f"http://127.0.0.1:{self._store_port}"
+
+    @property
     def authority(self) -> Path:
         """The certificates to trust it by (it makes them itself)."""
         return self.folder / "certificates" / "apiserver.crt"
@@ -219,12 +224,11 @@ class ControlPlane:
         raise MachineDied("etcd ended by itself", _tail(log))
 
     def _store_command(self) -> list[str]:
-        url = f"http://127.0.0.1:{self._store_port}"
         return [
             str(self._binaries.etcd),
             f"--data-dir={self.folder / 'etcd'}",
-            f"--listen-client-urls={url}",
-            f"--advertise-client-urls={url}",
+            f"--listen-client-urls={self.store_url}",
+            f"--advertise-client-urls={self.store_url}",
             "--listen-peer-urls=http://127.0.0.1:0",
             "--unsafe-no-fsync",
             "--log-level=warn",

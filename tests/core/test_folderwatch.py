@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from asyncinotify import Inotify, Mask, Watch
-from tests.deviceplugin.conftest import eventually
 
+from rig.waiting import eventually
 from subfunction.errors import FolderError
-from subfunction_deviceplugin.watch import FolderWatch
+from subfunction.folderwatch import FolderWatch
 
 LIMITS = [
     (errno.EMFILE, "sysctl fs.inotify.max_user_instances"),
@@ -41,10 +41,10 @@ def refusing(number: int) -> Callable[[], Inotify]:
 @pytest.mark.parametrize("where", ["open", "add"])
 @pytest.mark.parametrize(("number", "hint"), LIMITS)
 async def test_a_limit_of_the_node_is_named_with_the_sysctl_that_lifts_it(
-    root: Path, where: str, number: int, hint: str
+    tmp_path: Path, where: str, number: int, hint: str
 ) -> None:
     watch = FolderWatch(
-        {root: lambda _: None}, inotify=refusing(number) if where == "open" else lambda: FullInotify(number)
+        {tmp_path: lambda _: None}, inotify=refusing(number) if where == "open" else lambda: FullInotify(number)
     )
     with pytest.raises(FolderError, match="cannot watch") as refused:
         await asyncio.wait_for(watch.run(), 5)
@@ -52,12 +52,12 @@ async def test_a_limit_of_the_node_is_named_with_the_sysctl_that_lifts_it(
     assert hint in refused.value.hint
 
 
-async def test_a_folder_moved_away_and_removed_at_once_is_watched_again_when_it_is_back(root: Path) -> None:
+async def test_a_folder_moved_away_and_removed_at_once_is_watched_again_when_it_is_back(tmp_path: Path) -> None:
     heard: list[str] = []
-    (folder := root / "devices").mkdir()
+    (folder := tmp_path / "devices").mkdir()
     watching = asyncio.create_task(FolderWatch({folder: heard.append}).run())
     await eventually(lambda: heard == [""] or watching.done(), "the folder is watched")
-    folder.rename(elsewhere := root / "elsewhere")
+    folder.rename(elsewhere := tmp_path / "elsewhere")
     elsewhere.rmdir()
     folder.mkdir()
     await eventually(lambda: heard.count("") > 1 or watching.done(), "the folder is watched again")

@@ -1,0 +1,325 @@
+"""What a node costs as the cluster grows: the real agent on one node, a crowd of others, the real API server.
+
+For each size: the real programs of one node start, the crowd opens its watches, the cluster is filled, and then the one
+node gets its sub-functions, is left in peace beside changes elsewhere, and its agent starts anew. By hand:
+128 objects on each of 1,000 nodes take two cores most of an hour.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from components.controlplane import ADMIN, ControlPlane
+from scale.crowd import SUB_FUNCTIONS, node_name
+from scale.meter import Count, Meter
+from scale.server import Server
+from subfunction_simulator.demo.cast import NODE, Cast, Stage
+
+RESOURCE: Final = "subfunction.dev/mlx5"
+PARENT: Final = "pci/0000:03:00.0"
+_CREATORS: Final = 16
+_CHANGES_A_SECOND: Final = 50
+_LISTS: Final = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One size. Of the one real node but where the name says `server` or `all`; seconds, KiB, MiB."""
+
+    nodes: int
+    objects: int
+    all_seconds: float
+    """From the first object of the other nodes to the last one's status."""
+    fill_kib: float
+    """What reached the node meanwhile."""
+    ready_seconds: float
+    allocatable_seconds: float
+    ready_kib: float
+    """Both ways, from the first of its own objects to the last that is allocatable."""
+    agent_seconds: float
+    agent_mib: float
+    peace_kib_a_minute: float
+    """Both ways, while objects of other nodes change."""
+    peace_seconds_a_minute: float
+    restart_seconds: float
+    """From the agent's start to the end of its first look at all."""
+    restart_kib: float
+    list_milliseconds: float
+    """A LIST of one node's objects, as the server answers it."""
+    server_list_seconds: float
+    server_seconds_an_object: float
+    """Of the API server and etcd, for the four writes of an object's making."""
+    server_mib: float
+    store_mib: float
+    stored_mib: float
+
+
+async def measured(nodes: int, objects: int) -> Row:
+    """Measure one size on a control plane of its own."""
+    async with contextlib.AsyncExitStack() as held:
+        plane = held.enter_context(ControlPlane())
+        await asyncio.to_thread(plane.install)
+        meter = await held.enter_async_context(Meter(int(plane.url.rpartition(":")[2])))
+        session = await held.enter_async_context(_session(plane))
+        cluster = _Cluster(session, plane.url)
+        stage, cast = await held.enter_async_context(_node(plane, meter))
+        return await _Run(nodes, objects, plane, meter, cluster, stage, cast, held).row()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Cluster:
+    session: aiohttp.ClientSession
+    url: str
+
+    async def create(self, collection: str, manifest: dict[str, Any]) -> None:
+        async with self.session.post(self.url + collection, json=manifest) as answer:
+            if answer.status != 201:
+                raise SystemExit(f"POST {collection}: {answer.status} {await answer.text()}")
+
+    async def fill(self, of: list[tuple[str, str]]) -> None:
+        """Create an object for each (name, node), several at once."""
+        turns = iter(of)
+
+        async def create() -> None:
+            for name, node in turns:
+                await self.create(SUB_FUNCTIONS, manifest(name, node))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_CREATORS):
+                group.create_task(create())
+
+    async def get(self, name: str) -> dict[str, Any]:
+        async with self.session.get(f"{self.url}{SUB_FUNCTIONS}/{name}") as answer:
+            answer.raise_for_status()
+            return dict(await answer.json())
+
+    async def list(self, node: str) -> list[dict[str, Any]]:
+        """As an agent lists, without a resource version."""
+        asked = {"fieldSelector": f"spec.nodeName={node}", "limit": "500"}
+        async with self.session.get(self.url + SUB_FUNCTIONS, params=asked) as answer:
+            answer.raise_for_status()
+            return list((await answer.json())["items"])
+
+    async def allocatable(self, node: str) -> dict[str, str]:
+        async with self.session.get(f"{self.url}/api/v1/nodes/{node}") as answer:
+            # The kubelet makes its Node a moment after its start.
+            found = await answer.json() if answer.status == 200 else {}
+            return dict(found.get("status", {}).get("allocatable") or {})
+
+    async def annotate(self, name: str, text: str) -> None:
+        headers = {"Content-Type": "application/merge-patch+json"}
+        body = json.dumps({"metadata": {"annotations": {"bench": text}}})
+        async with self.session.patch(f"{self.url}{SUB_FUNCTIONS}/{name}", data=body, headers=headers) as answer:
+            answer.raise_for_status()
+
+    async def delete(self, name: str) -> None:
+        async with self.session.delete(f"{self.url}{SUB_FUNCTIONS}/{name}") as answer:
+            answer.raise_for_status()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Run:
+    nodes: int
+    objects: int
+    plane: ControlPlane
+    meter: Meter
+    cluster: _Cluster
+    stage: Stage
+    cast: Cast
+    held: contextlib.AsyncExitStack
+
+    async def row(self) -> Row:
+        server = Server(self.cluster.session, self.plane.url, self.plane.store_url)
+        crowd = await self._crowd(await self._a_real_status())
+        others = [
+            (f"sf-{slot:03}-{node_name(n)}", node_name(n)) for n in range(1, self.nodes) for slot in range(self.objects)
+        ]
+        empty, passed, began = await server.load(), self.meter.count, time.perf_counter()
+        await self.cluster.fill(others)
+        await self._until(lambda: crowd["ready"] >= len(others), f"{len(others)} objects have a status")
+        all_seconds, full = time.perf_counter() - began, await server.load()
+        fill = self.meter.count.since(passed)
+
+        mine, passed, began = [f"mine-{slot:03}" for slot in range(self.objects)], self.meter.count, time.perf_counter()
+        used = self.cast.processor_seconds("agent")
+        await self.cluster.fill([(name, NODE) for name in mine])
+        await self._until_ready()
+        ready = time.perf_counter() - began
+        await self._until_allocatable(self.objects)
+        allocatable, to_ready = time.perf_counter() - began, self.meter.count.since(passed)
+        used = self.cast.processor_seconds("agent") - used
+        mib = self.cast.memory("agent")
+
+        peace, peace_seconds = await self._in_peace([name for name, _ in others[:: max(1, len(others) // 500)]])
+        restart, restart_passed = await self._restarted()
+        listing, server_list = await self._listed(server)
+        last = await server.load()
+        writes = full.seconds - empty.seconds + full.store_seconds - empty.store_seconds
+        return Row(
+            nodes=self.nodes, objects=self.objects, all_seconds=all_seconds, fill_kib=_kib(fill), ready_seconds=ready,
+            allocatable_seconds=allocatable, ready_kib=_kib(to_ready), agent_seconds=used, agent_mib=mib,
+            peace_kib_a_minute=_kib(peace), peace_seconds_a_minute=peace_seconds, restart_seconds=restart,
+            restart_kib=_kib(restart_passed), list_milliseconds=listing * 1000, server_list_seconds=server_list,
+            server_seconds_an_object=writes / max(1, len(others)), server_mib=last.mib, store_mib=last.store_mib,
+            stored_mib=last.stored_mib,
+        )  # fmt: skip
+
+    async def _a_real_status(self) -> Path:
+        await self.cluster.fill([("pattern", NODE)])
+        await self._until_ready()
+        path = self.stage.root / "status.json"
+        path.write_text(json.dumps((await self.cluster.get("pattern"))["status"]))
+        await self.cluster.delete("pattern")
+        await self._until_allocatable(0)
+        return path
+
+    async def _crowd(self, status: Path) -> dict[str, int]:
+        said = {"watching": 0, "ready": 0}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "scale.crowd", "--server", self.plane.url, "--authority", str(self.plane.authority),
+            "--token", ADMIN, "--status", str(status), "--nodes", str(self.nodes - 1), stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        self.held.callback(process.kill)
+
+        async def hear() -> None:
+            assert process.stdout is not None
+            async for line in process.stdout:
+                said.update(json.loads(line))
+            said["ended"] = await process.wait()
+
+        hearing = asyncio.create_task(hear())
+        self.held.callback(hearing.cancel)
+        await self._until(lambda: said["watching"] == self.nodes - 1, "the crowd watches")
+        return said
+
+    async def _in_peace(self, changing: list[str]) -> tuple[Count, float]:
+        passed, used = self.meter.count, self.cast.processor_seconds("agent")
+        end, turn = time.perf_counter() + 60, 0
+        while time.perf_counter() < end:
+            if changing:
+                await self.cluster.annotate(changing[turn % len(changing)], str(turn))
+            turn += 1
+            await asyncio.sleep(1 / _CHANGES_A_SECOND)
+        return self.meter.count.since(passed), self.cast.processor_seconds("agent") - used
+
+    async def _restarted(self) -> tuple[float, Count]:
+        """Start the agent anew; it has looked at all when, connected again, it has been silent for two seconds."""
+        await self.cast.restart("agent")
+        passed, began = self.meter.count, time.perf_counter()
+        last, still = passed, began
+        while last.connections == passed.connections or time.perf_counter() - still < 2:
+            self.cast.check()
+            await asyncio.sleep(0.02)
+            if (now := self.meter.count) != last:
+                last, still = now, time.perf_counter()
+        return still - began, last.since(passed)
+
+    async def _listed(self, server: Server) -> tuple[float, float]:
+        before, began = await server.load(), time.perf_counter()
+        for _ in range(_LISTS):
+            await self.cluster.list(NODE)
+        took, after = (time.perf_counter() - began) / _LISTS, await server.load()
+        return took, (after.seconds - before.seconds) / _LISTS
+
+    async def _until_ready(self) -> None:
+        while True:
+            items = await self.cluster.list(NODE)
+            conditions = [condition for item in items for condition in item.get("status", {}).get("conditions", ())]
+            ready = sum(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+            if items and ready == len(items):
+                return
+            self.cast.check()
+            await asyncio.sleep(0.1)
+
+    async def _until_allocatable(self, number: int) -> None:
+        while (await self.cluster.allocatable(NODE)).get(RESOURCE) != str(number):
+            self.cast.check()
+            await asyncio.sleep(0.05)
+
+    async def _until(self, so: Callable[[], bool], what: str) -> None:
+        told = time.perf_counter()
+        while not so():
+            self.cast.check()
+            if time.perf_counter() - told > 60:
+                print(f"  ... until {what}", file=sys.stderr, flush=True)
+                told = time.perf_counter()
+            await asyncio.sleep(0.02)
+
+
+def manifest(name: str, node: str) -> dict[str, Any]:
+    """Give a SubFunction as a person writes it."""
+    spec = {"nodeName": node, "flavour": "mlx5", "parent": {"device": PARENT}}
+    return {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunction", "metadata": {"name": name}, "spec": spec}
+
+
+def _session(plane: ControlPlane) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=64, ssl=plane.tls()),
+        headers={"Authorization": f"Bearer {ADMIN}"},
+        timeout=aiohttp.ClientTimeout(total=120),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _node(plane: ControlPlane, meter: Meter) -> AsyncIterator[tuple[Stage, Cast]]:
+    """Run the real programs of one node; the agent's way to the API server, and no other's, leads through the meter."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: ASYNC240
+    root = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="subfunction-scale-", dir=memory))
+    stage = Stage(root)
+    cast = Cast(stage, verbose=False)
+    try:
+        stage.kubeconfig.write_text(plane.kubeconfig(server=f"https://127.0.0.1:{meter.port}"), encoding="utf-8")
+        direct = root / "kubeconfig-kubelet"
+        direct.write_text(plane.kubeconfig(), encoding="utf-8")
+        await cast.start("simulated kernel", stage.kernel_command())
+        while not stage.netlink.exists():
+            cast.check()
+            await asyncio.sleep(0.02)
+        await cast.start(
+            "kubelet", [str(direct) if each == str(stage.kubeconfig) else each for each in stage.kubelet_command()]
+        )
+        # The demo's agent looks every second for who holds what; here it keeps to its defaults.
+        await cast.start("agent", stage.agent_command()[: -len(("--usage-interval", "1", "--survey-interval", "1"))])
+        await cast.start("device plugin", stage.plugin_command())
+        yield stage, cast
+    finally:
+        await cast.end()
+        await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
+
+
+def _kib(count: Count) -> float:
+    return (count.to_server + count.from_server) / 1024
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[10, 100, 1000], help="the sizes, one run each")
+    parser.add_argument("--objects", type=int, default=128, help="how many SubFunctions on each node")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    options = parser.parse_args()
+    # `timeout` and CI end a program so; what was started is ended in its order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rows = []
+    for nodes in options.nodes:
+        row = dataclasses.asdict(asyncio.run(measured(nodes, options.objects)))
+        rows.append(row)
+        print(json.dumps({name: round(value, 4) for name, value in row.items()}), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
