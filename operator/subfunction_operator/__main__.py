@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Env
 
 from subfunction.errors import SubFunctionError
+from subfunction_operator import installation
 from subfunction_operator.settings import Settings
 
 app = App(
@@ -37,6 +38,19 @@ def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
         print(f"subfunction-operator: {error}", file=sys.stderr)  # noqa: T201  # the CLI's edge
         return 1
     return 0
+
+
+@app.command
+def check(settings: Annotated[installation.Settings, Parameter(name="*")]) -> int:
+    """Say whether what was installed in a cluster works; ends with 1 if something does not."""
+    try:
+        findings = asyncio.run(installation.check(settings))
+    except SubFunctionError as error:
+        print(f"subfunction-operator: {error}", file=sys.stderr)  # noqa: T201  # the CLI's edge
+        return 1
+    for finding in findings:
+        print(finding)  # noqa: T201  # the CLI's edge
+    return 0 if all(finding.well for finding in findings) else 1
 
 
 def main() -> None:
