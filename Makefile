@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubelet test-cdi test-apiserver test-vm crash-matrix fuzz check format docs proto bench bench-vm scale clean
+.PHONY: help demo test test-kubelet test-cdi test-apiserver test-chart test-vm crash-matrix fuzz check format docs manifests proto bench bench-vm scale clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -36,7 +36,7 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
-	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes -n 3 --dist worksteal -q $(PYTEST)
+	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes --ignore=tests/policy --ignore=tests/chart/real -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
 AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent examples faults_page guards node_object_written outages)
@@ -45,6 +45,10 @@ test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
 	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver $(AGENT_TESTS) \
 		-n 3 --dist worksteal -q $(PYTEST)
+
+test-chart: $(VENV)/.installed ## the chart by the real Helm before a real API server; its policy and roles, by attack
+	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
+	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/chart tests/policy -n 2 --dist loadfile -q $(PYTEST)
 
 test-kubelet: $(VENV)/.installed ## a real kubelet with containers that run, and what we rely on of it (root, cgroups of version 1; built with Go)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
@@ -72,15 +76,21 @@ check: $(VENV)/.installed ## formatter, linters, types, import contracts, spelli
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/deptry core operator deviceplugin simulator >/dev/null 2>&1 || $(BIN)/deptry core operator deviceplugin simulator
-	@$(BIN)/yamllint --strict crds examples
+	@$(BIN)/yamllint --strict crds examples charts/release charts/subfunction/*.yaml charts/subfunction/files/roles
 	@$(BIN)/typos
 
 format: $(VENV)/.installed ## put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints
-	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py -q
+docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints, and the chart's README, from its values
+	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py tests/chart/test_values.py -q
+
+# Not kept in the repository: a copy of the CRDs would be a second source. A release publishes both.
+DIST ?= dist
+manifests: $(VENV)/.installed ## dist/install.yaml and kustomization.yaml, for those without Helm (DIST=folder)
+	@mkdir -p $(DIST) && PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components manifests >$(DIST)/install.yaml
+	@cp charts/release/kustomization.yaml $(DIST)/
 
 proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \

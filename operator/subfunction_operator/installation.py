@@ -81,9 +81,17 @@ async def _looked(server: ApiServer, settings: Settings) -> AsyncIterator[Findin
         ready, wanted = _counts(plural, found.get("status") or {}, found["spec"])
         if name == _AGENT:
             agents = ready
-        hint = "" if ready >= wanted else f"; kubectl -n {settings.namespace} describe pods says why"
-        yield Finding(well=ready >= wanted > 0, words=f"{name}: {ready} of {wanted} pods are ready{hint}")
+        yield _ready(name, ready, wanted, settings.namespace)
     yield await _surveyed(server, agents)
+
+
+def _ready(name: str, ready: int, wanted: int, namespace: str) -> Finding:
+    words = f"{name}: {ready} of {wanted} pods are ready"
+    if not wanted:
+        words += "; no node is chosen for it: see its nodeSelector and tolerations"
+    elif ready < wanted:
+        words += f"; kubectl -n {namespace} describe pods -l app.kubernetes.io/name=subfunction says why"
+    return Finding(well=ready >= wanted > 0, words=words)
 
 
 def _counts(plural: str, status: Any, spec: Any) -> tuple[int, int]:
