@@ -21,6 +21,7 @@ GROUP: Final = "/apis/subfunction.dev/v1alpha1"
 SUB_FUNCTIONS: Final = f"{GROUP}/subfunctions"
 FINALIZER: Final = "subfunction.dev/agent"
 _WRITERS: Final = 48
+_LISTERS: Final = 4
 _JSON: Final = {"Content-Type": "application/json"}
 _MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 _PATCH: Final = {"Content-Type": "application/json-patch+json"}
@@ -37,6 +38,8 @@ class Crowd:
         self._status = status
         # As many writes at once as keep the server busy; the nodes of a real cluster are not all at it at once either.
         self._turns = asyncio.Semaphore(_WRITERS)
+        # A roll-out starts agents by and by. All thousand at once: the server answered 504 to the most of them.
+        self._starts = asyncio.Semaphore(_LISTERS)
         self._done: set[str] = set()
 
     async def live(self, node: str) -> None:
@@ -58,7 +61,8 @@ class Crowd:
                         await self._prepare(event["object"])
 
     async def _list(self, selector: dict[str, str]) -> str:
-        async with self._session.get(self._url + SUB_FUNCTIONS, params={**selector, "limit": "500"}) as answer:
+        asked = {**selector, "limit": "500"}
+        async with self._starts, self._session.get(self._url + SUB_FUNCTIONS, params=asked) as answer:
             answer.raise_for_status()
             return str(msgspec.json.decode(await answer.read())["metadata"]["resourceVersion"])
 

@@ -188,7 +188,7 @@ class Node:
         self.agent.close()
 
     async def allocatable(
-        self, count: int, *, of: int | None = None, resource: str = RESOURCE, within: float = 10.0
+        self, count: int, *, of: int | None = None, resource: str = RESOURCE, within: float = 30.0
     ) -> None:
         """Wait until the kubelet counts `count` healthy devices, of `of` in all."""
         whole = count if of is None else of
@@ -219,7 +219,7 @@ class Node:
         return pod, await self.kubelet.start_container(pod.uid, "app")
 
 
-async def eventually(condition: Callable[[], bool], what: str, *, within: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], what: str, *, within: float = 30.0) -> None:
     """Wait for something that nobody announces to a test: a file written, a process gone."""
     deadline = asyncio.get_running_loop().time() + within
     while not condition():

@@ -326,6 +326,10 @@ async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(rea
     path = folder(ready) / "kubelet_internal_checkpoint"
     whole = path.read_text()
     held = ready.agent.promised().keys()
+    # What it still has to say of this pod would have the kubelet write the file anew.
+    await eventually(
+        lambda: all(entry.seen_in_checkpoint for entry in ready.agent.promised().values()), "the pod is seen to hold it"
+    )
     async with dialled(ready) as plugin:
         for call in (plugin.Allocate(wanted(free)), None):
             path.write_text("{")

@@ -110,6 +110,8 @@ async def test_with_the_folder_wiped_it_serves_on_and_is_back_after_the_kubelet_
     await ready.allocatable(1)
 
 
+# By the watcher the stream ends with the socket.
+@pytest.mark.parametrize("node", [True], ids=["by a call"], indirect=True)
 async def test_a_device_handed_out_over_a_deleted_socket_is_served_until_the_stream_ends(ready: Node) -> None:
     assert isinstance(ready.kubelet, Kubelet)
     [ours] = sockets(ready)

@@ -243,7 +243,7 @@ class Cluster:
             if event["involvedObject"]["name"] == name
         ]
 
-    async def until_events(self, name: str = "blue", *, within: float = 10.0) -> list[tuple[str, str, str]]:
+    async def until_events(self, name: str = "blue", *, within: float = 30.0) -> list[tuple[str, str, str]]:
         """Give the Events of an object once there is one: it is posted after the status."""
         deadline = time.monotonic() + within
         while not (found := await self.events(name)):
@@ -262,7 +262,7 @@ class Cluster:
 
     # --- waiting ---
 
-    async def until(self, condition: Callable[[], bool], what: str, *, within: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], what: str, *, within: float = 30.0) -> None:
         def reached() -> bool:
             self.agent_lives()
             return condition()
@@ -274,7 +274,7 @@ class Cluster:
             self._agent.result()
 
     async def until_object(
-        self, good: Callable[[SubFunction], bool], name: str = "blue", *, within: float = 10.0
+        self, good: Callable[[SubFunction], bool], name: str = "blue", *, within: float = 30.0
     ) -> SubFunction:
         deadline = time.monotonic() + within
         while True:
@@ -285,10 +285,10 @@ class Cluster:
             assert time.monotonic() < deadline, f"not within {within} s; the last seen: {found}"
             await asyncio.sleep(0.01)
 
-    async def until_ready(self, name: str = "blue", *, within: float = 10.0) -> SubFunction:
+    async def until_ready(self, name: str = "blue", *, within: float = 30.0) -> SubFunction:
         return await self.until_object(is_ready, name, within=within)
 
-    async def until_gone(self, name: str = "blue", *, within: float = 10.0) -> None:
+    async def until_gone(self, name: str = "blue", *, within: float = 30.0) -> None:
         deadline = time.monotonic() + within
         while await self.get(name) is not None:
             self.agent_lives()
