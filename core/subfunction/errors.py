@@ -33,6 +33,7 @@
     ├── ApiUnavailable                 the API server cannot be reached, or asks for patience
     ├── FolderError                    a record, ledger or state file or folder could not be read, written or watched
     │   └── CheckpointUnreadable       who holds what, by the kubelet's account, cannot be told
+    ├── CannotListen                   no address to listen on, or somebody else's
     └── AllocationRefused              the kubelet asked for what cannot be given
 
 Whoever causes one chains the original (`raise ... from`). The handler edge, the RPC edge and the CLI edge catch
@@ -304,6 +305,10 @@ class CheckpointUnreadable(FolderError):
     """The kubelet's checkpoint cannot be read: nobody can then say that a device is free."""
 
     reason = Reason.RECORD_UNREADABLE
+
+
+class CannotListen(SubFunctionError):
+    """The address to serve metrics and probes on is none, or is somebody else's."""
 
 
 class AllocationRefused(SubFunctionError):

@@ -1,7 +1,6 @@
 """`subfunction-device-plugin`: offers this node's sub-functions to its kubelet."""
 
 import asyncio
-import dataclasses
 import logging
 import os
 import signal
@@ -11,8 +10,9 @@ from typing import Annotated
 
 import cyclopts
 
+from subfunction import journal
 from subfunction.errors import SubFunctionError
-from subfunction_deviceplugin import journal, plugin
+from subfunction_deviceplugin import plugin
 from subfunction_deviceplugin.settings import Settings
 
 logger = logging.getLogger("subfunction_deviceplugin")
@@ -28,12 +28,10 @@ app = cyclopts.App(
 @app.default
 def serve(settings: Annotated[Settings, cyclopts.Parameter(name="*")] = Settings()) -> None:  # noqa: B008 - frozen
     """Serve until SIGTERM or Ctrl-C."""
-    journal.configure(settings.log_level, settings.log_format)
+    journal.configure(settings.log_level, settings.log_format, settings.node_name)
     # Sockets and ledger are root's alone, from the moment they exist.
     os.umask(0o077)
-    logger.info("subfunction-device-plugin %s", version("subfunction"))
-    for field in dataclasses.fields(settings):
-        logger.info("%s = %s", field.name.replace("_", "-"), getattr(settings, field.name))
+    logger.info("subfunction-device-plugin %s: %s", version("subfunction"), journal.effective(settings))
     try:
         asyncio.run(_until_told(settings))
     except SubFunctionError as error:

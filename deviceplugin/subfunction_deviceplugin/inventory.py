@@ -9,9 +9,11 @@ import asyncio
 import dataclasses
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from subfunction.errors import SubFunctionError
+from subfunction.metrics import Counts, PluginMetrics
 from subfunction.reasons import Reason
 from subfunction.records import Record
 from subfunction_deviceplugin.bookkeeper import RETRY_SECONDS, Bookkeeper
@@ -44,19 +46,25 @@ class Issue:
 class Inventory:
     """Keeps the lists. `on_resource` is told once of each resource that is to be registered."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it stands on, each once
         self,
         sources: Sources,
         bookkeeper: Bookkeeper,
         worker: Worker,
         settings: Settings,
         on_resource: Callable[[str], None],
+        *,
+        metrics: PluginMetrics,
     ) -> None:
         self._sources = sources
         self._bookkeeper = bookkeeper
         self._worker = worker
         self._settings = settings
         self._on_resource = on_resource
+        self._metrics = metrics
+        metrics.devices.source, metrics.unhealthy.source = self._healths, self._faults
+        self.looked = False
+        """Whether records and resource names have been looked at once."""
         self._issues: dict[str, Issue] = {}
         self._issued = asyncio.Condition()
         self._resend_at: dict[str, float] = {}
@@ -111,6 +119,7 @@ class Inventory:
             look = await self._worker.do(self._read, frozenset(self._issues), whole=whole)
         except SubFunctionError as error:
             self._stale = True
+            self._metrics.failed(error.reason)
             logger.warning("the devices cannot be looked at: %s", error)
             return RETRY_SECONDS
         await self._publish(look)
@@ -165,6 +174,18 @@ class Inventory:
             self._issued.notify_all()
         for resource in new:
             self._on_resource(resource)
+        self.looked = True
+
+    def _healths(self) -> Counts:
+        counts: Counter[tuple[str, ...]] = Counter()
+        for resource, issue in self._issues.copy().items():
+            counts.update({(resource, "Healthy"): 0, (resource, "Unhealthy"): 0})
+            counts.update((resource, "Healthy" if each.fault is None else "Unhealthy") for each in issue.devices)
+        return counts
+
+    def _faults(self) -> Counts:
+        issues = self._issues.copy().values()
+        return Counter((each.fault.reason,) for issue in issues for each in issue.devices if each.fault is not None)
 
     def _resend(
         self,

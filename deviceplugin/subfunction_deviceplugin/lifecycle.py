@@ -23,6 +23,7 @@ import grpc
 
 from subfunction.errors import SubFunctionError
 from subfunction.kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
+from subfunction.metrics import PluginMetrics
 from subfunction_deviceplugin.registration import Identity, Way
 from subfunction_deviceplugin.server import DevicePlugin
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SOCKET_PREFIX = "subfunction-"
 
+_NO_LIST = "the kubelet has not opened its list"
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
 _SOCKET_PATH_BYTES = 107
@@ -38,7 +40,7 @@ _SOCKET_PATH_BYTES = 107
 class Endpoint:
     """One resource at the kubelet; `starts` counts the turns of its loop, `ways` has the better one first."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it stands on, each once
         self,
         resource: str,
         ways: Sequence[Way],
@@ -46,14 +48,25 @@ class Endpoint:
         *,
         stream_wait: float,
         instance: str,
+        metrics: PluginMetrics,
     ) -> None:
+        self.resource = resource
         self.starts = 0
-        self._resource = resource
+        self.waits_for = _NO_LIST
+        """What keeps the kubelet from having its list open, while it has none open; in words."""
+        self._plugin: DevicePlugin | None = None
         self._ways = ways
         self._serve = serve
         self._stream_wait = stream_wait
         self._instance = instance
+        self._metrics = metrics
         self._bell = asyncio.Event()
+
+    @property
+    def streams(self) -> int:
+        """How many lists the kubelet has open; any thread may ask."""
+        plugin = self._plugin
+        return 0 if plugin is None else plugin.streams
 
     def ring(self) -> None:
         """Look around: something changed in the kubelet's folder."""
@@ -65,7 +78,8 @@ class Endpoint:
         while True:
             if self._way() is None:
                 places = " or ".join(str(way.folder) for way in self._ways)
-                logger.info("%s: waiting for the kubelet in %s", self._resource, places)
+                self.waits_for = f"{_NO_LIST}: there is none in {places}"
+                logger.info("%s: waiting for the kubelet in %s", self.resource, places)
                 await self._until(lambda: self._way() is not None)
             way = self._way() or self._ways[0]
             kubelet = way.kubelet()
@@ -75,7 +89,8 @@ class Endpoint:
                 why = await self._turn(way, kubelet)
             except SubFunctionError as error:
                 why = str(error)
-            logger.warning("%s: start %d ended: %s", self._resource, self.starts, why)
+            self.waits_for = f"{_NO_LIST}: start {self.starts} ended: {why}"
+            logger.warning("%s: start %d ended: %s", self.resource, self.starts, why)
             if time.monotonic() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             # A new kubelet is answered at once, whatever trouble there was with the old one: it can admit no pod yet.
@@ -92,7 +107,8 @@ class Endpoint:
     async def _turn(self, way: Way, kubelet: Identity | None) -> str:
         """Serve and register once; give the reason to begin anew."""
         socket = self._socket(way.folder)
-        plugin = self._serve(self.ring)
+        plugin = self._plugin = self._serve(self.ring)
+        taken = False
         server = grpc.aio.server()
         add_DevicePluginServicer_to_server(plugin, server)
         way.serve(server)
@@ -104,10 +120,14 @@ class Endpoint:
             await self._until(lambda: plugin.streams > 0 or lost() is not None, timeout=self._stream_wait)
             if plugin.streams == 0:
                 return lost() or f"no ListAndWatch within {self._stream_wait:g} s of the registration"
-            logger.info("%s: registered on %s", self._resource, socket.name)
+            taken = True
+            self._metrics.registered(self.resource)
+            logger.info("%s: registered on %s", self.resource, socket.name)
             await self._until(lambda: plugin.streams == 0 or _is_replaced(way, kubelet))
             return "the kubelet restarted" if self._is_another(way, kubelet) else "the kubelet closed the stream"
         finally:
+            if not taken:
+                self._metrics.not_registered(self.resource)
             await server.stop(None)
             socket.unlink(missing_ok=True)
 
@@ -135,8 +155,8 @@ class Endpoint:
         return self._way() is not way or way.kubelet() != kubelet
 
     def _socket(self, folder: Path) -> Path:
-        spoken = re.sub(r"[^A-Za-z0-9.]", "_", self._resource)
-        short = hashlib.sha256(self._resource.encode()).hexdigest()[:8]
+        spoken = re.sub(r"[^A-Za-z0-9.]", "_", self.resource)
+        short = hashlib.sha256(self.resource.encode()).hexdigest()[:8]
         token = f"{self._instance}-{self.starts}"
         for name in (spoken, short):
             path = folder / f"{SOCKET_PREFIX}{name}-{token}.sock"

@@ -8,6 +8,9 @@ from pathlib import Path
 from subfunction.errors import SubFunctionError
 from subfunction.folderwatch import FolderWatch
 from subfunction.kubelet.checkpoint import CHECKPOINT
+from subfunction.listener import served
+from subfunction.metrics import PluginMetrics
+from subfunction.probes import Heartbeat
 from subfunction_deviceplugin import lifecycle
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.inventory import Inventory
@@ -28,6 +31,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
     Raises:
         FolderError: this boot cannot be told from another one, or a folder not be watched.
+        CannotListen: metrics and probes cannot be served where they should.
     """
     try:
         await _serve(settings, stop)
@@ -51,6 +55,14 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     for folder in (registry, settings.kubelet_folder):
         remove_dead_sockets(folder)
 
+    metrics, heartbeat = PluginMetrics(), Heartbeat("main")
+    metrics.streams.source = lambda: {(each.resource,): each.streams for each in endpoints.copy().values()}
+
+    def waiting() -> tuple[str, ...]:
+        if not inventory.looked:
+            return ("the records have not been looked at yet",)
+        return tuple(f"{each.resource}: {each.waits_for}" for each in endpoints.copy().values() if each.streams == 0)
+
     with Worker() as worker:
         async with asyncio.TaskGroup() as group:
 
@@ -61,6 +73,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
                     lambda on_streams: DevicePlugin(resource, desk, on_streams),
                     stream_wait=settings.stream_wait,
                     instance=instance,
+                    metrics=metrics,
                 )
                 tasks.append(group.create_task(endpoints[resource].run(), name=resource))
 
@@ -77,12 +90,13 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
                 if name == "" or name.endswith(".json"):
                     inventory.ring()
 
-            inventory = Inventory(sources, bookkeeper, worker, settings, offer)
+            inventory = Inventory(sources, bookkeeper, worker, settings, offer, metrics=metrics)
             desk = Desk(
                 inventory,
                 bookkeeper,
                 worker,
                 settings.allocate_deadline,
+                metrics,
                 settings.allocation_policy,
                 settings.numa_hints,
             )
@@ -97,8 +111,10 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             tasks = [
                 group.create_task(watch.run(), name="watch"),
                 group.create_task(inventory.run(), name="inventory"),
+                group.create_task(heartbeat.beating(), name="heartbeat"),
             ]
-            await stop.wait()
+            with served(settings.listen, metrics, waiting, heartbeat):
+                await stop.wait()
             for task in tasks:
                 task.cancel()
 

@@ -13,6 +13,7 @@ import grpc
 from subfunction.errors import AllocationRefused, SubFunctionError
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginServicer
+from subfunction.metrics import PluginMetrics
 from subfunction.reasons import Reason
 from subfunction.records import Record
 from subfunction_deviceplugin.allocation import answer
@@ -46,6 +47,7 @@ class Desk:
     bookkeeper: Bookkeeper
     worker: Worker
     deadline: float
+    metrics: PluginMetrics
     policy: Policy = "spread"
     numa_hints: bool = True
 
@@ -130,12 +132,15 @@ class DevicePlugin(DevicePluginServicer):
             answers = [answer(self._resource, [records[each] for each in wanted]) for wanted in containers]
             return api.AllocateResponse(container_responses=answers)
 
+        began = time.monotonic()
         try:
             uids = self._uids(ids)
-            until = time.monotonic() + self._desk.patience
+            until = began + self._desk.patience
             given = await self._desk.ask(self._desk.bookkeeper.allocate, self._resource, uids, render, until=until)
         except SubFunctionError as error:
+            self._desk.metrics.allocation_refused(error.reason, time.monotonic() - began)
             await _abort(context, "Allocate", ids, error)
+        self._desk.metrics.allocated(self._resource, time.monotonic() - began)
         self._last_used |= dict.fromkeys(uids, time.monotonic())
         for device_id, uid in uids.items():
             logger.info("%s %s handed out (%s)", self._resource, device_id, uid)
@@ -150,6 +155,7 @@ class DevicePlugin(DevicePluginServicer):
         try:
             await self._desk.ask(self._desk.bookkeeper.verify, self._resource, uids)
         except SubFunctionError as error:
+            self._desk.metrics.start_refused(error.reason)
             await _abort(context, "PreStartContainer", request.devices_ids, error)
         return api.PreStartContainerResponse()
 

@@ -72,6 +72,12 @@ class Settings:
     """Seconds between repeated lists while any device is held, for the same reason. Each costs the kubelet one write of
     some 50 bytes a device."""
 
+    node_name: str = ""
+    """This node's name, for the log alone."""
+
+    listen: str = ""
+    """Where `/metrics`, `/livez` and `/readyz` are served (`:9342`, `127.0.0.1:9342`, `[::1]:9342`); empty: nowhere."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe message to be logged."""
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-import sys
 from importlib.metadata import version
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.config import Env
 
+from subfunction import journal
 from subfunction.errors import SubFunctionError
 from subfunction_operator import installation
 from subfunction_operator.settings import Settings
+
+_LOG = logging.getLogger("subfunction.program")
 
 app = App(
     name="subfunction-operator",
@@ -27,15 +29,13 @@ def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
     # Imported here: `--help` should not wait for kopf.
     from subfunction_operator.program import run  # noqa: PLC0415
 
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    journal.configure(settings.log_level, settings.log_format, settings.node_name)
     # kopf says of each event that its handler succeeded, which is no news.
     logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLogger().level))
     try:
         asyncio.run(run(settings))
     except SubFunctionError as error:
-        print(f"subfunction-operator: {error}", file=sys.stderr)  # noqa: T201  # the CLI's edge
+        _LOG.critical("%s", error)
         return 1
     return 0
 

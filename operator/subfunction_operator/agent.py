@@ -15,6 +15,8 @@ from typing import Final
 from subfunction.api import SubFunction
 from subfunction.errors import ApiRefused, ApiUnavailable, FolderError, SubFunctionError
 from subfunction.folder import Folder, Unreadable
+from subfunction.journal import concerning
+from subfunction.metrics import OTHER, AgentMetrics
 from subfunction.reasons import Reason
 from subfunction.records import Record
 from subfunction.resources import Resources
@@ -58,6 +60,7 @@ class Agent:
     resources: Folder[Resources]
     usage_interval: float
     seam: Seam = dataclasses.field(default_factory=LoggedSteps)
+    metrics: AgentMetrics = dataclasses.field(default_factory=AgentMetrics)
     backlog: Backlog = dataclasses.field(default_factory=Backlog)
     _objects: dict[str, SubFunction] = dataclasses.field(default_factory=dict)
     _sightings: Sightings = dataclasses.field(default_factory=Sightings)
@@ -143,6 +146,15 @@ class Agent:
         seen = ((found.status.parent, found.status.number) for found in self._objects.values())
         return frozenset((parent, number) for parent, number in seen if parent is not None and number is not None)
 
+    def objects(self) -> tuple[SubFunction, ...]:
+        """Give this node's objects as last seen; any thread may ask."""
+        return tuple(self._objects.copy().values())
+
+    def flavour(self, uid: str) -> str:
+        """Give the flavour of an object; any thread may ask."""
+        known = self._objects.get(uid)
+        return OTHER if known is None else known.spec.flavour
+
     # --- what it does ---
 
     async def work(self, uid: str) -> None:
@@ -150,20 +162,25 @@ class Agent:
         if uid == _EVERYTHING:
             await self.look_at_all()
             return
+        with concerning(self._name(uid)):
+            delay = await self._worked(uid)
+        if delay is not None:
+            self.backlog.add(uid, delay)
+
+    async def _worked(self, uid: str) -> float | None:
         try:
-            delay = await self._work(uid)
+            return await self._work(uid)
         except SubFunctionError as error:
-            delay = await self._failed(uid, error)
+            return await self._failed(uid, error)
         except Exception as fault:  # noqa: BLE001  # one object's trouble must not be every other's
             _LOG.critical("%s: a fault of the agent", self._name(uid), exc_info=fault)
             hint = "This is a fault of the agent: report it with the agent's log."
-            delay = await self._failed(uid, SubFunctionError(f"unexpected: {fault!r}", hint=hint, retry_after=60.0))
-        if delay is not None:
-            self.backlog.add(uid, delay)
+            return await self._failed(uid, SubFunctionError(f"unexpected: {fault!r}", hint=hint, retry_after=60.0))
 
     async def _failed(self, uid: str, error: SubFunctionError) -> float | None:
         """Say on the object what came between, where that can be said; give the seconds until the next try."""
         _LOG.warning("%s: %s", self._name(uid), error)
+        self.metrics.failed(error.reason)
         self._expectant.add(uid)
         try:
             if isinstance(error, ApiRefused) and error.status in _STALE:
@@ -189,6 +206,8 @@ class Agent:
                 wanted = self._wrote(await self.server.hold(wanted))
             desired = Desired.of(wanted)
         outcome = await self._settled(desired, uid)
+        if outcome.error is not None:
+            self.metrics.failed(outcome.error.reason)
         if outcome.seen is not None:
             self._sightings.remember(uid, outcome.seen)
         expects = outcome.error is not None or (outcome.seen is not None and outcome.seen.away)

@@ -128,7 +128,7 @@ class ApiServer:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiUnavailable(f"{method} {path}: {error!r}") from error
+            raise ApiUnavailable(f"{method} {path}: {str(error) or repr(error)}") from error
         if response.status < 300:
             try:
                 return msgspec.json.decode(raw)

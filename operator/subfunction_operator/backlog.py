@@ -6,6 +6,7 @@ Nothing is lost and nothing is done twice at once: that is all that a level-trig
 
 import asyncio
 import heapq
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 
@@ -29,6 +30,12 @@ class Backlog:
         if waiting is self._due:
             heapq.heappush(self._heap, (due, key))
             self._changed.set()
+
+    def lengths(self) -> dict[tuple[str, ...], float]:
+        """Count what is worked on, due by now, and wanted later; any thread may ask."""
+        now = time.monotonic()  # what an event loop counts in
+        due = sum(at <= now for at in self._due.copy().values())
+        return {("working",): len(self._working), ("due",): due, ("later",): len(self._due) - due}
 
     @property
     def idle(self) -> bool:

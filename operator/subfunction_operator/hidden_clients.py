@@ -41,4 +41,7 @@ def _hidden() -> Iterator[None]:
 with _hidden():
     import kopf
 
-__all__ = ["kopf"]
+    # Typed by a name that kopf keeps to itself.
+    from kopf._core.engines.peering import Identity
+
+__all__ = ["Identity", "kopf"]

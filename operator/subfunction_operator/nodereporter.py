@@ -29,8 +29,15 @@ _AGAIN: Final = 30.0
 """Seconds until the next try after a fault that does not say so itself."""
 
 
+def _unheard(_: SubFunctionError | None) -> None:
+    """Take no notice."""
+
+
 class NodeReporter:
-    """What keeps one node's object true. `named` gives the sub-functions that objects name; `pace` is in seconds."""
+    """What keeps one node's object true. `named` gives the sub-functions that objects name; `pace` is in seconds.
+
+    `looked` hears of each look at the kernel, with what came between.
+    """
 
     def __init__(  # noqa: PLR0913  # what it stands on, each once
         self,
@@ -42,6 +49,7 @@ class NodeReporter:
         *,
         pace: float,
         deadline: float,
+        looked: Callable[[SubFunctionError | None], None] = _unheard,
     ) -> None:
         self._surveyor = surveyor
         self._client = client
@@ -49,6 +57,7 @@ class NodeReporter:
         self._named = named
         self._pace = pace
         self._deadline = deadline
+        self._looked = looked
         self._netlink = Netlink(transport)
         # Of its own: a parent that hangs delays this look, and nobody's else.
         self._worker = Worker("survey")
@@ -107,13 +116,16 @@ class NodeReporter:
     async def _surveyed(self) -> Survey | SubFunctionError:
         named = self._named()
         try:
-            return await self._worker.run(
+            survey = await self._worker.run(
                 "survey the node", lambda: self._surveyor.look(Devlink(self._netlink), named), self._deadline
             )
         except SubFunctionError as error:
+            self._looked(error)
             _LOG.warning("the node cannot be surveyed: %s", error)
             self._wake_in(error.retry_after)
             return error
+        self._looked(None)
+        return survey
 
     async def _found(self) -> SubFunctionNode:
         """Give the object as the server has it, made if there is none; the Node of now owns it."""

@@ -7,14 +7,18 @@ import os
 import signal
 from collections.abc import Coroutine
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
-from subfunction.errors import FolderError, SubFunctionError
+from subfunction.errors import FolderError, KernelBusy, SubFunctionError
 from subfunction.folder import Folder
+from subfunction.journal import effective
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kernel.transport import transport
 from subfunction.ledger import ledger
+from subfunction.listener import served
+from subfunction.metrics import AgentMetrics
+from subfunction.probes import Awaited, Heartbeat
 from subfunction.records import Record, boot_id, records
 from subfunction.resources import resources
 from subfunction_operator.agent import Agent
@@ -22,6 +26,7 @@ from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.credentials import Credentials
 from subfunction_operator.execute import Executor, LoggedSteps, Seam
 from subfunction_operator.holders import Holders, Kubelet
+from subfunction_operator.metering import MeteredSteps, counted, phases, troubles
 from subfunction_operator.node import Node
 from subfunction_operator.nodeclient import NodeClient
 from subfunction_operator.nodereporter import NodeReporter
@@ -37,6 +42,8 @@ from subfunction_operator.watch import Watch
 
 _LOG = logging.getLogger("subfunction.program")
 
+_FIRST_LIST: Final = "the first LIST of this node's SubFunctions"
+_FIRST_LOOK: Final = "the first look at the kernel"
 _RETRY_SECONDS = 2.0
 
 
@@ -46,23 +53,32 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
     Raises:
         SubFunctionError: it cannot even begin (no kubeconfig, no netlink).
     """
-    _LOG.info("subfunction agent %s for node %s: %s", version("subfunction"), settings.node_name, settings)
+    _LOG.info("subfunction-operator agent %s: %s", version("subfunction"), effective(settings))
+    metrics, heartbeat, awaited = AgentMetrics(), Heartbeat("main"), Awaited(_FIRST_LIST, _FIRST_LOOK)
     credentials = Credentials.found(settings.kubeconfig)
-    async with credentials.session() as session:
+    async with credentials.session(counted(metrics)) as session:
         server = ApiServer(session, credentials.server, settings.node_name)
-        agent = _agent(settings, server, seam)
-        reporter = _reporter(settings, server, agent)
+        agent = _agent(settings, server, seam, metrics)
+        reporter = _reporter(settings, server, agent, awaited)
         kernel = transport(settings.netlink)
         announcements = Netlink(kernel)
         reopened = asyncio.Event()
         reopened.set()
         try:
-            with Watch(
-                credentials, settings.node_name, lambda found, deleted: agent.seen(found, deleted=deleted), reopened.set
+            with (
+                Watch(
+                    credentials,
+                    settings.node_name,
+                    lambda found, deleted: agent.seen(found, deleted=deleted),
+                    reopened.set,
+                    metrics=metrics,
+                ) as watch,
+                served(settings.listen, metrics, awaited, heartbeat, watch.heartbeat),
             ):
                 await _until_stopped(
                     agent.backlog.work(agent.work, settings.workers),
-                    _resynced(agent, reporter, reopened, settings.resync),
+                    heartbeat.beating(),
+                    _resynced(agent, reporter, reopened, settings.resync, awaited),
                     woken_by_devlink(agent, reporter.wake, announcements),
                     woken_by_devices(agent, reporter.wake, kernel),
                     woken_by_links(agent, kernel),
@@ -78,7 +94,11 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
     _LOG.info("stopped")
 
 
-def _agent(settings: Settings, server: ApiServer, seam: Seam | None) -> Agent:
+def _agent(settings: Settings, server: ApiServer, seam: Seam | None, metrics: AgentMetrics) -> Agent:
+    def flavour(uid: str) -> str:
+        return agent.flavour(uid)
+
+    metered = MeteredSteps(seam or LoggedSteps(), metrics, flavour)
     sysfs = SysfsTree(settings.sysfs)
     folder, handed_out = records(settings.records), ledger(settings.ledger)
     papers = PaperFolders(settings.cdi_folder, settings.device_info_folder)
@@ -91,7 +111,7 @@ def _agent(settings: Settings, server: ApiServer, seam: Seam | None) -> Agent:
             Holders(handed_out, Kubelet(settings.kubelet_root, settings.kubelet_folder)),
             boot_id(settings.boot_id),
         ),
-        Executor(sysfs, folder, papers, seam or LoggedSteps()),
+        Executor(sysfs, folder, papers, metered),
         Policy(
             range(settings.first_number, settings.last_number + 1),
             str(settings.devices),
@@ -101,7 +121,11 @@ def _agent(settings: Settings, server: ApiServer, seam: Seam | None) -> Agent:
         ),
     )
     node = Node(transport(settings.netlink), reconciler, settings.kernel_deadline, settings.attach_deadline)
-    return Agent(node, server, folder, resources(settings.state), settings.usage_interval, seam or LoggedSteps())
+    agent = Agent(node, server, folder, resources(settings.state), settings.usage_interval, metered, metrics)
+    metrics.sub_functions.source = lambda: phases(agent.objects())
+    metrics.not_ready.source = lambda: troubles(agent.objects())
+    metrics.backlog.source = agent.backlog.lengths
+    return agent
 
 
 def _swept(papers: PaperFolders, folder: Folder[Record]) -> None:
@@ -113,7 +137,15 @@ def _swept(papers: PaperFolders, folder: Folder[Record]) -> None:
         _LOG.warning("%s", error)
 
 
-def _reporter(settings: Settings, server: ApiServer, agent: Agent) -> NodeReporter:
+def _reporter(settings: Settings, server: ApiServer, agent: Agent, awaited: Awaited) -> NodeReporter:
+    def looked(error: SubFunctionError | None) -> None:
+        if error is not None:
+            agent.metrics.failed(error.reason)
+        if isinstance(error, KernelBusy):
+            awaited.failed(_FIRST_LOOK, str(error))
+        else:
+            awaited.came(_FIRST_LOOK)  # a kernel that can do nothing has been looked at too
+
     return NodeReporter(
         Surveyor(SysfsTree(settings.sysfs), agent.records),
         transport(settings.netlink),
@@ -122,10 +154,13 @@ def _reporter(settings: Settings, server: ApiServer, agent: Agent) -> NodeReport
         agent.named,
         pace=settings.survey_interval,
         deadline=settings.kernel_deadline,
+        looked=looked,
     )
 
 
-async def _resynced(agent: Agent, reporter: NodeReporter, reopened: asyncio.Event, interval: float) -> None:
+async def _resynced(
+    agent: Agent, reporter: NodeReporter, reopened: asyncio.Event, interval: float, awaited: Awaited
+) -> None:
     """Compare with a LIST at the start, whenever the watch was opened anew, and every `interval` seconds."""
     while True:
         with contextlib.suppress(TimeoutError):
@@ -134,8 +169,12 @@ async def _resynced(agent: Agent, reporter: NodeReporter, reopened: asyncio.Even
         reopened.clear()
         try:
             await agent.resync()
+            agent.metrics.resynced()
+            awaited.came(_FIRST_LIST)
             reporter.resync()
         except SubFunctionError as error:
+            agent.metrics.failed(error.reason)
+            awaited.failed(_FIRST_LIST, str(error))
             _LOG.warning("no resync: %s", error)
             await asyncio.sleep(_RETRY_SECONDS)
             reopened.set()

@@ -91,5 +91,11 @@ class Settings:
     survey_interval: float = 5.0
     """Seconds between two looks at what the node can do, at least: its SubFunctionNode is not written more often."""
 
+    listen: str = ""
+    """Where `/metrics`, `/livez` and `/readyz` are served (`:9341`, `127.0.0.1:9341`, `[::1]:9341`); empty: nowhere."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Form of the log: lines for people, or one JSON object a line for collectors."""

@@ -18,8 +18,11 @@ import aiohttp
 import msgspec
 
 from subfunction.api import GROUP, PLURAL, VERSION, SubFunction
+from subfunction.metrics import ClientMetrics
+from subfunction.probes import Heartbeat
 from subfunction_operator.credentials import Credentials
-from subfunction_operator.hidden_clients import kopf
+from subfunction_operator.hidden_clients import Identity, kopf
+from subfunction_operator.metering import counted
 
 _LOG = logging.getLogger("subfunction.watch")
 
@@ -47,9 +50,17 @@ Delivered = Callable[[SubFunction, bool], None]
 class Watch:
     """The objects of one node, as they come and go."""
 
-    def __init__(self, credentials: Credentials, node: str, delivered: Delivered, reopened: Callable[[], None]) -> None:
-        self.restarts = 0
-        """How often kopf ended and was started again."""
+    def __init__(
+        self,
+        credentials: Credentials,
+        node: str,
+        delivered: Delivered,
+        reopened: Callable[[], None],
+        *,
+        metrics: ClientMetrics,
+    ) -> None:
+        self.heartbeat = Heartbeat("watch")
+        self._metrics = metrics
         self._credentials = credentials
         self._node = node
         self._delivered = delivered
@@ -85,7 +96,7 @@ class Watch:
             except Exception as error:  # noqa: BLE001  # whatever ended kopf, the watch goes on
                 _LOG.warning("the watch ended and is opened again: %s", error)
             if not self._stop.wait(_RESTART_SECONDS):
-                self.restarts += 1
+                self._metrics.watch_restarted()
                 self._agent_loop.call_soon_threadsafe(self._reopened)
 
     def _cancellation(self) -> Callable[[], object]:
@@ -103,15 +114,19 @@ class Watch:
         self._cancel = self._cancellation()
         if self._stop.is_set():
             return
-        session = self._credentials.session(self._relisting())
+        session = self._credentials.session(self._relisting(), counted(self._metrics))
+        beating = asyncio.create_task(self.heartbeat.beating())
         try:
             await kopf.operator(
                 registry=self._registry(kopf.AiohttpSession(server=self._credentials.server, aiohttp_session=session)),
                 settings=self._settings(),
                 clusterwide=True,
                 standalone=True,
+                # Else it asks who runs it, and fails where no /etc/passwd names uid 0 (an image without a system).
+                identity=Identity(self._node),
             )
         finally:
+            beating.cancel()
             await session.close()
 
     def _relisting(self) -> aiohttp.ClientMiddlewareType:

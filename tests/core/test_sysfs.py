@@ -11,11 +11,18 @@ from subfunction.errors import Gone, KernelError, NotPermitted
 from subfunction.kernel.sysfs import SysfsTree, refusal
 
 
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
-def test_a_file_system_that_may_not_be_written_says_how_to_mount_it(number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (errno.EROFS, "`{name: sys, mountPath: /host/sys}` without `readOnly`"),
+        (errno.EACCES, "`runAsUser: 0`"),
+        (errno.EPERM, "`runAsUser: 0`"),
+    ],
+)
+def test_a_file_system_that_may_not_be_written_says_which_line_of_the_manifest_lets_it(number: int, line: str) -> None:
     error = refusal("write '0x1' to /sys/x", OSError(number, os.strerror(number)))
     assert type(error) is NotPermitted
-    assert "mounted writable" in str(error)
+    assert line in str(error)
     assert error.errno == number
 
 

@@ -13,6 +13,7 @@ from tests.deviceplugin.conftest import RESOURCE, Node, eventually
 
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
+from subfunction.metrics import PluginMetrics
 from subfunction.records import DeviceNode, State
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.inventory import Inventory
@@ -313,8 +314,9 @@ def test_an_answer_made_in_the_last_moment_is_too_late_already(node: Node, deadl
     sources = Sources.of(node.settings())
     bookkeeper = Bookkeeper(sources)
     with Worker() as worker:
-        inventory = Inventory(sources, bookkeeper, worker, node.settings(), lambda _: None)
-        assert Desk(inventory, bookkeeper, worker, deadline).patience == patience
+        metrics = PluginMetrics()
+        inventory = Inventory(sources, bookkeeper, worker, node.settings(), lambda _: None, metrics=metrics)
+        assert Desk(inventory, bookkeeper, worker, deadline, metrics).patience == patience
 
 
 async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(ready: Node) -> None:

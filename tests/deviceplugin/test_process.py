@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tests.deviceplugin.confinement import RUNTIME, Confinement
 from tests.deviceplugin.conftest import Node, eventually
 
+from rig.confinement import RUNTIME, Confinement
 from subfunction.errors import FolderError
 from subfunction_deviceplugin.__main__ import app
 from subfunction_deviceplugin.settings import Settings
@@ -82,9 +82,9 @@ async def test_it_serves_until_it_is_told_to_stop_and_leaves_no_socket(
     assert program.sockets() == []
     await node.allocatable(0, of=1)
     said = program.log.read_text()
-    assert f"subfunction-device-plugin {version('subfunction')}" in said
-    assert f"kubelet-folder = {node.root / 'device-plugins'}" in said
-    assert "allocate-deadline = 20.0" in said
+    [first] = [line for line in said.splitlines() if f"subfunction-device-plugin {version('subfunction')}: " in line]
+    assert f" kubelet-folder={node.root / 'device-plugins'} " in first
+    assert " allocate-deadline=20.0 " in first
     assert "Traceback" not in said
 
 
@@ -111,6 +111,31 @@ async def test_all_it_can_reach_is_what_it_reads_two_folders_and_the_kubelet(nod
     assert network(own) != network(Path("/proc/self"))
     interfaces = [line.split(":")[0].strip() for line in (own / "net/dev").read_text().splitlines()[2:]]
     assert interfaces == ["lo"]
+
+
+ASK = """
+import fcntl, socket, struct, sys, urllib.request
+with socket.socket() as any:
+    fcntl.ioctl(any, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP: a pod's is up
+for path in ("livez", "readyz", "metrics"):
+    print(urllib.request.urlopen(f"http://127.0.0.1:9342/{path}", timeout=10).read().decode())
+"""
+"""Asked in the program's own network, where a kubelet comes by the pod's address."""
+
+
+async def test_confined_it_serves_its_figures_on_the_pods_own_network(node: Node, program: Program) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    process = program.start("--listen", ":9342")
+    await node.allocatable(1)
+    enter = ["nsenter", "--target", str(process.pid), "--net"]
+    if os.geteuid() != 0:
+        enter += ["--user", "--preserve-credentials"]
+    command = [*enter, sys.executable, "-c", ASK]
+    told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr + program.log.read_text()
+    assert told.stdout.startswith("live\n\nready\n\n")
+    assert 'subfunction_devices{health="Healthy",resource="subfunction.dev/mlx5"} 1.0' in told.stdout
 
 
 async def test_killed_it_is_back_with_its_promises_and_without_its_dead_socket(node: Node, program: Program) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from components import under_test
 from rig.cluster import NODE, Cluster, says
 from subfunction.api import ConditionType
+from subfunction.metrics import AgentMetrics
 from subfunction_operator.credentials import CONNECTIONS, Credentials, FixedToken, TokenFile
 from subfunction_operator.watch import EndlessBackoff, Watch
 
@@ -84,7 +85,7 @@ def test_the_pauses_between_tries_never_end_and_begin_anew_for_each_request() ->
 
 
 async def test_kopf_is_told_of_the_endless_pauses_and_of_whole_seconds() -> None:
-    settings = Watch(Credentials("http://unused", FixedToken()), NODE, print, print)._settings()
+    settings = Watch(Credentials("http://unused", FixedToken()), NODE, print, print, metrics=AgentMetrics())._settings()
     assert isinstance(settings.networking.error_backoffs, EndlessBackoff)
     assert isinstance(settings.watching.server_timeout, int)
 

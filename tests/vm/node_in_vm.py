@@ -25,6 +25,7 @@ import pytest
 from harness.machine import HOST, Machine, Process
 from harness.sfsim import AUX, Sfsim
 from harness.wait import until
+from rig.confinement import NET_ADMIN
 from subfunction_simulator.kubectl import kubectl
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ HOUR: Final = "3600"
 _KUBECONFIG: Final = "/run/share/kubeconfig"
 _LATENESS: Final = "/run/lateness"
 _PROGRAMS: Final = "/src/tests/vm/programs"
+_RIG: Final = "/src/tests/operator/lib"
 _OBJECTS: Final = "apis/subfunction.dev/v1alpha1/subfunctions"
 _NODE: Final = {"apiVersion": "v1", "kind": "Node"}
 _numbers = itertools.count(1)
@@ -129,6 +131,8 @@ class Node:
     options: Mapping[str, str] = field(default_factory=dict)
     timed: bool = False
     """Whether a clock runs in the agent's event loop; it takes no options then."""
+    confinement: Mapping[str, Any] | None = None
+    """How the agent is confined (see programs/confined.py); None where it may do all that root may."""
     agents: list[Process] = field(default_factory=list)
 
     @property
@@ -147,7 +151,12 @@ class Node:
         settings = {"resync": HOUR, "usage-interval": HOUR, "log-level": "debug", **self.options}
         args = [word for name, value in settings.items() for word in (f"--{name}", value)]
         args = ["agent", "--kubeconfig", _KUBECONFIG, "--node-name", NAME, *args]
-        self.agents.append(self.machine.spawn(module="subfunction_operator", args=args, name=name))
+        module, env = "subfunction_operator", {}
+        if self.confinement is not None:
+            given = json.dumps({"token": [_KUBECONFIG], "sysfs": "rw", "keeps": [NET_ADMIN], **self.confinement})
+            module, args = "confined", [given, module, *args, "--sysfs", "/host/sys"]
+            env = {"PYTHONPATH": f"{_PROGRAMS}:{_RIG}"}
+        self.agents.append(self.machine.spawn(module=module, args=args, name=name, env=env))
 
     def kill_agent(self) -> None:
         """SIGKILL; a thread of it that waits in the kernel keeps a shell of it there."""
@@ -219,14 +228,22 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(sfsim: Sfsim, cluster: Cluster, *, timed: bool = False, **options: str) -> Iterator[Node]:
+def running(
+    sfsim: Sfsim,
+    cluster: Cluster,
+    *,
+    timed: bool = False,
+    confinement: Mapping[str, Any] | None = None,
+    **options: str,
+) -> Iterator[Node]:
     """A kubelet and an agent on this machine, until the end of the block; `options` are flags of the agent."""
     machine = sfsim.machine
     (machine.place.share / "kubeconfig").write_text(cluster.kubeconfig.read_text().replace("127.0.0.1", HOST))
     machine.run("mountpoint -q /var/lib || { mkdir -p /var/lib && mount -t tmpfs tmpfs /var/lib; }")
     # The program, and not the simulator's command line, which takes ten seconds more to import in TCG.
     kubelet = machine.spawn(module="kubelet", args=["/var/lib/kubelet"], name="kubelet", env={"PYTHONPATH": _PROGRAMS})
-    node = Node(sfsim, cluster, {name.replace("_", "-"): value for name, value in options.items()}, timed)
+    flags = {name.replace("_", "-"): value for name, value in options.items()}
+    node = Node(sfsim, cluster, flags, timed, confinement)
     node.start_agent()
     # Without a kubelet nobody can tell whether a pod has a device, and nothing is taken away.
     machine.run("until [ -S /var/lib/kubelet/pod-resources/kubelet.sock ]; do sleep 0.1; done", timeout=60)

@@ -5,6 +5,8 @@ open, under that device's own lock alone (6.12, seen in the VM). So nobody else 
 is asked of that device meanwhile: its turn is kept here, and every other verb of it goes through the same door.
 """
 
+import contextvars
+import functools
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -47,7 +49,9 @@ class Detached:
         if earlier is not attempt:
             raise self._held(device, earlier)
         # A daemon: a thread that waits in the kernel must not keep the process from ending.
-        threading.Thread(target=self._work, args=(device, attempt, job), name=operation, daemon=True).start()
+        # What the caller's log lines are about, the thread's are about too.
+        work = functools.partial(contextvars.copy_context().run, self._work, device, attempt, job)
+        threading.Thread(target=work, name=operation, daemon=True).start()
         if not attempt.ended.wait(self._patience):
             raise self._held(device, attempt)
         if attempt.error is not None:

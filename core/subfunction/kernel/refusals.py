@@ -22,7 +22,10 @@ from subfunction.kernel.uapi import Command
 from subfunction.kernel.uapi.link import RouteMessage
 from subfunction.kernel.uapi.vdpa import VdpaCommand
 
-_CAPABILITY = "Changes need CAP_NET_ADMIN in the initial user namespace (hostNetwork, hostUsers)."
+_CAPABILITY = (
+    "Changes need CAP_NET_ADMIN in the host's network and user namespace: in the agent's DaemonSet "
+    "`capabilities: {add: [NET_ADMIN]}`, `hostNetwork: true` and `hostUsers: true`."
+)
 SWITCHDEV: Final = (
     "Put it there with `devlink dev eswitch set HANDLE mode switchdev`; that ends every function of the card."
 )

@@ -13,7 +13,15 @@ from subfunction.errors import Gone, KernelError, NotPermitted
 
 SYSFS = Path("/sys")
 
-_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_DENIED: Final = frozenset({errno.EACCES, errno.EPERM})
+_WRITABLE: Final = (
+    "The host's /sys must be writable: in the agent's DaemonSet `{name: sys, mountPath: /host/sys}` without `readOnly`,"
+    " and `--sysfs /host/sys`."
+)
+_ALLOWED: Final = (
+    "Writing there takes uid 0 (`runAsUser: 0` in the agent's DaemonSet) and a security module that lets it:"
+    " AppArmor's default profile denies /sys by path, hence /host/sys; see `dmesg`."
+)
 # A driver answers ENODEV or ENXIO for a device that goes while its attribute is still there.
 _VANISHED: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO})
 _ATTRIBUTE_BYTES = 4096  # sysfs gives a page at most
@@ -121,9 +129,10 @@ class SysfsTree:
 def refusal(operation: str, error: OSError) -> KernelError:
     """Give the error that a failed write means."""
     number = error.errno or 0
-    if number in _READ_ONLY:
-        hint = "The host's /sys must be mounted writable for the agent."
-        return NotPermitted.refused(operation, number, "", hint=hint)
+    if number == errno.EROFS:
+        return NotPermitted.refused(operation, number, "", hint=_WRITABLE)
+    if number in _DENIED:
+        return NotPermitted.refused(operation, number, "", hint=_ALLOWED)
     if number in _VANISHED:
         return Gone.refused(operation, number, "")
     return KernelError.refused(operation, number, "")

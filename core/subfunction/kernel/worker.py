@@ -6,6 +6,7 @@ thread comes back, and everybody else goes on.
 """
 
 import asyncio
+import contextvars
 import queue
 import threading
 from collections.abc import Callable
@@ -67,11 +68,14 @@ class Worker:
                 future.set_exception(error)
                 future.exception()  # a caller that gave up does not ask; that is no news
 
+        # What the caller's log lines are about, the job's are about too.
+        context = contextvars.copy_context()
+
         def work() -> None:
             result: Any = None
             error: BaseException | None = None
             try:
-                result = job()
+                result = context.run(job)
             except BaseException as raised:  # noqa: BLE001  # carried to the caller, whatever it is
                 error = raised
             if not loop.is_closed():

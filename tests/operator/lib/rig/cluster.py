@@ -19,6 +19,7 @@ from subfunction.api import FINALIZER, ConditionType, SubFunction
 from subfunction.kubelet.checkpoint import UID_VARIABLE
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse, Device
 from subfunction.ledger import Entry, ledger
+from subfunction.metrics import AgentMetrics
 from subfunction.records import Record, records
 from subfunction.resources import resources
 from subfunction_operator import program
@@ -198,7 +199,7 @@ class Cluster:
     def bare_agent(self) -> Agent:
         """Give the agent's core alone, with nothing that wakes it."""
         settings = self.settings()
-        return program._agent(settings, ApiClient(self.session, self.server.url, NODE), None)
+        return program._agent(settings, ApiClient(self.session, self.server.url, NODE), None, AgentMetrics())
 
     # --- people ---
 
