@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -17,7 +18,7 @@ _LOG = logging.getLogger("subfunction.program")
 
 app = App(
     name="subfunction-operator",
-    help="Turn SubFunction objects into sub-functions of this node's SmartNICs.",
+    help="Turn SubFunction objects into sub-functions of SmartNICs.",
     version=version("subfunction"),
     config=Env("SUBFUNCTION_", command=False),
 )

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Any, Final
 
-from subfunction.errors import FolderError, KernelBusy, SubFunctionError
+from subfunction.errors import ApiTooOld, FolderError, KernelBusy, SubFunctionError
 from subfunction.folder import Folder
 from subfunction.journal import effective
 from subfunction.kernel.genetlink import Netlink
@@ -35,6 +35,7 @@ from subfunction_operator.observation import Policy
 from subfunction_operator.observe import Observer
 from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
+from subfunction_operator.serverversion import refuse_old
 from subfunction_operator.settings import Settings
 from subfunction_operator.survey import Surveyor
 from subfunction_operator.wakeups import woken_by_devices, woken_by_devlink, woken_by_folder, woken_by_links
@@ -161,17 +162,27 @@ def _reporter(settings: Settings, server: ApiServer, agent: Agent, awaited: Awai
 async def _resynced(
     agent: Agent, reporter: NodeReporter, reopened: asyncio.Event, interval: float, awaited: Awaited
 ) -> None:
-    """Compare with a LIST at the start, whenever the watch was opened anew, and every `interval` seconds."""
+    """Compare with a LIST at the start, whenever the watch was opened anew, and every `interval` seconds.
+
+    Raises:
+        ApiTooOld: the cluster is of a Kubernetes that lacks what we rely on.
+    """
+    greeted = False
     while True:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval):
                 await reopened.wait()
         reopened.clear()
         try:
+            if not greeted:
+                await refuse_old(agent.server)
+                greeted = True
             await agent.resync()
             agent.metrics.resynced()
             awaited.came(_FIRST_LIST)
             reporter.resync()
+        except ApiTooOld:
+            raise
         except SubFunctionError as error:
             agent.metrics.failed(error.reason)
             awaited.failed(_FIRST_LIST, str(error))
