@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubelet test-cdi test-apiserver test-chart test-vm crash-matrix fuzz check format docs manifests proto bench bench-vm scale clean
+.PHONY: help demo test test-kubelet test-cdi test-apiserver test-chart test-vm crash-matrix fuzz check format docs manifests crds proto bench bench-vm scale clean
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -39,11 +39,11 @@ test: $(VENV)/.installed ## all tests that need no kernel of our own
 	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes --ignore=tests/policy --ignore=tests/chart/real -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
-AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent examples faults_page guards node_object_written outages)
+AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent agent_faults examples faults_page guards in_use node_object_written outages resource_file torn_records)
 
 test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of a real one (built with Go; or KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
-	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver $(AGENT_TESTS) \
+	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver tests/controller $(AGENT_TESTS) \
 		-n 3 --dist worksteal -q $(PYTEST)
 
 test-chart: $(VENV)/.installed ## the chart by the real Helm before a real API server; its policy and roles, by attack
@@ -59,6 +59,7 @@ test-cdi: $(VENV)/.installed ## our CDI files, as the library of containerd 1.7,
 
 test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (installs QEMU and gcc where it may)
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
+	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate
@@ -91,6 +92,9 @@ DIST ?= dist
 manifests: $(VENV)/.installed ## dist/install.yaml and kustomization.yaml, for those without Helm (DIST=folder)
 	@mkdir -p $(DIST) && PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components manifests >$(DIST)/install.yaml
 	@cp charts/release/kustomization.yaml $(DIST)/
+
+crds: $(VENV)/.installed ## write anew what crds/subfunctionpools.yaml has of crds/subfunctions.yaml
+	@SUBFUNCTION_WRITE_CRDS=1 $(BIN)/python -m pytest tests/controller/test_template.py -q
 
 proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \

@@ -64,7 +64,7 @@ class Phase(enum.StrEnum):
     FAILED = "Failed"
 
 
-class ParentSelector(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ParentSelector(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """What the parent must be, where any fitting one will do; `vendor` is four hexadecimal digits."""
 
     driver: str | None = None
@@ -72,7 +72,7 @@ class ParentSelector(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     numa_node: int | None = None
 
 
-class ParentSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ParentSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """Which physical function to cut it from; exactly one field is set."""
 
     device: str | None = None
@@ -80,7 +80,7 @@ class ParentSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     selector: ParentSelector | None = None
 
 
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """What the function may do; None leaves the driver's default."""
 
     roce: bool | None = None
@@ -90,21 +90,21 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ipsec_packet: bool | None = None
 
 
-class Rate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Rate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """What it may send, in bit/s."""
 
     share_bits_per_second: int | None = None
     max_bits_per_second: int | None = None
 
 
-class Mlx5(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Mlx5(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """Which class devices a sub-function of an mlx5 parent has."""
 
     ethernet: bool = True
     rdma: bool = True
 
 
-class Virtio(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Virtio(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """How a vDPA device looks to its user; None and empty leave the NIC's default. `mtu` is in bytes."""
 
     driver: VirtioDriver = VirtioDriver.VHOST
@@ -113,14 +113,14 @@ class Virtio(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     mtu: int | None = None
 
 
-class Vfio(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Vfio(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """Which function is given away whole: a virtual function by its index, or a mediated device by its type."""
 
     virtual_function: int | None = None
     mediated_device: str | None = None
 
 
-class Representor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Representor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """How its other end stands on the e-switch; `mtu` is in bytes."""
 
     admin_state: str = "up"
@@ -128,14 +128,10 @@ class Representor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     bridge: str | None = None
 
 
-class Spec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a sub-function should be."""
+class TemplateSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What a sub-function should be, whichever one it is: what a pool's template says."""
 
     flavour: Flavour
-    parent: ParentSpec
-    node_name: str | None = None
-    number: int | None = None
-    mac_address: str | None = None
     mtu: int | None = None
     capabilities: Capabilities = Capabilities()
     rate: Rate = Rate()
@@ -144,8 +140,18 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     vfio: Vfio = Vfio()
     representor: Representor = Representor()
     resource_name: str | None = None
-    adopt: bool = False
     deletion_policy: DeletionPolicy | None = None
+
+
+class Spec(TemplateSpec, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What one sub-function should be, and which one it is."""
+
+    parent: ParentSpec
+    node_name: str | None = None
+    node_selector: dict[str, str] = {}
+    number: int | None = None
+    mac_address: str | None = None
+    adopt: bool = False
 
     @property
     def resource(self) -> str:

@@ -31,6 +31,7 @@
     │   ├── ApiConflict                the object was changed by somebody else meanwhile
     │   └── NodeNotFound               the cluster has no Node of our name
     ├── ApiTooOld                      the cluster's Kubernetes lacks what we rely on
+    ├── LeaseLost                      another controller has taken over, or may have
     ├── ApiUnavailable                 the API server cannot be reached, or asks for patience
     ├── FolderError                    a record, ledger or state file or folder could not be read, written or watched
     │   └── CheckpointUnreadable       who holds what, by the kubelet's account, cannot be told
@@ -299,6 +300,12 @@ class ApiUnavailable(SubFunctionError):
 
     reason = Reason.API_UNAVAILABLE
     default_retry = 2.0
+
+
+class LeaseLost(SubFunctionError):
+    """The Lease is not ours any more, or may not be: another controller may be at work."""
+
+    reason = Reason.API_UNAVAILABLE
 
 
 class FolderError(SubFunctionError):

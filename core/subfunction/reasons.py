@@ -18,6 +18,7 @@ class Reason(enum.StrEnum):
     DRAINING = "Draining"
     IN_USE = "InUse"
     FREE = "Free"
+    ROLLING = "Rolling"
 
     # The parent.
     PARENT_NOT_FOUND = "ParentNotFound"
@@ -55,6 +56,10 @@ class Reason(enum.StrEnum):
 
     API_REFUSED = "ApiRefused"
     API_UNAVAILABLE = "ApiUnavailable"
+
+    # The cluster.
+    NO_NODE_FITS = "NoNodeFits"
+    NO_AGENT = "NoAgent"
 
     # The kubelet's side.
     STALE_ALLOCATION = "StaleAllocation"

@@ -1,10 +1,11 @@
-"""`subfunction-operator agent`: the command line."""
+"""`subfunction-operator agent` and `subfunction-operator controller`: the command line."""
 
 import asyncio
 import logging
 import sys
+from collections.abc import Coroutine
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.config import Env
@@ -12,13 +13,14 @@ from cyclopts.config import Env
 from subfunction import journal
 from subfunction.errors import SubFunctionError
 from subfunction_operator import installation
+from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.settings import Settings
 
 _LOG = logging.getLogger("subfunction.program")
 
 app = App(
     name="subfunction-operator",
-    help="Turn SubFunction objects into sub-functions of SmartNICs.",
+    help="Turn SubFunction objects into sub-functions of SmartNICs: the agent of a node, the controller of a cluster.",
     version=version("subfunction"),
     config=Env("SUBFUNCTION_", command=False),
 )
@@ -33,8 +35,21 @@ def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
     journal.configure(settings.log_level, settings.log_format, settings.node_name)
     # kopf says of each event that its handler succeeded, which is no news.
     logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLogger().level))
+    return _ended(run(settings))
+
+
+@app.command
+def controller(settings: Annotated[ControllerSettings, Parameter(name="*")]) -> int:
+    """Work for the cluster: pools, placement, and what deleted Nodes left. One at a time, by a Lease."""
+    from subfunction_operator.controller.program import run  # noqa: PLC0415  # as above
+
+    journal.configure(settings.log_level, settings.log_format)
+    return _ended(run(settings))
+
+
+def _ended(program: Coroutine[Any, Any, None]) -> int:
     try:
-        asyncio.run(run(settings))
+        asyncio.run(program)
     except SubFunctionError as error:
         _LOG.critical("%s", error)
         return 1

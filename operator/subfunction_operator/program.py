@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
-from collections.abc import Coroutine
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 from subfunction.errors import ApiTooOld, FolderError, KernelBusy, SubFunctionError
 from subfunction.folder import Folder
@@ -37,6 +35,7 @@ from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
 from subfunction_operator.serverversion import refuse_old
 from subfunction_operator.settings import Settings
+from subfunction_operator.signals import until_stopped
 from subfunction_operator.survey import Surveyor
 from subfunction_operator.wakeups import woken_by_devices, woken_by_devlink, woken_by_folder, woken_by_links
 from subfunction_operator.watch import Watch
@@ -76,7 +75,7 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
                 ) as watch,
                 served(settings.listen, metrics, awaited, heartbeat, watch.heartbeat),
             ):
-                await _until_stopped(
+                await until_stopped(
                     agent.backlog.work(agent.work, settings.workers),
                     heartbeat.beating(),
                     _resynced(agent, reporter, reopened, settings.resync, awaited),
@@ -199,20 +198,3 @@ async def _reminded(kubelet: Kubelet, interval: float) -> None:
         except SubFunctionError as error:
             _LOG.debug("the kubelet was not reminded: %s", error)
         await asyncio.sleep(interval)
-
-
-async def _until_stopped(*jobs: Coroutine[Any, Any, None]) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    tasks = [asyncio.create_task(job) for job in jobs]
-    stop = asyncio.create_task(stopped.wait())
-    try:
-        done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stop}:
-            task.result()
-    finally:
-        for task in (stop, *tasks):
-            task.cancel()
-        await asyncio.gather(stop, *tasks, return_exceptions=True)

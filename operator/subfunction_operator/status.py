@@ -14,6 +14,7 @@ from subfunction.errors import Foreign, HeldOpen, NumberOwned
 from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
 from subfunction.records import PortClaim, State
+from subfunction_operator.event import Event
 from subfunction_operator.observation import Observation
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.standing import Standing, standing
@@ -27,15 +28,6 @@ _EXCLUSIVE: Final = (
 )
 
 _EMPTY = Observation(boot_id="")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Event:
-    """Something worth a line in `kubectl describe`; `warning` is what a person should look at."""
-
-    reason: str
-    message: str
-    warning: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ Make = Callable[..., Awaitable[Answer]]
 OURS = ("", "subfunction.dev", "coordination.k8s.io", "apiextensions.k8s.io")
 KINDS = {
     *("subfunctions", "subfunctions/status", "subfunctionnodes", "subfunctionnodes/status"),
+    *("subfunctionpools", "subfunctionpools/status", "subfunctionpools/scale"),
     *("nodes", "nodes/status", "pods", "pods/status", "events", "configmaps", "namespaces", "leases"),
 }
 """What the project asks for."""

@@ -49,7 +49,7 @@ class Cluster:
 
     kubeconfig: Path
 
-    def kubectl(self, *words: str, manifest: Any = None) -> str:
+    def kubectl(self, *words: str, manifest: Any = None, timeout: float = 90) -> str:
         """Type a kubectl line; what it prints."""
         run = subprocess.run(
             [kubectl(), *words],
@@ -57,7 +57,7 @@ class Cluster:
             env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=timeout,
             check=False,
         )
         assert run.returncode == 0, f"kubectl {' '.join(words)}: {run.stdout}{run.stderr}"

@@ -10,6 +10,7 @@ import yaml
 from subfunction_simulator.apiserver import columns
 from subfunction_simulator.apiserver.objects import JsonObject
 from subfunction_simulator.apiserver.resources import Column, Resource
+from subfunction_simulator.apiserver.scale import Scale
 from subfunction_simulator.apiserver.schema import Schema
 
 NAMESPACES: Final = Resource(
@@ -164,6 +165,7 @@ def _resource(crd: JsonObject) -> Resource:
         short_names=tuple(names.get("shortNames", ())),
         categories=tuple(names.get("categories", ())),
         has_status="status" in version.get("subresources", {}),
+        scale=Scale.read(version.get("subresources", {}).get("scale")),
         schema=Schema(version["schema"]["openAPIV3Schema"]),
     )
 

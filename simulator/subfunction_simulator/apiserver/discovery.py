@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from subfunction_simulator.apiserver import scale
 from subfunction_simulator.apiserver.catalogue import Catalogue
 from subfunction_simulator.apiserver.objects import JsonObject
 from subfunction_simulator.apiserver.resources import Resource
@@ -61,9 +62,10 @@ def resource_list(catalogue: Catalogue, group: str, version: str) -> JsonObject:
         if resource.categories:
             entry["categories"] = list(resource.categories)
         resources.append(entry)
-        if resource.has_status:
-            status = {"name": f"{resource.plural}/status", "singularName": "", "verbs": STATUS_VERBS}
-            resources.append({**status, "namespaced": resource.namespaced, "kind": resource.kind})
+        for name in resource.subresources:
+            kind = scale.KIND if name == scale.SUBRESOURCE else {"kind": resource.kind}
+            below = {"name": f"{resource.plural}/{name}", "singularName": "", "verbs": STATUS_VERBS}
+            resources.append({**below, "namespaced": resource.namespaced, **kind})
     group_version = f"{group}/{version}" if group else version
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
 
@@ -101,6 +103,9 @@ def _resource_discovery(resource: Resource) -> JsonObject:
         "shortNames": list(resource.short_names),
         "categories": list(resource.categories),
     }
-    if resource.has_status:
-        entry["subresources"] = [{"subresource": "status", "responseKind": kind, "verbs": STATUS_VERBS}]
+    kinds = {name: scale.KIND if name == scale.SUBRESOURCE else kind for name in resource.subresources}
+    if kinds:
+        entry["subresources"] = [
+            {"subresource": name, "responseKind": of, "verbs": STATUS_VERBS} for name, of in kinds.items()
+        ]
     return entry

@@ -7,7 +7,7 @@ from subfunction_simulator.apiserver.catalogue import Catalogue
 from subfunction_simulator.apiserver.resources import Resource
 from subfunction_simulator.apiserver.store import Key
 
-_SUBRESOURCES: Final = frozenset({"status"})
+_OF_NAMESPACES: Final = frozenset({"status"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Place:
 
 
 def locate(catalogue: Catalogue, path: str) -> Place | None:
-    """The place that a path like `/apis/GROUP/VERSION/[namespaces/NS/]PLURAL[/NAME[/status]]` names, or None."""
+    """The place that a path like `/apis/GROUP/VERSION/[namespaces/NS/]PLURAL[/NAME[/SUBRESOURCE]]` names, or None."""
     match path.strip("/").split("/"):
         case ["api", version, *rest] if rest:
             return _within(catalogue, "", version, rest)
@@ -36,7 +36,7 @@ def locate(catalogue: Catalogue, path: str) -> Place | None:
 
 
 def _within(catalogue: Catalogue, group: str, version: str, rest: list[str]) -> Place | None:
-    if rest[0] == "namespaces" and len(rest) >= 3 and rest[2] not in _SUBRESOURCES:
+    if rest[0] == "namespaces" and len(rest) >= 3 and rest[2] not in _OF_NAMESPACES:
         namespace, (plural, *names) = rest[1], rest[2:]
         resource = catalogue.find(group, version, plural)
         return _place(resource, namespace, names) if resource and resource.namespaced else None
@@ -52,6 +52,6 @@ def _place(resource: Resource, namespace: str | None, names: list[str]) -> Place
             return Place(resource, namespace)
         case [name]:
             return Place(resource, namespace, name)
-        case [name, subresource] if subresource in _SUBRESOURCES and resource.has_status:
+        case [name, subresource] if subresource in resource.subresources:
             return Place(resource, namespace, name, subresource)
     return None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,7 @@ from subfunction_simulator.apiserver.page import Token, page
 from subfunction_simulator.apiserver.patch import APPLY_PATCH, applied_config, apply_patch
 from subfunction_simulator.apiserver.place import Place
 from subfunction_simulator.apiserver.registry import Preconditions, Registry
+from subfunction_simulator.apiserver.scale import SUBRESOURCE, Scale
 from subfunction_simulator.apiserver.selector import Selection, select
 from subfunction_simulator.apiserver.status import FieldError, RefusedError
 from subfunction_simulator.apiserver.store import Store
@@ -56,6 +57,8 @@ class ResourceApi:
         form = negotiate(request.headers.get("Accept", ""), query.get("includeObject", ""))
         options = WriteOptions(query.get("fieldValidation") or "Warn", query.get("dryRun") == "All", _manager(request))
         resource, code = place.resource, 200
+        if place.subresource == SUBRESOURCE and resource.scale:
+            return _json(await self._scale(request, place, resource.scale, options), code, options.warnings)
         match verb:
             case "get":
                 answer = form.one(resource, self.store.get(resource, place.key))
@@ -80,6 +83,17 @@ class ResourceApi:
                 removed = self.registry.delete_all(resource, _selection(place, query), options)
                 answer = form.many(resource, removed, {"resourceVersion": str(self.store.revision)})
         return _json(answer, code, options.warnings)
+
+    async def _scale(self, request: web.Request, place: Place, scale: Scale, options: WriteOptions) -> JsonObject:
+        whole = replace(place, subresource="")
+        if request.method == "GET":
+            return scale.of(self.store.get(whole.resource, whole.key))
+        body = await request.read()
+        if request.method == "PUT":
+            wanted = await _object(request)
+            return scale.of(self.registry.patch(whole, scale.changed(lambda _: wanted), options))
+        change = partial(apply_patch, request.content_type, body, strategic=False)
+        return scale.of(self.registry.patch(whole, scale.changed(change), options))
 
     def _list(self, place: Place, query: Mapping[str, str], form: Form) -> JsonObject:
         token = Token.read(query.get("continue", "")) or Token(self.store.revision)

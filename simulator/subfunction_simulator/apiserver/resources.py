@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from subfunction_simulator.apiserver.objects import JsonObject
+from subfunction_simulator.apiserver.scale import SUBRESOURCE, Scale
 from subfunction_simulator.apiserver.schema import Schema
 
 READ_VERBS = ("get", "list", "watch")
@@ -40,6 +41,7 @@ class Resource:
     """Whether spec and status are written apart."""
     keeps_status_on_create: bool = False
     """Whether a create may bring a status (a kubelet registers its Node with one)."""
+    scale: Scale | None = None
     read_only: bool = False
     schema: Schema | None = None
     """Absent for Kubernetes' own kinds: they are stored as given."""
@@ -58,6 +60,11 @@ class Resource:
     def list_kind(self) -> str:
         """The kind of a list of it."""
         return f"{self.kind}List"
+
+    @property
+    def subresources(self) -> tuple[str, ...]:
+        """What may be asked of an object beside itself."""
+        return (*(("status",) if self.has_status else ()), *((SUBRESOURCE,) if self.scale else ()))
 
     @property
     def verbs(self) -> tuple[str, ...]:

@@ -102,7 +102,9 @@ class Rules:
                 rules = self.properties.get(name) or (None if name in self.properties else self.every)
                 if rules:
                     before = old.get(name, _ABSENT) if isinstance(old, dict) else _ABSENT
-                    yield from rules.walk(f"{path}.{name}", item, before)
+                    # The real server writes a field with a dot, and a key of a free map in brackets.
+                    step = f".{name}" if name in self.properties else f"[{name}]"
+                    yield from rules.walk(f"{path}{step}", item, before)
         elif isinstance(value, list) and self.every:
             for index, item in enumerate(value):
                 yield from self.every.walk(f"{path}[{index}]", item, self._old_self(item, old))

@@ -41,7 +41,8 @@ class ControlPlane:
     """One etcd, one API server; `with` it, or `start` and `close`.
 
     `administrators`: tokens of further users who may do everything; `users`: tokens and names of those who, by RBAC,
-    may do nothing yet. All calls block; the server is ready about three seconds after `start`.
+    may do nothing yet; `reached`: another address that leads here and that the certificate is to name. All calls block;
+    the server is ready about three seconds after `start`.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class ControlPlane:
         *,
         administrators: Sequence[str] = (),
         users: Mapping[str, str] | None = None,
+        reached: str | None = None,
     ) -> None:
         self._binaries = binaries or control_plane()
         self.folder = Path(tempfile.mkdtemp(prefix="subfunction-control-plane-"))
         self._administrators = (ADMIN, *administrators)
         self._users = users or {}
+        self._reached = reached
         self._port = 0
         self._store_port = 0
         self._store: Guarded | None = None
@@ -252,6 +255,7 @@ class ControlPlane:
             f"--service-account-signing-key-file={self._key}",
             f"--audit-policy-file={self.folder / 'audit-policy.yaml'}",
             f"--audit-log-path={self.audit_log}",
+            *([f"--advertise-address={self._reached}"] if self._reached else ()),
         ]
 
     def _until_ready(self) -> None:

@@ -21,10 +21,12 @@ _GROUP: Final = "/apis/subfunction.dev/v1alpha1"
 _COLLECTIONS: Final = (
     f"{_GROUP}/subfunctions",
     f"{_GROUP}/subfunctionnodes",
+    f"{_GROUP}/subfunctionpools",
     "/api/v1/nodes",
     "/api/v1/namespaces/default/events",
     "/api/v1/namespaces/default/pods",
     "/api/v1/namespaces/default/configmaps",
+    "/apis/coordination.k8s.io/v1/namespaces/default/leases",
 )
 _OWN_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 TOKEN: Final = "s3cret"

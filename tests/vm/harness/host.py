@@ -1,8 +1,10 @@
 """What the host must have: QEMU, a compiler, mke2fs. Only `install` changes anything."""
 
 import os
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from harness.errors import HostLacks
 
@@ -37,6 +39,19 @@ def require_tool(name: str) -> str:
     if found is None:
         raise HostLacks(f"{name} is missing: apt-get install {TOOLS.get(name, name)}")
     return found
+
+
+def require_library(name: str) -> Path:
+    """Where a shared library is, by the linker's own cache.
+
+    Raises:
+        HostLacks: it is not there.
+    """
+    listed = subprocess.run([require_tool("ldconfig"), "-p"], capture_output=True, text=True, timeout=30, check=True)
+    found = re.search(rf"^\s+{re.escape(name)} .* => (\S+)$", listed.stdout, re.MULTILINE)
+    if found is None:
+        raise HostLacks(f"{name} is missing on this host")
+    return Path(found[1])
 
 
 def missing() -> tuple[str, ...]:

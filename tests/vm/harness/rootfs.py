@@ -9,6 +9,7 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
+from harness.disk import write_ext4
 from harness.errors import BuildFailed
 from harness.host import find_tool, require_tool
 from harness.modules import ModuleSet, write_modules
@@ -68,11 +69,7 @@ def write_rootfs(image: Path, packages: Packages, guest: Path) -> None:
     _add_libraries(stage, packages)
     _add_busybox(stage, packages.binary("busybox"))
     write_modules(stage, ModuleSet(packages.modules))
-    size = sum(max(4096, path.lstat().st_size) for path in stage.rglob("*")) // (1 << 20)
-    command = ["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(stage), str(image), f"{size + 48}M"]
-    done = subprocess.run([require_tool("mke2fs"), *command], capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode != 0:
-        raise BuildFailed(f"mke2fs: {done.stderr.strip()[-500:]}")
+    write_ext4(image, stage)
     shutil.rmtree(stage)
 
 

@@ -12,8 +12,8 @@ from harness.module import build_module
 from harness.packages import packages
 from harness.topology import Topology
 
-KINDS = 2
-"""Of machines: the plain one, and that with an IOMMU."""
+KINDS = 3
+"""Of machines: the plain one, that with an IOMMU, and that with the disk of a whole node."""
 
 
 @dataclass(frozen=True, slots=True)

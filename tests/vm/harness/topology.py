@@ -69,6 +69,8 @@ class Topology:
     cards: tuple[Card, ...] = field(default=CARDS)
     iommu: bool = False
     """With an IOMMU, as VFIO needs it for a PCI function."""
+    disks: tuple[Path, ...] = ()
+    """Images beside the root's, read-only: /dev/vdb, ..."""
 
     def addresses(self) -> tuple[str, ...]:
         """The PCI addresses of all physical functions."""
@@ -98,6 +100,9 @@ class Topology:
         ]  # fmt: skip
         for card in self.cards:
             options += card.options()
+        for number, disk in enumerate(self.disks):
+            options += ["-drive", f"file={disk},if=none,id=disk{number},format=raw,readonly=on"]
+            options += ["-device", f"virtio-blk-pci,bus=pcie.0,drive=disk{number}"]
         return options
 
 

@@ -44,6 +44,23 @@ class Container:
         }
 
 
+def pod_of(name: str, *containers: Container) -> dict[str, Any]:
+    """Give the pod of these containers, bound to the node."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": NODE,
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "initContainers": [each.manifest() for each in containers if each.init or each.sidecar],
+            "containers": [each.manifest() for each in containers if not (each.init or each.sidecar)],
+        },
+    }
+
+
 class Bench:
     """Makes pods and plugins, and takes them away at the end."""
 
@@ -107,20 +124,7 @@ class Bench:
     async def create(self, *containers: Container) -> Any:
         """Create a pod bound to the node; one container with one device, unless others are named."""
         whole = containers or (Container(limits={self.resource: 1}),)
-        body = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": f"pod-{next(_serials)}"},
-            "spec": {
-                "nodeName": NODE,
-                "terminationGracePeriodSeconds": 0,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "initContainers": [each.manifest() for each in whole if each.init or each.sidecar],
-                "containers": [each.manifest() for each in whole if not (each.init or each.sidecar)],
-            },
-        }
-        answer = await self.api("POST", PODS, body)
+        answer = await self.api("POST", PODS, pod_of(f"pod-{next(_serials)}", *whole))
         assert answer.code == 201, answer.body
         return answer.body
 

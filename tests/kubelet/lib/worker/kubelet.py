@@ -69,33 +69,40 @@ class Kubelet:
         process.kill()
 
     def _configuration(self, runtime: Path) -> dict[str, object]:
-        return {
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "kind": "KubeletConfiguration",
-            "containerRuntimeEndpoint": f"unix://{runtime}",
-            "cgroupDriver": "cgroupfs",
+        return configuration(f"unix://{runtime}") | {
+            # cgroups of version 1, those of a run in the midst of somebody else's.
             "failCgroupV1": False,
             "cgroupsPerQOS": False,
             "enforceNodeAllocatable": [],
-            "failSwapOn": False,
-            "localStorageCapacityIsolation": False,
-            "resolvConf": "/dev/null",
-            "evictionHard": {"memory.available": "10Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-            "imageGCHighThresholdPercent": 100,
-            "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
-            "authorization": {"mode": "AlwaysAllow"},
-            "address": "127.0.0.1",
             "port": self._port,
             "healthzPort": self._health,
             "podLogsDir": str(self.logs),
             # Without CAP_SYS_RESOURCE it could not be lowered.
             "oomScoreAdj": 0,
-            # A test waits for what the kubelet tells of itself, and for a container that ends time and again.
-            "nodeStatusUpdateFrequency": "1s",
-            "syncFrequency": "5s",
-            "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
-            "featureGates": {"KubeletCrashLoopBackOffMax": True},
         }
+
+
+def configuration(runtime: str) -> dict[str, object]:
+    """Give the settings of every kubelet of the tests; `runtime`: the URL of the container runtime's socket."""
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "containerRuntimeEndpoint": runtime,
+        "cgroupDriver": "cgroupfs",
+        "failSwapOn": False,
+        "localStorageCapacityIsolation": False,
+        "resolvConf": "/dev/null",
+        "evictionHard": {"memory.available": "10Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 100,
+        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "address": "127.0.0.1",
+        # A test waits for what the kubelet tells of itself, and for a container that ends time and again.
+        "nodeStatusUpdateFrequency": "1s",
+        "syncFrequency": "5s",
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
+        "featureGates": {"KubeletCrashLoopBackOffMax": True},
+    }
 
 
 def _free_port() -> int:

@@ -15,6 +15,8 @@ from worker.enclosure import Enclosure
 PACKAGES = ("containerd", "runc", "containernetworking-plugins", "busybox-static")
 SUBNET = f"10.245.{os.getpid() % 256}.0/24"
 """Of the pods of one node, another one for each run at a time; nobody speaks to them."""
+SOCKET = "containerd.sock"
+PLUGINS = Path("usr", "lib", "cni")
 _UNUSED = ("aufs", "btrfs", "devmapper", "overlayfs", "zfs")
 _SECONDS = 30.0
 
@@ -25,7 +27,7 @@ class Runtime:
     def __init__(self, enclosure: Enclosure) -> None:
         self._enclosure = enclosure
         self._root = packages()
-        self.socket = enclosure.run / "containerd.sock"
+        self.socket = enclosure.run / SOCKET
         self._process = Guarded(
             enclosure.command(*self._with_path(), "containerd", "-c", str(self._configure())), self.log
         )
@@ -72,25 +74,32 @@ class Runtime:
         return ["/usr/bin/env", f"PATH={os.pathsep.join((*map(str, theirs), os.defpath, '/usr/sbin', '/sbin'))}"]
 
     def _configure(self) -> Path:
-        run = self._enclosure.run
-        network = {
-            "cniVersion": "0.4.0",
-            "name": "pods",
-            "plugins": [
-                {"type": "ptp", "ipam": {"type": "host-local", "subnet": SUBNET, "dataDir": str(run / "addresses")}}
-            ],
-        }
-        (run / "cni").mkdir()
-        (run / "cni" / "10-pods.conflist").write_text(json.dumps(network))
-        path = run / "containerd.toml"
-        path.write_text(_CONFIGURATION.format(
-            run=run,
-            socket=self.socket,
-            unused=", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in _UNUSED),
-            pause=image.PAUSE,
-            plugins=self._root / "usr" / "lib" / "cni",
-        ))  # fmt: skip
-        return path
+        return write_configuration(self._enclosure.run, self._enclosure.run, self._root / PLUGINS)
+
+
+def write_configuration(into: Path, run: Path, plugins: Path) -> Path:
+    """Write containerd's settings, and the pods' network, into a folder; give the file to start it with.
+
+    `run` is the folder's path where containerd runs, and will have its socket and its data.
+    """
+    network = {
+        "cniVersion": "0.4.0",
+        "name": "pods",
+        "plugins": [
+            {"type": "ptp", "ipam": {"type": "host-local", "subnet": SUBNET, "dataDir": str(run / "addresses")}}
+        ],
+    }
+    (into / "cni").mkdir()
+    (into / "cni" / "10-pods.conflist").write_text(json.dumps(network))
+    path = into / "containerd.toml"
+    path.write_text(_CONFIGURATION.format(
+        run=run,
+        socket=run / SOCKET,
+        unused=", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in _UNUSED),
+        pause=image.PAUSE,
+        plugins=plugins,
+    ))  # fmt: skip
+    return path
 
 
 def packages() -> Path:

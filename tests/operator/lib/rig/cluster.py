@@ -340,3 +340,9 @@ def held(found: SubFunction) -> bool:
 async def cluster(root: Path, topology: Topology | None = None) -> AsyncIterator[Cluster]:
     async with Cluster(root, topology) as made:
         yield made
+
+
+async def quiet(node: Cluster, seconds: float = 0.25) -> None:
+    """Let pass what would be a write if there were one to come."""
+    await asyncio.sleep(seconds)
+    node.agent_lives()

@@ -1,0 +1,1 @@
+"""The cluster's half: pools, placement, and what a deleted Node left. It touches no kernel."""

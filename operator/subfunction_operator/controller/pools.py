@@ -1,0 +1,238 @@
+"""pool + one node's sub-functions -> what to make, take away and change there. Pure; `rollout.py` says in which order.
+
+A slot is a place in a group: the sub-functions of one parent, or of one node, as the pool's `per` has it. Nothing is
+taken away for want of news: a node whose agent says nothing, or a parent that it does not show, keeps what it has.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from subfunction.api import TemplateSpec
+from subfunction.api_node import ParentStatus
+from subfunction.api_pool import (
+    LONGEST_TROUBLE,
+    POOL_LABEL,
+    Per,
+    SubFunctionPool,
+    Trouble,
+)
+from subfunction.reasons import Reason
+from subfunction_operator.controller.member import Member, Pairs
+from subfunction_operator.controller.names import name_of
+from subfunction_operator.controller.rollout import Change, Creation, NodePlan, Site
+from subfunction_operator.controller.room import fits, of
+
+FIXED: Final = ("flavour", "resource_name", "vfio")
+"""What of a template a sub-function cannot change into; the CRD refuses it."""
+
+QUIET: Final = ("deletion_policy",)
+"""What of a template changes nothing about the device."""
+
+Taken = Callable[[str], bool]
+"""Whether a SubFunction of some name exists, whosever it is."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Group:
+    """The slots of one parent, or of one node."""
+
+    label: str
+    """The parent's handle; empty where the slots are the node's."""
+    parents: list[ParentStatus]
+    """Of these one is chosen for each slot; none where new ones cannot be made."""
+    wanted: int
+    members: list[Member] = dataclasses.field(default_factory=list)
+    known: bool = True
+    """Whether the agent shows the parent."""
+
+
+def plan_node(pool: SubFunctionPool, site: Site, taken: Taken) -> NodePlan:
+    """Say what a pool wants of one node; `taken` tells which names are given."""
+    if not site.selected:
+        return _left(site)
+    marks = labels(pool), annotations(pool)
+    groups, surplus = _groups(pool, site)
+    deletions = [member for member in surplus if not member.deleting]
+    creations: list[Creation] = []
+    troubles: list[Trouble] = []
+    unavailable = 0
+    for group in groups:
+        alive = [member for member in group.members if not member.deleting]
+        # One on its way out keeps its slot, and its room, until it is gone.
+        missing = group.wanted - len(group.members)
+        too_many = sorted(alive, key=_first_to_go)[: max(0, len(alive) - group.wanted)]
+        deletions += too_many
+        made = _created(pool, site, group, missing, taken)
+        creations += made
+        if missing > len(made):
+            troubles.append(_missing(site, group, missing - len(made), pool.spec.template.spec))
+        gone = [member for member in group.members if member.deleting and not member.in_use]
+        lame = [member for member in alive if not member.ready and not member.in_use]
+        unavailable += len(made) + len(lame) + min(len(gone), max(0, group.wanted - len(alive)))
+    staying = [member for group in groups for member in group.members if not member.deleting]
+    if not troubles and (failed := [member for member in staying if member.failed]):
+        troubles.append(_failed(site.node, failed, len(staying)))
+    if not troubles and site.status is None and (pool.spec.node_selector or staying):
+        troubles.append(
+            Trouble(node=site.node, reason=Reason.NO_AGENT, message="its agent has not said what it can do")
+        )
+    outgrown = {
+        change.member.name: change for member in staying if (change := _change(pool, member, marks)) is not None
+    }
+    leaving = {member.name for member in deletions}
+    return NodePlan(
+        node=site.node,
+        creations=tuple(creations),
+        deletions=tuple(deletions),
+        changes=tuple(change for _, change in sorted(outgrown.items()) if change.member.name not in leaving),
+        desired=sum(group.wanted for group in groups),
+        groups=tuple(sum(not member.deleting for member in group.members) for group in groups),
+        current=sum(not member.deleting for member in site.members),
+        ready=sum(member.ready and not member.deleting for member in site.members),
+        updated=len(staying) - len(outgrown),
+        in_use=sum(member.in_use for member in site.members),
+        unavailable=unavailable,
+        trouble=troubles[0] if troubles else None,
+    )
+
+
+def wanted_spec(pool: SubFunctionPool, slot: int) -> TemplateSpec:
+    """Give what the sub-function of a slot should be: the template, with a virtual function of its own."""
+    spec = pool.spec.template.spec
+    first = spec.vfio.virtual_function
+    if first is None:
+        return spec
+    return msgspec.structs.replace(spec, vfio=msgspec.structs.replace(spec.vfio, virtual_function=first + slot))
+
+
+def labels(pool: SubFunctionPool) -> Pairs:
+    """Give the labels of a pool's sub-functions."""
+    return frozenset({**pool.spec.template.metadata.labels, POOL_LABEL: pool.name}.items())
+
+
+def annotations(pool: SubFunctionPool) -> Pairs:
+    """Give the annotations of a pool's sub-functions."""
+    return frozenset(pool.spec.template.metadata.annotations.items())
+
+
+def _left(site: Site) -> NodePlan:
+    """Plan for a node that the pool does not select: what it has there goes."""
+    alive = tuple(member for member in site.members if not member.deleting)
+    return NodePlan(
+        node=site.node,
+        selected=False,
+        deletions=tuple(sorted(alive, key=_first_to_go)),
+        current=len(alive),
+        in_use=sum(member.in_use for member in site.members),
+    )
+
+
+def _groups(pool: SubFunctionPool, site: Site) -> tuple[list[_Group], list[Member]]:
+    """Divide the pool's members of a node into groups; the second part are those on parents that are not asked for."""
+    spec, room = pool.spec, site.room
+    asked = [parent for parent in room.parents.values() if _asked(pool, parent)] if room else []
+    demanded = [parent for parent in asked if _demanded(pool, parent)]
+    surplus = [
+        member
+        for member in site.members
+        if room is not None and member.parent in room.parents and room.parents[member.parent] not in asked
+    ]
+    kept = [member for member in site.members if member not in surplus]
+    if spec.per is Per.NODE:
+        group = _Group("", [parent for parent in demanded if _possible(pool, parent)], spec.replicas, kept)
+        return ([group] if demanded or kept else []), surplus
+    groups = {
+        parent.device: _Group(parent.device, [parent] if _possible(pool, parent) else [], spec.replicas)
+        for parent in asked
+        if parent in demanded or any(member.parent == parent.device for member in kept)
+    }
+    for member in kept:
+        device = member.parent or ""
+        if device not in groups:
+            groups[device] = _Group(device, [], 0, known=False)
+        group = groups[device]
+        group.members.append(member)
+        if not group.known:
+            group.wanted = min(spec.replicas, group.wanted + 1)
+    return list(groups.values()), surplus
+
+
+def _asked(pool: SubFunctionPool, parent: ParentStatus) -> bool:
+    # A netdev that is away for the moment is no other netdev.
+    return not pool.spec.parents or any(
+        fits(wanted, parent) or (wanted.netdev is not None and parent.netdev is None) for wanted in pool.spec.parents
+    )
+
+
+def _demanded(pool: SubFunctionPool, parent: ParentStatus) -> bool:
+    """Whether the pool should have sub-functions there, even if that cannot be now."""
+    can = of(parent, pool.spec.template.spec.flavour)
+    if can is None or can.possible:
+        return can is not None
+    by_name = any(fits(wanted, parent) and wanted.selector is None for wanted in pool.spec.parents)
+    return by_name or (bool(pool.spec.parents) and can.reason is not Reason.UNSUPPORTED)
+
+
+def _possible(pool: SubFunctionPool, parent: ParentStatus) -> bool:
+    can = of(parent, pool.spec.template.spec.flavour)
+    fitting = not pool.spec.parents or any(fits(wanted, parent) for wanted in pool.spec.parents)
+    return fitting and can is not None and can.possible
+
+
+def _first_to_go(member: Member) -> tuple[bool, int, str]:
+    return member.in_use, -(member.slot or 0), member.name
+
+
+def _created(pool: SubFunctionPool, site: Site, group: _Group, missing: int, taken: Taken) -> list[Creation]:
+    made: list[Creation] = []
+    slot, room = 0, site.room
+    while room is not None and group.parents and len(made) < missing:
+        spec = wanted_spec(pool, slot)
+        parent = room.roomiest(group.parents, spec)
+        if room.free(parent.device, spec) == 0:
+            break
+        index = spec.vfio.virtual_function
+        if index is not None and index > max((each.index for each in parent.virtual_functions), default=-1):
+            break
+        name = name_of(pool.name, site.node, group.label or None, slot)
+        slot += 1
+        if taken(name) or (index is not None and not room.has_function(parent.device, index)):
+            continue
+        room.take(parent.device, spec)
+        made.append(Creation(name, site.node, parent.device, spec))
+    return made
+
+
+def _change(pool: SubFunctionPool, member: Member, marks: tuple[Pairs, Pairs]) -> Change | None:
+    """Say what of a member is not as the template says."""
+    spec, wanted = member.spec, wanted_spec(pool, member.slot or 0)
+    marked = marks[0] <= member.labels and marks[1] <= member.annotations
+    if marked and spec == wanted:
+        return None
+    differing = {name for name in wanted.__struct_fields__ if getattr(spec, name) != getattr(wanted, name)}
+    return Change(member, wanted, replace=bool(differing & set(FIXED)), quiet=not differing - set(QUIET))
+
+
+def _missing(site: Site, group: _Group, missing: int, spec: TemplateSpec) -> Trouble:
+    label = group.label
+    where = label or "its parents"
+    room = site.room
+    if group.parents and room is not None:
+        noun = "virtual functions" if spec.vfio.virtual_function is not None else "sub-functions"
+        why = f"{missing} of {group.wanted} do not fit on {where}: it has no room for more {noun}"
+        return Trouble(node=site.node, reason=Reason.FULL, message=why)
+    parents = [room.parents[label]] if room and label in room.parents else list(room.parents.values()) if room else []
+    can = next((can for parent in parents if (can := of(parent, spec.flavour)) and not can.possible), None)
+    reason = can.reason if can is not None and can.reason is not None else Reason.PARENT_NOT_FOUND
+    told = f": {can.message}" if can is not None and can.message else ""
+    words = f"{missing} of {group.wanted} cannot be made on {where}{told}"
+    return Trouble(node=site.node, reason=reason, message=words[:LONGEST_TROUBLE])
+
+
+def _failed(node: str, failed: Sequence[Member], of_all: int) -> Trouble:
+    first = failed[0]
+    words = f"{len(failed)} of {of_all} have failed; see `kubectl describe sf {first.name}`"
+    return Trouble(node=node, reason=first.failed, message=words[:LONGEST_TROUBLE])

@@ -1,0 +1,52 @@
+"""What can be set of the controller: one name in four spellings (flag, environment, Helm value, docs)."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ControllerSettings:
+    """The controller of one cluster."""
+
+    kubeconfig: Path | None = None
+    """A kubeconfig, for development; without it the pod's own token and the cluster's address are used."""
+
+    lease_namespace: str = ""
+    """The namespace of the Lease; empty: the pod's own, or `default` outside of one."""
+
+    lease_name: str = "subfunction-controller"
+    """The Lease that one controller holds at a time."""
+
+    identity: str = ""
+    """Who holds the Lease; empty: the host's name and some random letters."""
+
+    lease_duration: float = 15.0
+    """Seconds without a renewal after which another controller takes over."""
+
+    renew_deadline: float = 10.0
+    """Seconds without a renewal after which this controller ends; less than the Lease's duration."""
+
+    lease_retry: float = 2.0
+    """Seconds between two renewals, or two tries to take the Lease."""
+
+    placement: Literal["spread", "packed"] = "spread"
+    """Which node a SubFunction without one gets, of those that fit: the least used, or the fullest."""
+
+    gone_grace: float = 60.0
+    """Seconds that a Node must be gone until what it left is cleared away: a Node may be registered anew."""
+
+    workers: int = 16
+    """How many writes are under way at once."""
+
+    status_interval: float = 1.0
+    """Seconds between two writes of one pool's status, at least."""
+
+    resync: float = 300.0
+    """Seconds between two looks at everything; what happens is looked at when it happens."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line for collectors."""

@@ -1,0 +1,86 @@
+"""The whole way on real programs: a manifest, a container that opens a device of the real kernel, and back."""
+
+import errno
+from collections.abc import Iterator
+
+import pytest
+
+from conftest import loaded
+from harness.sfsim import AUX
+from harness.snapshot import build_snapshot
+from harness.topology import Topology
+from harness.wait import until
+from node_disk import disk
+from node_in_vm import PCI
+from whole_node import WholeNode, whole_node
+from worker.bench import Container, pod_of
+
+MLX5, VIRTIO = "subfunction.dev/mlx5", "subfunction.dev/virtio"
+MAC = "02:53:46:00:00:01"
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[WholeNode]:
+    with build_snapshot(Topology(disks=(disk(),))).restore() as machine:
+        with loaded(machine, switchdev=1) as sfsim, whole_node(sfsim) as node:
+            yield node
+        machine.console.check()
+
+
+def numbers(node: WholeNode, path: str) -> str:
+    """The device numbers of a node of the machine, as `231:192`."""
+    told = node.sfsim.machine.run(f"stat -c '%t %T' {path}").stdout.split()
+    return ":".join(str(int(each, 16)) for each in told)
+
+
+def health(node: WholeNode, pod: str) -> str:
+    """What the kubelet says in a pod's status of the one device that it has."""
+    [container] = node.get(f"pod/{pod}")["status"]["containerStatuses"]
+    [status] = container["allocatedResourcesStatus"]
+    [device] = status["resources"]
+    return str(device["health"])
+
+
+def test_a_pod_opens_the_devices_made_for_it_and_afterwards_the_kernel_is_as_it_was(node: WholeNode) -> None:
+    before = node.sfsim.listing()
+    node.cluster.apply_all({"blue": {"macAddress": MAC}, "green": {"flavour": "virtio"}})
+    node.wait("condition=Ready", "sf/blue", "sf/green")
+    node.counted(MLX5, 1)
+    node.counted(VIRTIO, 1)
+    pod = node.run(pod_of("worker", Container("verbs", limits={MLX5: 1}), Container("vhost", limits={VIRTIO: 1})))
+
+    for container, name, resource in (("verbs", "blue", MLX5), ("vhost", "green", VIRTIO)):
+        seen, made = node.sight(pod, container), node.get(f"sf/{name}")
+        device = made["status"]["device"]
+        assert seen.env["SUBFUNCTION_UID"] == made["metadata"]["uid"]
+        assert seen.env["SUBFUNCTION_DEVICE"] == device["id"]
+        assert seen.env["PCIDEVICE_" + resource.upper().replace(".", "_").replace("/", "_")] == device["id"]
+        (path,) = device["nodes"]
+        assert seen.nodes[path] == numbers(node, path)
+        assert seen.refusals[path] == "", "its driver answered"
+        others = {path for path in seen.nodes if path.startswith(("/dev/infiniband", "/dev/vhost"))} - {path}
+        assert not others
+    assert node.sight(pod, "verbs").env["SUBFUNCTION_MAC"] == MAC
+
+    node.cluster.delete("blue", "green")
+    for name in ("sf/blue", "sf/green"):
+        node.wait("jsonpath={.status.conditions[?(@.type=='Ready')].reason}=Draining", name)
+    assert len(node.sfsim.ports("pcisf")) == 2, "they were taken from the pod"
+    node.delete("pod/worker")
+    node.wait("delete", "sf/blue", "sf/green")
+    until(node.sfsim.listing, lambda now: now == before, 60)
+
+
+def test_a_device_that_loses_its_driver_under_a_pod_is_unhealthy_in_the_pods_status(node: WholeNode) -> None:
+    node.cluster.apply("red")
+    node.wait("condition=Ready", "sf/red")
+    node.counted(MLX5, 1)
+    node.run(pod_of("watched", Container(limits={MLX5: 1})))
+    until(lambda: health(node, "watched"), lambda seen: seen == "Healthy", 60)
+    auxiliary = node.get("sf/red")["status"]["device"]["id"]
+    # Else the agent would have mended it before anybody looks.
+    node.sfsim.fail_next(PCI, "probe", errno.EIO, count=1000)
+    node.sfsim.machine.run(f"echo {auxiliary} > {AUX}/{auxiliary}/driver/unbind")
+    until(lambda: health(node, "watched"), lambda seen: seen == "Unhealthy", 60)
+    node.delete("pod/watched", "sf/red")
+    assert node.sfsim.ports("pcisf") == {}
