@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from subfunction_deviceplugin.settings import Settings as PluginSettings
+from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.settings import Settings as AgentSettings
 
 CHART: Final = Path(__file__).parents[2] / "charts" / "subfunction"
@@ -26,7 +27,11 @@ README: Final = CHART / "README.md"
 MADE: Final = "<!-- What follows is made from values.yaml by `make docs`. -->\n"
 KEY: Final = re.compile(r"( *)(\w+):")
 
-OF_THE_POD: Final = {"node_name", "kubeconfig", "sysfs", "netlink", "devices", "boot_id"}
+OF_THE_POD: Final = (
+    {"node_name", "kubeconfig", "sysfs", "netlink", "devices", "boot_id"}
+    | {f"lease_{what}" for what in ("name", "namespace")}
+    | {"identity"}
+)
 """What is not for a person to choose in a cluster: the chart sets it, or nobody does."""
 
 
@@ -133,7 +138,10 @@ def camel(name: str) -> str:
     return first + "".join(word.title() for word in rest)
 
 
-@pytest.mark.parametrize(("program", "settings"), [("agent", AgentSettings), ("devicePlugin", PluginSettings)])
+@pytest.mark.parametrize(
+    ("program", "settings"),
+    [("agent", AgentSettings), ("devicePlugin", PluginSettings), ("controller", ControllerSettings)],
+)
 def test_each_setting_is_a_value_with_the_same_default(program: str, settings: Any) -> None:
     values = VALUES | VALUES[program]
     # The chart serves metrics and probes, a program by itself does not.

@@ -1,0 +1,81 @@
+"""The controller with its real token and the chart's roles: all its work is done, and no right is idle."""
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from components import accounts, audit, roles, under_test
+from components.controlplane import ControlPlane
+from fleet.fleet import Fleet
+from subfunction.api import FINALIZER
+
+SYSTEM: Final = "kube-system"
+ACCOUNT: Final = "subfunction-controller"
+USER: Final = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
+OPEN_TO_ALL: Final = ("/api", "/apis", "/openapi", "/version")
+"""What every account may read by Kubernetes' own roles (system:discovery, system:public-info-viewer)."""
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="op") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def fleet(plane: ControlPlane, root: Path) -> AsyncIterator[Fleet]:
+    """Nodes without machines, and a controller that has the token of its pod; the tests' own is another one."""
+    async with Fleet(root, token=under_test.TOKEN) as made:
+        (root / "token").write_text(accounts.pod_token(plane, SYSTEM, ACCOUNT, "infra"))
+        config: Any = yaml.safe_load(made.kubeconfig.read_text())
+        config["users"][0]["user"] = {"tokenFile": str(root / "token")}
+        made.kubeconfig.write_text(yaml.safe_dump(config))
+        yield made
+
+
+async def test_the_whole_life_of_a_controller_needs_its_roles_all_of_them_and_nothing_else(
+    plane: ControlPlane, fleet: Fleet
+) -> None:
+    earlier = len(list(audit.requests(plane.audit_log, USER)))
+    for name in ("n1", "n2"):
+        await fleet.add_node(name)
+    fleet.start_agents()
+    fleet.start_controller(lease_namespace=SYSTEM)
+    await fleet.apply_pool(replicas=2, nodeSelector={"nic": "yes"})
+    await fleet.until_settled()
+    await fleet.scale(1)
+    await fleet.until_settled()
+    await fleet.change_pool(template={"spec": {"mtu": 1400}})
+    await fleet.until_settled()
+    # Somebody else was faster: it looks at the object as it is now.
+    fleet.faithful = set()
+    fleet.server.call(lambda: fleet.server.api.traffic.answer_next(1, 409, verb="patch", resource="subfunctions"))
+    await fleet.change_pool(template={"spec": {"mtu": 1500}})
+    await fleet.until_all(lambda there: any(each.spec.mtu == 1500 for each in there.values()))
+    fleet.faithful = None
+    await fleet.until_settled()
+    # Without a node: nowhere to go at first.
+    await fleet.apply("stray", nodeName=None, nodeSelector={"rack": "7"}, parent={"selector": {"driver": "mlx5_core"}})
+    await fleet.until_all(lambda there: bool(there["stray"].status.conditions))
+    await fleet.change_node("n2", {"metadata": {"labels": {"rack": "7"}}})
+    await fleet.until_all(lambda there: there["stray"].spec.node_name == "n2")
+    await fleet.until_all(lambda there: FINALIZER in there["stray"].metadata.finalizers)
+    # A Node that is gone for good, with what its agent held.
+    fleet.faithful = {"n1"}
+    await fleet.remove_node("n2")
+    await fleet.delete("stray")
+    await fleet.until_gone("stray")
+    await fleet.until_quiet()
+    await fleet.stop_all()
+
+    asked = list(audit.requests(plane.audit_log, USER))[earlier:]
+    assert [request for request in asked if request.code in (401, 403)] == []
+    wanted = {(each.verb, each.group, each.resource) for each in asked if each.resource}
+    assert wanted == roles.granted(*roles.CONTROLLER)
+    assert {each.namespace for each in asked if each.resource == "leases"} == {SYSTEM}
+    assert {each.name for each in asked if each.resource == "leases" and each.verb != "create"} == {ACCOUNT}
+    assert [each.path for each in asked if not each.resource and not each.path.startswith(OPEN_TO_ALL)] == []
