@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from subfunction.api import GROUP, PLURAL, VERSION
 from subfunction.api_node import NODE_PLURAL
+from subfunction.api_pool import POOL_PLURAL
 from subfunction.errors import ApiRefused, SubFunctionError
 from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.credentials import Credentials
@@ -66,7 +67,7 @@ async def check(settings: Settings) -> list[Finding]:
 
 
 async def _looked(server: ApiServer, settings: Settings) -> AsyncIterator[Finding]:
-    for plural in (PLURAL, NODE_PLURAL):
+    for plural in (PLURAL, NODE_PLURAL, POOL_PLURAL):
         yield await _served(server, plural)
     workloads: list[tuple[Literal["daemonsets", "deployments"], str]] = [("daemonsets", name) for name in _DAEMONSETS]
     if settings.controller:

@@ -20,7 +20,11 @@ SYSTEM: Final = "kube-system"
 ACCOUNT: Final = "subfunction-agent"
 GROUP: Final = "/apis/subfunction.dev/v1alpha1"
 VERSION: Final = "subfunction.dev/v1alpha1"
-PLURALS: Final = {"SubFunction": "subfunctions", "SubFunctionNode": "subfunctionnodes"}
+PLURALS: Final = {
+    "SubFunction": "subfunctions",
+    "SubFunctionNode": "subfunctionnodes",
+    "SubFunctionPool": "subfunctionpools",
+}
 MERGE: Final = "application/merge-patch+json"
 OWN_ROLE: Final = roles.granted(*roles.AGENT)
 VERBS: Final = {"PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
@@ -110,6 +114,13 @@ def attacks() -> Iterator[Attack]:
         yield from writes(f"change {what} of its own node object", "SubFunctionNode/node-a", change, why)
         yield from writes(f"change {what} of node B's node object", "SubFunctionNode/node-b", change, OF_B)
     yield from writes("write the status of node B's node object", "SubFunctionNode/node-b", SURVEY, OF_B, "status")
+    pools = "no subfunctionpools"
+    yield from writes("change a pool", "SubFunctionPool/pool", {"spec": {"replicas": 9}}, pools)
+    yield from writes("change a pool's labels", "SubFunctionPool/pool", metadata(labels={"kept": "no"}), pools)
+    yield from writes("write a pool's status", "SubFunctionPool/pool", {"status": {"nodes": 9}}, pools, "status")
+    yield Attack("scale a pool", "PATCH", "SubFunctionPool/pool", {"spec": {"replicas": 9}}, pools, "scale", MERGE)
+    yield Attack("delete a pool", "DELETE", "SubFunctionPool/pool", None, pools)
+    yield Attack("make a pool", "POST", "SubFunctionPool/new", {"spec": {"nodeSelector": {"x": "y"}}}, pools)
     nothing = "makes no SubFunction and deletes nothing"
     for target in ("SubFunction/a", "SubFunction/b", "SubFunctionNode/node-a", "SubFunctionNode/node-b"):
         yield Attack(f"delete {target}", "DELETE", target, None, nothing)
@@ -119,6 +130,11 @@ def attacks() -> Iterator[Attack]:
     yield Attack("make node C's node object", "POST", "SubFunctionNode/node-c", of_c, "belongs to node node-c")
 
 
+SPECS: Final[dict[str, Any]] = {
+    "SubFunction": {"spec": {"flavour": "mlx5", "parent": {"device": "pci/0000:03:00.0"}}},
+    "SubFunctionNode": {},
+    "SubFunctionPool": {"spec": {"template": {"spec": {"flavour": "mlx5"}}}},
+}
 ATTACKS: Final = tuple(attacks())
 
 
@@ -136,8 +152,10 @@ def scene(plane: ControlPlane, token: str) -> Iterator[ControlPlane]:
         body = {"metadata": {"name": node, "labels": kept["labels"], "annotations": kept["annotations"]} | owners}
         plane.request("POST", f"{GROUP}/subfunctionnodes", typed("SubFunctionNode") | body)
     for name, spec in where.items():
-        body = {"metadata": {"name": name} | kept, "spec": wish() | spec}
+        body = {"metadata": {"name": name} | kept, "spec": SPECS["SubFunction"]["spec"] | spec}
         plane.request("POST", f"{GROUP}/subfunctions", typed("SubFunction") | body)
+    pool = typed("SubFunctionPool") | metadata(name="pool") | SPECS["SubFunctionPool"]
+    plane.request("POST", f"{GROUP}/subfunctionpools", pool)
     yield plane
     for name in where:
         plane.request("PATCH", f"{GROUP}/subfunctions/{name}", metadata(finalizers=None), kind=MERGE)
@@ -145,10 +163,6 @@ def scene(plane: ControlPlane, token: str) -> Iterator[ControlPlane]:
 
 def typed(kind: str) -> dict[str, Any]:
     return {"apiVersion": VERSION, "kind": kind}
-
-
-def wish() -> dict[str, Any]:
-    return {"flavour": "mlx5", "parent": {"device": "pci/0000:03:00.0"}}
 
 
 def world(plane: ControlPlane) -> Any:
@@ -179,7 +193,7 @@ def commit(plane: ControlPlane, token: str, attack: Attack) -> CommandFailed | N
     if attack.method == "PUT":
         body = merged(plane.request("GET", f"{collection}/{attack.name}"), attack.change)
     elif attack.method == "POST":
-        path, base = collection, typed(kind) | ({"spec": wish()} if kind == "SubFunction" else {})
+        path, base = collection, typed(kind) | SPECS[kind]
         body = merged(base | metadata(name=attack.name), attack.change)
     elif attack.media.startswith("application/apply"):
         path += "?fieldManager=attacker&force=true"
