@@ -17,6 +17,7 @@ from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.settings import Settings
 
 _LOG = logging.getLogger("subfunction.program")
+_DEFAULTS = ControllerSettings()
 
 app = App(
     name="subfunction-operator",
@@ -39,7 +40,7 @@ def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
 
 
 @app.command
-def controller(settings: Annotated[ControllerSettings, Parameter(name="*")]) -> int:
+def controller(settings: Annotated[ControllerSettings, Parameter(name="*")] = _DEFAULTS) -> int:
     """Work for the cluster: pools, placement, and what deleted Nodes left. One at a time, by a Lease."""
     from subfunction_operator.controller.program import run  # noqa: PLC0415  # as above
 

@@ -53,7 +53,8 @@ class ResourceApi:
         """Answer a request about a place; raises RefusedError."""
         query = request.query
         verb = verb_of(request.method, place, query)
-        self.traffic.note(Asked(verb, place.resource.plural, place.subresource, place.name, dict(query)))
+        asked = Asked(verb, place.resource.plural, place.subresource, place.name, dict(query))
+        self.traffic.note(asked)
         form = negotiate(request.headers.get("Accept", ""), query.get("includeObject", ""))
         options = WriteOptions(query.get("fieldValidation") or "Warn", query.get("dryRun") == "All", _manager(request))
         resource, code = place.resource, 200
@@ -82,6 +83,7 @@ class ResourceApi:
             case _:
                 removed = self.registry.delete_all(resource, _selection(place, query), options)
                 answer = form.many(resource, removed, {"resourceVersion": str(self.store.revision)})
+        self.traffic.carried_out(asked)
         return _json(answer, code, options.warnings)
 
     async def _scale(self, request: web.Request, place: Place, scale: Scale, options: WriteOptions) -> JsonObject:

@@ -23,7 +23,7 @@ from subfunction_simulator.apiserver.resource_api import ResourceApi, verb_of
 from subfunction_simulator.apiserver.root_api import describe
 from subfunction_simulator.apiserver.status import RefusedError
 from subfunction_simulator.apiserver.store import Store
-from subfunction_simulator.apiserver.traffic import Asked, Traffic
+from subfunction_simulator.apiserver.traffic import Asked, SeveredError, Traffic
 
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
 _HEALTH: Final = frozenset({"/healthz", "/livez", "/readyz"})
@@ -140,6 +140,10 @@ class ApiServer:
             if place:
                 return await self._api.answer(request, place)
             return self._describe(request)
+        except SeveredError as error:
+            if request.transport:
+                request.transport.abort()
+            raise ConnectionResetError("severed") from error
         except RefusedError as refusal:
             return web.json_response(refusal.to_json(), status=refusal.code, headers=refusal.headers)
 

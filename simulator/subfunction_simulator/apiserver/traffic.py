@@ -1,7 +1,7 @@
 """The seam for tests, benches and demos: what was asked, and faults to answer with."""
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -69,6 +69,23 @@ class Fault:
         return self.left > 0 and self.verb in ("", asked.verb) and self.resource in ("", asked.resource)
 
 
+class SeveredError(Exception):
+    """The connection is to break off, without an answer."""
+
+
+@dataclass(slots=True)
+class Severance:
+    """Which request's connection breaks off, and when."""
+
+    wanted: Callable[[Asked], bool]
+    passing: int
+    """How many that are wanted pass first."""
+    is_after: bool
+    """Whether the request is carried out, and only its answer lost."""
+    struck: Callable[[], None]
+    chosen: Asked | None = None
+
+
 def refusal(code: int, retry_after: int | None = None) -> RefusedError:
     """An injected failure of some code."""
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
@@ -85,15 +102,41 @@ class Traffic:
         self.streams: set[OpenWatch] = set()
         """The watches that are open."""
         self._faults: list[Fault] = []
+        self._severance: Severance | None = None
 
     def note(self, asked: Asked) -> None:
         """Count a request; raises RefusedError where a fault is meant for it."""
         self.counts[asked.verb, asked.resource, asked.subresource] += 1
         self.requests.append(asked)
+        self._sever(asked)
         fault = next((fault for fault in self._faults if fault.hits(asked)), None)
         if fault:
             fault.left -= 1
             raise refusal(fault.code, fault.retry_after)
+
+    def carried_out(self, asked: Asked) -> None:
+        """Hear that a request is done, before its answer is sent; raises SeveredError where that is to be lost."""
+        if self._severance is not None and self._severance.chosen is asked:
+            self._strike(self._severance)
+
+    def sever(self, wanted: Callable[[Asked], bool], passing: int, *, after: bool, struck: Callable[[], None]) -> None:
+        """Break off the connection of one request, before or after it is carried out, and tell (in this thread)."""
+        self._severance = Severance(wanted, passing, after, struck)
+
+    def _sever(self, asked: Asked) -> None:
+        severance = self._severance
+        if severance is None or severance.chosen is not None or not severance.wanted(asked):
+            return
+        severance.passing -= 1
+        if severance.passing < 0:
+            severance.chosen = asked
+            if not severance.is_after:
+                self._strike(severance)
+
+    def _strike(self, severance: Severance) -> None:
+        self._severance = None
+        severance.struck()
+        raise SeveredError
 
     def answer_next(
         self, count: int, code: int, *, verb: str = "", resource: str = "", retry_after: int | None = None
@@ -104,6 +147,7 @@ class Traffic:
     def heal(self) -> None:
         """Forget all faults and let stalled watches go on."""
         self._faults.clear()
+        self._severance = None
         for stream in self.streams:
             stream.stall(stalled=False)
 

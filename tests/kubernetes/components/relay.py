@@ -18,7 +18,7 @@ from yarl import URL
 
 from components.controlplane import ADMIN, ControlPlane
 from subfunction_simulator.apiserver.status import RefusedError
-from subfunction_simulator.apiserver.traffic import Asked, Traffic
+from subfunction_simulator.apiserver.traffic import Asked, SeveredError, Traffic
 
 _OF_ONE_CONNECTION: Final = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding"})
 _ITEM_VERBS: Final = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -103,7 +103,7 @@ class RelayedApiServer:
             return await self._pass_on(request, asked)
         except RefusedError as refusal:
             return web.json_response(refusal.to_json(), status=refusal.code, headers=refusal.headers)
-        except (CutError, aiohttp.ClientError) as error:
+        except (CutError, SeveredError, aiohttp.ClientError) as error:
             # Whoever asks sees what it would see without a relay: a connection that breaks off.
             if request.transport:
                 request.transport.abort()
@@ -120,6 +120,7 @@ class RelayedApiServer:
             await self._follow(request, asked, answer, response)
             return response
         content = await answer.read()
+        self.traffic.carried_out(asked)
         response.content_length = len(content)
         await response.prepare(request)
         await response.write(content)
