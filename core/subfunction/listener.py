@@ -123,8 +123,9 @@ class Listener:
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         server = await asyncio.start_server(self._converse, sock=self._socket, limit=_HEAD_BYTES)
         self._started.set()
-        async with server:
-            await stopped.wait()
+        await stopped.wait()
+        # Not waited for: whoever is being answered must not hold up the program's end.
+        server.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._conversations += 1

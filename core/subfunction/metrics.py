@@ -82,9 +82,6 @@ class ClientMetrics(ProgramMetrics):
             "subfunction_api_requests", "Requests to the API server.", ["verb", "code"], registry=registry
         )
         self._restarts = Counter("subfunction_watch_restarts", "Times that the watch began anew.", registry=registry)
-        self._resync = Gauge(
-            "subfunction_resync_timestamp_seconds", "When all was last compared with a LIST.", registry=registry
-        )
         self.backlog = Counted("subfunction_backlog", "What waits to be looked at.", ("state",), registry)
 
     def requested(self, verb: str, code: str) -> None:
@@ -94,10 +91,6 @@ class ClientMetrics(ProgramMetrics):
     def watch_restarted(self) -> None:
         """Count that the watch ended and was begun anew."""
         self._restarts.inc()
-
-    def resynced(self) -> None:
-        """Note that all is as in a LIST of now."""
-        self._resync.set_to_current_time()
 
 
 class AgentMetrics(ClientMetrics):
@@ -112,6 +105,9 @@ class AgentMetrics(ClientMetrics):
         self.not_ready = Counted(
             "subfunction_subfunctions_not_ready", "SubFunctions that are not Ready.", ("reason",), registry
         )
+        self._resync = Gauge(
+            "subfunction_resync_timestamp_seconds", "When all was last compared with a LIST.", registry=registry
+        )
         self._operations = Histogram(
             "subfunction_operation_seconds",
             "Seconds that an operation took which had its effect.",
@@ -119,6 +115,10 @@ class AgentMetrics(ClientMetrics):
             buckets=_KERNEL_SECONDS,
             registry=registry,
         )
+
+    def resynced(self) -> None:
+        """Note that all is as in a LIST of now."""
+        self._resync.set_to_current_time()
 
     def operated(self, operation: str, flavour: str, seconds: float) -> None:
         """Note that an operation (`create_port`) had its effect."""
@@ -130,6 +130,15 @@ class ControllerMetrics(ClientMetrics):
 
     def __init__(self) -> None:
         super().__init__("controller")
+        registry = self.registry
+        self._leader = Gauge("subfunction_leader", "1 while the Lease is its own, else 0.", registry=registry)
+        self.unplaced = Counted(
+            "subfunction_subfunctions_unplaced", "SubFunctions that no node was chosen for.", (), registry
+        )
+
+    def leads(self) -> None:
+        """Note that the Lease is its own; the program ends with it."""
+        self._leader.set(1)
 
 
 class PluginMetrics(ProgramMetrics):

@@ -41,6 +41,10 @@ class Awaited:
     def __init__(self, *what: str) -> None:
         self._why = dict.fromkeys(what, "")
 
+    def begins(self, what: str) -> None:
+        """Hear that this is awaited from now on."""
+        self._why.setdefault(what, "")
+
     def came(self, what: str) -> None:
         """Hear that it is there; from then on it is not awaited any more, whatever becomes of it."""
         self._why.pop(what, None)

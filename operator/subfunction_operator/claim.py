@@ -148,7 +148,7 @@ def _chosen(desired: Desired, wanted: SubFunction, parent: Parent, number: int) 
     if parent.pf is None:
         raise ParentNotFound(
             f"devlink shows no physical port of {parent.function.handle}, so its pfnum is not known",
-            hint="See `devlink port show`; the PF's driver must be bound.",
+            hint="See `devlink port show`; the PF's driver must be bound, and the agent have `hostNetwork: true`.",
         )
     return PortClaim(
         flavour=wanted.spec.flavour,

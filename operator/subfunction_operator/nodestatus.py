@@ -76,7 +76,7 @@ def _ready(survey: Survey, judged: Sequence[tuple[SurveyedParent, tuple[Possibil
     if not judged:
         why = (
             "no PCI function of this node has a devlink instance. Load its driver (`modprobe mlx5_core`, "
-            "`modprobe ice`); `devlink dev show` lists them."
+            "`modprobe ice`); `devlink dev show` lists them, to a pod with `hostNetwork: true` alone."
         )
         return Obstacle(Reason.PARENT_NOT_FOUND, why)
     each = [(str(parent.function.handle), flavour) for parent, flavours in judged for flavour in flavours]

@@ -96,6 +96,15 @@ def test_after_its_end_the_port_is_free_at_once() -> None:
         assert scraper.get("/livez").status == 200
 
 
+def test_its_end_waits_for_nobody_who_is_still_asking() -> None:
+    with listening(Probes(tuple)) as (listener, scraper):
+        silent = socket.create_connection(("127.0.0.1", listener.port))
+        scraper.get("/livez")  # by now the silent one is being listened to
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    silent.close()
+
+
 def test_empty_serves_nothing() -> None:
     before = threading.active_count()
     with served("", AgentMetrics(), tuple):

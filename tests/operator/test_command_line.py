@@ -64,16 +64,9 @@ def test_a_kubeconfig_that_cannot_be_read_is_refused_in_a_sentence(tmp_path: Pat
 
 
 async def test_sigterm_ends_it_with_success_and_at_once_even_while_the_api_server_is_away(node: Cluster) -> None:
-    names = {field.name: getattr(node.settings(), field.name) for field in dataclasses.fields(Settings)}
-    arguments = [
-        f"--{name.replace('_', '-')}={each}"
-        for name, value in names.items()
-        for each in (value if isinstance(value, tuple) else (value,))
-        if each is not None
-    ]
     log = node.root / "log"
     with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=file, stderr=file)
+        process = await asyncio.create_subprocess_exec(*node.command(), stdout=file, stderr=file)
     await node.apply()
     await node.until_ready(within=30)
     node.server.stop()

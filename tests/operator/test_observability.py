@@ -4,7 +4,6 @@ import asyncio
 import functools
 import json
 import signal
-import sys
 import time
 from typing import Any
 
@@ -120,30 +119,12 @@ async def test_it_answers_while_its_own_loop_stands_still(node: Cluster, caplog:
     assert {each.labels["loop"] for each in scraper.samples() if "heartbeat" in each.name} == {"main", "watch"}
 
 
-def words(node: Cluster, **changes: object) -> list[str]:
-    settings = node.settings(usage_interval=10, **changes)
-    names = (
-        "node_name",
-        "kubeconfig",
-        "records",
-        "ledger",
-        "state",
-        "kubelet_root",
-        "kubelet_folder",
-        "sysfs",
-        "netlink",
-    )
-    more = ("boot_id", "cdi_folder", "device_info_folder", *changes)
-    flags = [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in (*names, *more)]
-    return [sys.executable, "-m", "subfunction_operator", "agent", *flags]
-
-
 async def test_as_a_program_it_says_where_it_listens_and_its_log_is_json_that_names_node_and_object(
     node: Cluster,
 ) -> None:
     log = node.root / "log"
     with log.open("wb") as file:
-        command = words(node, listen="[::1]:0", log_format="json", log_level="debug")
+        command = node.command(listen="[::1]:0", log_format="json", log_level="debug")
         process = await asyncio.create_subprocess_exec(*command, stdout=file, stderr=file)
     await node.apply("blue", parent=ABSENT)
     await eventually(lambda: "ParentNotFound" in log.read_text(), "it speaks of the object", within=30)
@@ -165,7 +146,7 @@ async def test_where_it_cannot_listen_it_ends_with_a_sentence(node: Cluster, lis
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     async with taken:
         port = taken.sockets[0].getsockname()[1]
-        command = words(node, listen=listen or f"127.0.0.1:{port}")
+        command = node.command(listen=listen or f"127.0.0.1:{port}")
         process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
         _, complaint = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 1

@@ -8,7 +8,6 @@ import asyncio
 import os
 import shlex
 import signal
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -30,21 +29,7 @@ async def away(node: Cluster) -> AsyncIterator[Cluster]:
     """A node whose agent has the kernel's sysfs bound to another place, in a mount namespace of its own."""
     here, there = node.root / "kernel" / "sys", node.root / "host" / "sys"
     there.mkdir(parents=True)
-    settings = node.settings(usage_interval=1, sysfs=there)
-    names = (
-        "node_name",
-        "kubeconfig",
-        "records",
-        "ledger",
-        "state",
-        "kubelet_root",
-        "kubelet_folder",
-        "sysfs",
-        "netlink",
-    )
-    more = ("boot_id", "cdi_folder", "device_info_folder")
-    flags = [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in (*names, *more)]
-    agent = shlex.join([sys.executable, "-m", "subfunction_operator", "agent", *flags])
+    agent = shlex.join(node.command(usage_interval=1, sysfs=there))
     line = f"mount --bind {here} {there} && mount --make-private -t tmpfs hidden {here} && exec {agent}"
     mapped = [] if os.geteuid() == 0 else ["--map-root-user"]
     command = ["unshare", "--mount", "--propagation", "private", *mapped, "sh", "-euc", line]

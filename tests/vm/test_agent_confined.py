@@ -15,12 +15,18 @@ from conftest import loaded
 from harness.holder import held, release
 from harness.machine import Machine
 from harness.sfsim import Sfsim
-from node_in_vm import PCI, Cluster, Node, api_server, running
+from node_in_vm import PARENT, PCI, Cluster, Node, api_server, running
 
 CARD = "0000:41:00.0"
 MAC, OTHER_MAC = "02:53:46:00:00:01", "02:53:46:00:00:02"
 KIND = "mlx5_core-local"
 NET_ADMIN = 1 << 12
+IN_ANOTHER_NETWORK = """
+import ctypes, json
+assert ctypes.CDLL(None).unshare(0x40000000) == 0  # CLONE_NEWNET
+import life
+print(json.dumps(life.run(life.wanted(deleting=False))))
+"""
 WRITABLE = {
     "/run/subfunction/devices",
     "/var/lib/subfunction",
@@ -172,6 +178,15 @@ class TestOneLessIsNot:
                 assert "`hostUsers: true`" in message
             assert node.sfsim.ports("pcisf") == {}
             with_it_mended(node, specs)
+
+    def test_without_the_hosts_network_there_is_no_parent_and_the_message_says_why(self, nic: Sfsim) -> None:
+        env = {
+            "PYTHONPATH": "/src/tests/vm/programs",
+            "SPEC": json.dumps({"flavour": "mlx5", "parent": {"device": PARENT}}),
+        }
+        told = json.loads(nic.machine.python(IN_ANOTHER_NETWORK, env=env).stdout)
+        assert "devlink shows no physical port" in told["error"]
+        assert "`hostNetwork: true`" in told["error"]
 
     def test_with_a_read_only_host_sys_the_object_says_which_mount_it_is(self, nic: Sfsim, cluster: Cluster) -> None:
         with running(nic, cluster, confinement={"sysfs": "ro"}) as node:

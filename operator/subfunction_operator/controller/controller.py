@@ -14,6 +14,8 @@ from typing import Final
 from subfunction.api import KIND, Condition, ConditionType
 from subfunction.api_pool import POOL_KIND, SubFunctionPool, Trouble
 from subfunction.errors import ApiRefused, SubFunctionError
+from subfunction.journal import concerning
+from subfunction.metrics import ControllerMetrics
 from subfunction.reasons import Reason
 from subfunction_operator.backlog import Backlog
 from subfunction_operator.controller.cluster import Cluster
@@ -56,7 +58,7 @@ class Manners:
 class Controller:
     """What one controller knows, and the backlog of what to look at."""
 
-    def __init__(self, writes: Writes, manners: Manners) -> None:
+    def __init__(self, writes: Writes, manners: Manners, metrics: ControllerMetrics) -> None:
         self.backlog = Backlog()
         self.synced = asyncio.Event()
         """Set once all was listed: before, nothing is decided."""
@@ -69,6 +71,9 @@ class Controller:
         )
         self._writes = writes
         self._manners = manners
+        self._metrics = metrics
+        metrics.backlog.source = self.backlog.lengths
+        metrics.unplaced.source = lambda: {(): len(self.cluster.unplaced)}
         self._plans = PoolPlans(self.cluster)
         self._gone = Gone(self.cluster, writes, manners.gone_grace)
         self._execution = Execution(self.cluster, writes, manners.workers)
@@ -142,21 +147,26 @@ class Controller:
 
     async def work(self, key: str) -> None:
         """Bring one thing nearer to what is asked; whatever fails is tried again."""
-        try:
-            if key == _PLACEMENT:
-                delay = await self._place_all()
-            elif key.startswith(_POOL):
-                delay = await self._work_on_pool(key.removeprefix(_POOL))
-            else:
-                delay = await self._gone.work(key.removeprefix(_NODE))
-        except SubFunctionError as error:
-            _LOG.warning("%s: %s", key, error)
-            delay = error.retry_after
-        except Exception as fault:  # noqa: BLE001  # one pool's trouble must not be every other's
-            _LOG.critical("%s: a fault of the controller", key, exc_info=fault)
-            delay = 60.0
+        with concerning(key):
+            delay = await self._worked(key)
         if delay is not None:
             self.backlog.add(key, delay)
+
+    async def _worked(self, key: str) -> float | None:
+        try:
+            if key == _PLACEMENT:
+                return await self._place_all()
+            if key.startswith(_POOL):
+                return await self._work_on_pool(key.removeprefix(_POOL))
+            return await self._gone.work(key.removeprefix(_NODE))
+        except SubFunctionError as error:
+            _LOG.warning("%s: %s", key, error)
+            self._metrics.failed(error.reason)
+            return error.retry_after
+        except Exception as fault:  # noqa: BLE001  # one pool's trouble must not be every other's
+            _LOG.critical("%s: a fault of the controller", key, exc_info=fault)
+            self._metrics.failed(SubFunctionError.reason)
+            return 60.0
 
     # --- pools ---
 

@@ -84,6 +84,8 @@ class Informer(Generic[T]):
     read: Callable[[msgspec.Raw], T]
     sink: Sink[T]
     silence: float = _SILENCE
+    relisted: Callable[[], None] = lambda: None
+    """Hears each time that all have to be listed anew."""
     lists: int = 0
     """How often all were listed."""
 
@@ -99,6 +101,7 @@ class Informer(Generic[T]):
             except _Relist as error:
                 _LOG.info("%s is listed anew: %s", self.path, error)
                 version = ""
+                self.relisted()
                 await asyncio.sleep(_PAUSE)
             except ApiRefused as error:
                 _LOG.warning("%s", error)

@@ -45,6 +45,9 @@ class ControllerSettings:
     resync: float = 300.0
     """Seconds between two looks at everything; what happens is looked at when it happens."""
 
+    listen: str = ""
+    """Where `/metrics`, `/livez` and `/readyz` are served (`:9343`, `127.0.0.1:9343`, `[::1]:9343`); empty: nowhere."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged."""
 

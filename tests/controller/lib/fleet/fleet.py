@@ -69,7 +69,7 @@ class Fleet(Cluster):
     def start_work(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
         """Start what a controller does while it has the Lease."""
         settings, credentials = self.controller_settings(**changes), Credentials.found(self.kubeconfig)
-        return self._started(program.work(settings, credentials, lambda: True, identity))
+        return self._started(program.work(settings, credentials, lambda: True, identity, program.Observed()))
 
     def _started(self, job: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(job)

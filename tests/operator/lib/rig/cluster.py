@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import sys
 import threading
 import time
 from collections import Counter
@@ -177,6 +179,18 @@ class Cluster:
             **changes,
         }
         return Settings(**given)
+
+    def command(self, **changes: Any) -> list[str]:
+        """Give the command line that starts the agent as a program, every setting told."""
+        settings = self.settings(**changes)
+        told = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+        flags = [
+            f"--{name.replace('_', '-')}={each}"
+            for name, value in told.items()
+            for each in (value if isinstance(value, tuple) else (value,))
+            if each is not None
+        ]
+        return [sys.executable, "-m", "subfunction_operator", "agent", *flags]
 
     def start_agent(self, seam: Seam | None = None, **changes: Any) -> None:
         self._agent = asyncio.create_task(program.run(self.settings(**changes), seam))
