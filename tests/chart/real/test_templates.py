@@ -15,6 +15,7 @@ from harness.errors import CommandFailed
 from subfunction_deviceplugin.__main__ import app as plugin
 from subfunction_deviceplugin.settings import Settings as PluginSettings
 from subfunction_operator.__main__ import app as operator
+from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.settings import Settings as AgentSettings
 
 NETWORK: Final = '[{"name": "blue", "resourceName": "subfunction.dev/mlx5", "ipam": {"type": "dhcp"}}]'
@@ -38,8 +39,9 @@ VARIANTS: Final = {
 NOT_TOLD: Final = {
     "agent": {f"SUBFUNCTION_{name}" for name in ("KUBECONFIG", "NETLINK", "DEVICES", "BOOT_ID")},
     "device-plugin": {"SUBFUNCTION_BOOT_ID"},
+    "controller": {f"SUBFUNCTION_{name}" for name in ("KUBECONFIG", "LEASE_NAMESPACE", "LEASE_NAME", "IDENTITY")},
 }
-"""What is right by itself before the node's own kernel."""
+"""What is right by itself in a pod, and before the node's own kernel."""
 
 
 def stub(group: str, version: str, kind: str) -> Any:
@@ -160,7 +162,11 @@ def test_each_folder_of_the_node_has_one_writer(helm: Helm) -> None:
     }
 
 
-PROGRAMS: Final[dict[str, App]] = {"agent": operator, "device-plugin": plugin}
+PROGRAMS: Final[dict[str, tuple[App, Any]]] = {
+    "agent": (operator, AgentSettings),
+    "device-plugin": (plugin, PluginSettings),
+    "controller": (operator, ControllerSettings),
+}
 
 
 def told(program: App, container: Any, patch: pytest.MonkeyPatch) -> Any:
@@ -176,7 +182,10 @@ def told(program: App, container: Any, patch: pytest.MonkeyPatch) -> Any:
 def test_the_programs_understand_what_they_are_told(helm: Helm, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, _, container in containers(helm, *VARIANTS[variant]):
         if name in PROGRAMS:
-            settings = told(PROGRAMS[name], container, monkeypatch)
+            settings = told(PROGRAMS[name][0], container, monkeypatch)
+            assert settings.log_format == ("json" if variant == "with everything" else "text")
+            if name == "controller":
+                continue
             folder = "/run/subfunction/simulated/sys" if variant == "simulated" else "/host/sys"
             assert (settings.sysfs, settings.records) == (Path(folder), Path("/run/subfunction/devices"))
             everything = variant == "with everything"
@@ -191,6 +200,6 @@ def test_the_programs_understand_what_they_are_told(helm: Helm, variant: str, mo
 def test_each_setting_reaches_its_program(helm: Helm) -> None:
     for name, _, container in containers(helm):
         if name in PROGRAMS:
-            fields = dataclasses.fields(AgentSettings if name == "agent" else PluginSettings)
+            fields = dataclasses.fields(PROGRAMS[name][1])
             variables = {f"SUBFUNCTION_{field.name.upper()}" for field in fields} - NOT_TOLD[name]
             assert {each["name"] for each in container["env"]} >= variables
