@@ -55,7 +55,7 @@ async def check(settings: Settings) -> list[Finding]:
     Raises:
         ApiUnavailable: there is no way to the API server.
     """
-    credentials = Credentials.found(settings.kubeconfig)
+    credentials = Credentials.found(settings.kubeconfig, client="subfunction-check")
     deadline = time.monotonic() + settings.wait
     async with credentials.session() as session:
         server = ApiServer(session, credentials.server, "")

@@ -55,7 +55,7 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
     """
     _LOG.info("subfunction-operator agent %s: %s", version("subfunction"), effective(settings))
     metrics, heartbeat, awaited = AgentMetrics(), Heartbeat("main"), Awaited(_FIRST_LIST, _FIRST_LOOK)
-    credentials = Credentials.found(settings.kubeconfig)
+    credentials = Credentials.found(settings.kubeconfig, client="subfunction-agent")
     async with credentials.session(counted(metrics)) as session:
         server = ApiServer(session, credentials.server, settings.node_name)
         agent = _agent(settings, server, seam, metrics)

@@ -30,20 +30,34 @@ def plane() -> Iterator[ControlPlane]:
     assert under_test.REAL, "SUBFUNCTION_TEST_APISERVER=real is needed, as in `make test-chart`"
     plane = under_test.plane()
     under_test.empty(plane)
+    with _installed(plane, "--set", "crds.enabled=false"):
+        yield plane
+    for pod in plane.request("GET", f"/api/v1/namespaces/{SYSTEM}/pods")["items"]:
+        name = pod["metadata"]["name"]
+        plane.request("DELETE", f"/api/v1/namespaces/{SYSTEM}/pods/{name}", {"gracePeriodSeconds": 0})
+    under_test.empty(plane)
+
+
+@pytest.fixture
+def strict_plane() -> Iterator[ControlPlane]:
+    """Another one, which asks of who sets an owner what OpenShift asks."""
+    with ControlPlane(admission=("OwnerReferencesPermissionEnforcement",)) as plane, _installed(plane):
+        yield plane
+
+
+@contextlib.contextmanager
+def _installed(plane: ControlPlane, *words: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="helm") as home:
         config = Path(home, "kubeconfig")
         config.write_text(plane.kubeconfig())
         helm = Helm(Path(home), config)
-        helm("install", RELEASE, str(CHART), "--namespace", SYSTEM, "--set", "crds.enabled=false")
+        helm("install", RELEASE, str(CHART), "--namespace", SYSTEM, *words)
         try:
+            plane.until_served()
             _until_in_force(plane)
-            yield plane
+            yield
         finally:
             helm("uninstall", RELEASE, "--namespace", SYSTEM)
-            for pod in plane.request("GET", f"/api/v1/namespaces/{SYSTEM}/pods")["items"]:
-                name = pod["metadata"]["name"]
-                plane.request("DELETE", f"/api/v1/namespaces/{SYSTEM}/pods/{name}", {"gracePeriodSeconds": 0})
-            under_test.empty(plane)
 
 
 def _until_in_force(plane: ControlPlane) -> None:

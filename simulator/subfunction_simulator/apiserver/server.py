@@ -162,7 +162,8 @@ class ApiServer:
             raise RefusedError(403, "Forbidden", message)
 
     def _describe(self, request: web.Request) -> web.Response:
-        self.traffic.note(Asked(request.method.lower(), request.path, query=dict(request.query)))
+        asked = Asked(request.method.lower(), request.path, query=dict(request.query))
+        self.traffic.note(asked, request.headers.get("User-Agent", ""))
         if request.method != "GET":
             raise RefusedError.no_such_path()
         found = describe(self._catalogue, request.path, request.headers.get("Accept", ""), self.minor)

@@ -68,7 +68,10 @@ class Fleet(Cluster):
 
     def start_work(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
         """Start what a controller does while it has the Lease."""
-        settings, credentials = self.controller_settings(**changes), Credentials.found(self.kubeconfig)
+        settings, credentials = (
+            self.controller_settings(**changes),
+            Credentials.found(self.kubeconfig, client="subfunction-controller"),
+        )
         return self._started(program.work(settings, credentials, lambda: True, identity, program.Observed()))
 
     def _started(self, job: Any) -> asyncio.Task[None]:
