@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= 1
 SOURCES := core operator deviceplugin simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubelet test-cdi test-apiserver test-chart test-vm crash-matrix fuzz check format docs manifests crds proto bench bench-vm scale clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
 .DELETE_ON_ERROR:
 
 help: ## list the tasks
@@ -35,8 +35,11 @@ $(VENV)/.installed: pyproject.toml uv.lock
 demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minute (KEEP=1: stay up for kubectl)
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
+# Suites with a task of their own.
+OTHERS := cdi chart/real cluster image kubernetes policy vm
+
 test: $(VENV)/.installed ## all tests that need no kernel of our own
-	@$(BIN)/python -m pytest tests --ignore=tests/vm --ignore=tests/cdi --ignore=tests/kubernetes --ignore=tests/policy --ignore=tests/chart/real -n 3 --dist worksteal -q $(PYTEST)
+	@$(BIN)/python -m pytest tests $(patsubst %,--ignore=tests/%,$(OTHERS)) -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
 AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent agent_faults examples faults_page guards in_use node_object_written outages resource_file torn_records)
@@ -61,6 +64,17 @@ test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (install
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
+
+test-cluster: $(VENV)/.installed ## three whole nodes in VMs, the real API server and the controller: killed, rebooted, cut off, upgraded (by hand)
+	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
+	@$(BIN)/python -m pytest tests/cluster -q -p no:xdist --durations=0 $(PYTEST)
+
+image: $(VENV)/.installed ## build the image localhost/subfunction without a daemon or registry (PYTHON_IMAGE=: another base)
+	@PYTHONPATH=tests/vm:tests/kubernetes $(BIN)/python -m tests.image.build
+
+test-image: $(VENV)/.installed ## build the image, scan it, run its programs as containers and our tests in it (root; buildah, runc)
+	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group image
+	@$(BIN)/python -m pytest tests/image -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate
 	@PYTHONPATH=tests/crash:tests/operator/lib:tests/kubernetes:tests/vm $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))

@@ -1,4 +1,4 @@
-"""Where the agent's figures come from: the seam between its steps, its requests to the API server, its objects."""
+"""Where the agent's figures come from: the seam between its steps, and its objects."""
 
 import re
 import time
@@ -6,19 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import aiohttp
-
 from subfunction.api import ConditionType, Phase, SubFunction
-from subfunction.metrics import OTHER, AgentMetrics, ClientMetrics, Counts, bounded
+from subfunction.metrics import OTHER, AgentMetrics, Counts, bounded
 from subfunction.reasons import Reason
 from subfunction_operator.execute import Seam
 from subfunction_operator.step import Effect, WriteObject
 
 _WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
-_RESOURCE: Final = re.compile(r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/(?P<plural>[^/]+)(?P<name>/.+)?")
-_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _PHASES: Final = frozenset(str(phase) for phase in Phase)
-_NO_ANSWER: Final = "none"
 
 
 class MeteredSteps:
@@ -48,32 +43,6 @@ def operation(step: Effect) -> str:
     if isinstance(step, WriteObject):
         return f"write_{step.what}"
     return _WORDS.sub("_", type(step).__name__).lower()
-
-
-def counted(metrics: ClientMetrics) -> aiohttp.ClientMiddlewareType:
-    """Count each request of a session and how it was answered."""
-
-    async def requested(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        kind = verb(request.method, request.url.path, watching="watch" in request.url.query)
-        try:
-            answer = await send(request)
-        except (aiohttp.ClientError, OSError):
-            metrics.requested(kind, _NO_ANSWER)
-            raise
-        metrics.requested(kind, str(answer.status))
-        return answer
-
-    return requested
-
-
-def verb(method: str, path: str, *, watching: bool = False) -> str:
-    """Name a request as a Role does: `get list watch create update patch delete`."""
-    if method != "GET":
-        return _VERBS.get(method, method.lower())
-    if watching:
-        return "watch"
-    found = _RESOURCE.fullmatch(path)
-    return "list" if found and found["name"] is None else "get"
 
 
 def phases(objects: Iterable[SubFunction]) -> Counts:

@@ -24,7 +24,7 @@ from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.credentials import Credentials
 from subfunction_operator.execute import Executor, LoggedSteps, Seam
 from subfunction_operator.holders import Holders, Kubelet
-from subfunction_operator.metering import MeteredSteps, counted, phases, troubles
+from subfunction_operator.metering import MeteredSteps, phases, troubles
 from subfunction_operator.node import Node
 from subfunction_operator.nodeclient import NodeClient
 from subfunction_operator.nodereporter import NodeReporter
@@ -37,6 +37,7 @@ from subfunction_operator.serverversion import refuse_old
 from subfunction_operator.settings import Settings
 from subfunction_operator.signals import until_stopped
 from subfunction_operator.survey import Surveyor
+from subfunction_operator.traffic import counted
 from subfunction_operator.wakeups import woken_by_devices, woken_by_devlink, woken_by_folder, woken_by_links
 from subfunction_operator.watch import Watch
 

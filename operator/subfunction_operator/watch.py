@@ -22,7 +22,7 @@ from subfunction.metrics import ClientMetrics
 from subfunction.probes import Heartbeat
 from subfunction_operator.credentials import Credentials
 from subfunction_operator.hidden_clients import Identity, kopf
-from subfunction_operator.metering import counted
+from subfunction_operator.traffic import counted
 
 _LOG = logging.getLogger("subfunction.watch")
 

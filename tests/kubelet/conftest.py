@@ -6,19 +6,16 @@ both must say yes.
 
 import contextlib
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 
 from components.controlplane import ADMIN
-from subfunction_simulator.apiserver import ApiServer
 from subfunction_simulator.apiserver.client import Client
 from worker.bench import Bench
 from worker.real import RealNode, RealWorker, real_node
-from worker.standin import StandIn
+from worker.standin import standing_in
 from worker.worker import Worker
 
 REAL = os.environ.get("SUBFUNCTION_TEST_KUBELET", "standin") == "real"
@@ -40,13 +37,7 @@ async def worker(node: RealNode | None) -> AsyncIterator[Worker]:
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
             yield RealWorker(node, Client(session, node.plane.url, ADMIN))
             return
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sfk-")))
-        server = await stack.enter_async_context(ApiServer())
-        session = await stack.enter_async_context(aiohttp.ClientSession())
-        stand_in = StandIn(root, server, Client(session, server.url))
-        await stand_in.start_kubelet()
-        stack.push_async_callback(stand_in.stop_kubelet)
-        yield stand_in
+        yield await stack.enter_async_context(standing_in())
 
 
 @pytest.fixture

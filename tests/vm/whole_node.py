@@ -24,6 +24,8 @@ from worker.sight import Sight
 ADDRESS: Final = "10.0.2.15"
 _DISK: Final = "/run/node"
 _RUN: Final = "/run/worker"
+STATIC: Final = f"{_RUN}/pods"
+"""The folder of the pods that a kubelet runs without being told by an API server."""
 _CTR: Final = f"ctr --address {_RUN}/{runtime.SOCKET} --namespace k8s.io"
 _PATIENCE: Final = 240
 """Seconds: on an idle machine a pod runs after eight, and on one with a load of seven after ninety."""
@@ -32,7 +34,7 @@ _LAID_OUT: Final = f"""
 set -e
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --make-rshared /
-mkdir {_DISK} {_RUN}
+mkdir -p {_DISK} {STATIC}
 mount -t ext4 -o ro /dev/vdb {_DISK}
 cp -r {SHARE}/worker/. {_RUN}
 # containerd gives each pod a copy of resolv.conf. And runc starts itself anew with an empty environment, in which no
@@ -103,32 +105,45 @@ def whole_node(sfsim: Sfsim) -> Iterator[WholeNode]:
         plane.request("POST", "/api/v1/namespaces/default/serviceaccounts", account)
         kubeconfig = plane.folder / "kubeconfig"
         kubeconfig.write_text(plane.kubeconfig())
-        programs = _start(sfsim.machine, plane)
+        programs = start(sfsim.machine, plane)
         node = WholeNode(sfsim, Cluster(kubeconfig), programs)
         until(lambda: _registered(plane), bool, _PATIENCE)
         node.wait("condition=Ready", f"node/{NAME}")
         yield node
 
 
-def _start(machine: Machine, plane: ControlPlane) -> tuple[Process, ...]:
+def start(machine: Machine, plane: ControlPlane, name: str = NAME) -> tuple[Process, ...]:
+    """Start the programs of a node called `name` on a machine with the disk: containerd, kubelet, agent, plugin.
+
+    The kubelet also runs what stands in `STATIC`, whether or not there is an API server.
+    """
     settings = machine.place.share / "worker"
     settings.mkdir()
     runtime.write_configuration(settings, Path(_RUN), Path(_DISK, PLUGINS))
-    (settings / "kubelet.json").write_text(json.dumps(kubelet.configuration(f"unix://{_RUN}/{runtime.SOCKET}")))
+    configuration = kubelet.configuration(f"unix://{_RUN}/{runtime.SOCKET}") | {"staticPodPath": STATIC}
+    (settings / "kubelet.json").write_text(json.dumps(configuration))
     (settings / "kubeconfig").write_text(plane.kubeconfig(server=plane.url.replace("127.0.0.1", HOST)))
     machine.run(_LAID_OUT)
     containerd = machine.spawn(f"exec containerd -c {_RUN}/containerd.toml", name="containerd", env=_PATH)
     machine.run(f"until [ -S {_RUN}/{runtime.SOCKET} ]; do sleep 0.1; done", timeout=60)
     kubelet_line = (
         f"exec kubelet --config={_RUN}/kubelet.json --kubeconfig={_RUN}/kubeconfig "
-        f"--hostname-override={NAME} --node-ip={ADDRESS}"
+        f"--hostname-override={name} --node-ip={ADDRESS}"
     )
     started = machine.spawn(kubelet_line, name="kubelet", env=_PATH)
     machine.run(f"{_CTR} images import --snapshotter native {_DISK}/{ARCHIVE}", env=_PATH, timeout=60)
-    arguments = ["agent", "--kubeconfig", f"{_RUN}/kubeconfig", "--node-name", NAME, "--usage-interval", "1"]
-    agent = machine.spawn(module="subfunction_operator", args=arguments, name="agent")
-    plugin = machine.spawn(module="subfunction_deviceplugin", name="plugin")
-    return containerd, started, agent, plugin
+    return containerd, started, start_agent(machine, name), start_plugin(machine)
+
+
+def start_agent(machine: Machine, name: str = NAME) -> Process:
+    """Start the agent of a node."""
+    arguments = ["agent", "--kubeconfig", f"{_RUN}/kubeconfig", "--node-name", name, "--usage-interval", "1"]
+    return machine.spawn(module="subfunction_operator", args=arguments, name="agent")
+
+
+def start_plugin(machine: Machine) -> Process:
+    """Start the device plugin of a node."""
+    return machine.spawn(module="subfunction_deviceplugin", name="plugin")
 
 
 def _registered(plane: ControlPlane) -> bool:

@@ -26,8 +26,8 @@ from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.controller.writes import NODES, POOLS, SUBFUNCTIONS, Writes
 from subfunction_operator.credentials import SERVICE_ACCOUNT, Credentials
 from subfunction_operator.endpoint import Endpoint, Reporter
-from subfunction_operator.metering import counted
 from subfunction_operator.signals import until_one_ends, until_stopped
+from subfunction_operator.traffic import counted
 
 _LOG = logging.getLogger("subfunction.program")
 

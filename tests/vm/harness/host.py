@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import HostLacks
@@ -54,28 +55,28 @@ def require_library(name: str) -> Path:
     return Path(found[1])
 
 
-def missing() -> tuple[str, ...]:
+def missing(tools: Mapping[str, str] = TOOLS) -> tuple[str, ...]:
     """The Debian packages whose tools this host has not got."""
-    return tuple(package for tool, package in TOOLS.items() if find_tool(tool) is None)
+    return tuple(package for tool, package in tools.items() if find_tool(tool) is None)
 
 
-def install() -> None:
+def install(tools: Mapping[str, str] = TOOLS) -> None:
     """Install what is missing, where we may.
 
     Raises:
         HostLacks: we are not root or this is no Debian; or apt-get could not.
     """
-    packages = missing()
+    packages = missing(tools)
     if not packages:
         return
     line = f"apt-get install --no-install-recommends {' '.join(packages)}"
     if os.geteuid() != 0 or find_tool("apt-get") is None:
-        raise HostLacks(f"the VM tests need, as root: {line}")
+        raise HostLacks(f"these tests need, as root: {line}")
     apt = require_tool("apt-get")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in ([apt, "-qq", "update"], [apt, "-qq", "install", "-y", "--no-install-recommends", *packages]):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode != 0:
             raise HostLacks(f"{line} failed: {done.stderr.strip()[-500:]}")
-    if missing():
-        raise HostLacks(f"still missing after {line}: {' '.join(missing())}")
+    if missing(tools):
+        raise HostLacks(f"still missing after {line}: {' '.join(missing(tools))}")

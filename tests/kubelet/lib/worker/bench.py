@@ -44,14 +44,14 @@ class Container:
         }
 
 
-def pod_of(name: str, *containers: Container) -> dict[str, Any]:
-    """Give the pod of these containers, bound to the node."""
+def pod_of(name: str, *containers: Container, node: str = NODE) -> dict[str, Any]:
+    """Give the pod of these containers, bound to a node."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name},
         "spec": {
-            "nodeName": NODE,
+            "nodeName": node,
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,21 @@ RESOURCE = "subfunction.dev/mlx5"
 PARENT = Handle("pci", "0000:03:00.0")
 
 
+Launch = Callable[[str, Sequence[str]], list[str]]
+"""Gives the command that runs a program (named by its module) with arguments."""
+
+
+def from_here(module: str, arguments: Sequence[str]) -> list[str]:
+    """Give the command that runs it as it is installed here."""
+    return [sys.executable, "-m", module, *arguments]
+
+
 class Host:
     """One node's kernel and programs; `bench` has its kubelet."""
 
-    def __init__(self, root: Path, bench: Bench, kernel: SimulatedKernel) -> None:
+    def __init__(self, root: Path, bench: Bench, kernel: SimulatedKernel, launch: Launch = from_here) -> None:
         self.bench = bench
+        self._launch = launch
         self.kernel = kernel
         self.records = records(root / "run" / "devices")
         self._root = root
@@ -79,7 +89,7 @@ class Host:
             "boot-id": simulated / "boot_id",
         }
         flags = [part for name, path in folders.items() for part in (f"--{name}", str(path))]
-        program = Guarded([sys.executable, "-m", module, *arguments, *flags], self._root / f"{module}.log")
+        program = Guarded(self._launch(module, [*arguments, *flags]), self._root / f"{module}.log")
         self._programs.append(program)
         return program
 
@@ -123,11 +133,11 @@ class Host:
 
 
 @contextlib.asynccontextmanager
-async def hosting(root: Path, bench: Bench) -> AsyncIterator[Host]:
+async def hosting(root: Path, bench: Bench, launch: Launch = from_here) -> AsyncIterator[Host]:
     """Give a host whose kernel runs; its programs end before the kernel, and its objects are gone."""
     (root / "kernel").mkdir()
     kernel = SimulatedKernel(root / "kernel", None, Timing(attach=0.005, detach=0.005, in_seconds=True))
-    host = Host(root, bench, kernel)
+    host = Host(root, bench, kernel, launch)
     async with running(kernel):
         try:
             yield host

@@ -3,8 +3,12 @@
 import asyncio
 import contextlib
 import json
+import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from subfunction_simulator.apiserver import ApiServer
 from subfunction_simulator.apiserver.client import Client
@@ -55,3 +59,16 @@ class StandIn:
     def _file(self, pod: Any, container: str) -> Path:
         metadata = pod["metadata"]
         return self.root / "pods" / f"{metadata['namespace']}_{metadata['name']}" / f"{container}.json"
+
+
+@contextlib.asynccontextmanager
+async def standing_in() -> AsyncIterator[StandIn]:
+    """Give one that has been started, with an API server and a folder of its own."""
+    async with contextlib.AsyncExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sfk-")))
+        server = await stack.enter_async_context(ApiServer())
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        stand_in = StandIn(root, server, Client(session, server.url))
+        await stand_in.start_kubelet()
+        stack.push_async_callback(stand_in.stop_kubelet)
+        yield stand_in
