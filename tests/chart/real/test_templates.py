@@ -23,7 +23,7 @@ VARIANTS: Final = {
     "as it is": (),
     "simulated": ("--set", "kernel=simulated"),
     "with everything": (
-        "--set", "podMonitor.enabled=true,networkPolicy.enabled=true,controller.replicas=2,logFormat=json",
+        "--set", "podMonitor.enabled=true,prometheusRule.enabled=true,networkPolicy.enabled=true,controller.replicas=2,logFormat=json",
         "--set", "agent.seLinuxType=spc_t,agent.appArmorProfile=mine,agent.lastNumber=4294967295",
         "--set", "imagePullSecrets[0].name=mine,podMonitor.labels.release=prometheus,agent.podAnnotations.a=b",
         "--set", "resourceDomains={subfunction.dev,example.com},agent.netDevices={subfunction.dev/mlx5}",
@@ -58,8 +58,8 @@ def stub(group: str, version: str, kind: str) -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def _others(plane: ControlPlane) -> None:
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    # An approval is asked for names of the group k8s.cni.cncf.io as little as for any other.
-    plane.request("POST", path, stub("monitoring.coreos.com", "v1", "PodMonitor"))
+    for kind in ("PodMonitor", "PrometheusRule"):
+        plane.request("POST", path, stub("monitoring.coreos.com", "v1", kind))
     network = stub("k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition")
     network["spec"]["names"]["plural"] = "network-attachment-definitions"
     network["metadata"]["name"] = "network-attachment-definitions.k8s.cni.cncf.io"
@@ -110,6 +110,12 @@ def test_an_older_cluster_is_refused(helm: Helm) -> None:
 
 def test_a_cloud_providers_version_is_not_too_old(helm: Helm) -> None:
     assert helm("template", "subfunction", str(CHART), "--kube-version", "v1.32.1-eks-1234")
+
+
+def test_the_alerts_come_as_they_are(helm: Helm) -> None:
+    rules = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    made = helm.rendered("--set", "prometheusRule.enabled=true")
+    assert [each["spec"] for each in made if each["kind"] == "PrometheusRule"] == [rules]
 
 
 def containers(helm: Helm, *words: str) -> Iterator[tuple[str, Any, Any]]:
