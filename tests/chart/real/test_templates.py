@@ -23,7 +23,8 @@ VARIANTS: Final = {
     "as it is": (),
     "simulated": ("--set", "kernel=simulated"),
     "with everything": (
-        "--set", "podMonitor.enabled=true,prometheusRule.enabled=true,networkPolicy.enabled=true,controller.replicas=2,logFormat=json",
+        "--set", "podMonitor.enabled=true,prometheusRule.enabled=true,networkPolicy.enabled=true",
+        "--set", "controller.replicas=2,logFormat=json",
         "--set", "agent.seLinuxType=spc_t,agent.appArmorProfile=mine,agent.lastNumber=4294967295",
         "--set", "imagePullSecrets[0].name=mine,podMonitor.labels.release=prometheus,agent.podAnnotations.a=b",
         "--set", "resourceDomains={subfunction.dev,example.com},agent.netDevices={subfunction.dev/mlx5}",
