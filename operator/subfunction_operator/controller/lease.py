@@ -103,15 +103,19 @@ class Lease:
 
     async def give_back(self) -> None:
         """Let the next one have it at once; what fails is only slower."""
-        held, self._held = self._held, None
-        if held is None:
+        if self._held is None:
             return
-        spec = _Spec("", 1, held.spec.lease_transitions, held.spec.acquire_time, _timestamp())
         try:
             async with asyncio.timeout(self._terms.retry):
+                # A renewal that was under way may have been stored, though its answer was not waited for.
+                await self._look_again()
+                held = self._held
+                spec = _Spec("", 1, held.spec.lease_transitions, held.spec.acquire_time, _timestamp())
                 await self._put(spec, held.metadata.resource_version)
         except (SubFunctionError, TimeoutError) as error:
             _LOG.warning("the lease was not given back, and lasts for %g s: %s", self._terms.duration, error)
+        finally:
+            self._held = None
 
     async def _try(self) -> str:
         """Take it if it is free; gives who holds it."""

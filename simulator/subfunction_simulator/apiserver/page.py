@@ -1,6 +1,7 @@
 """Long lists, a page at a time."""
 
 import base64
+import bisect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,14 +42,14 @@ class Token:
 
 
 def page(objects: Sequence[JsonObject], token: Token, limit: int) -> Page:
-    """The next `limit` objects (0: all) of those that were there at the token's revision."""
-    rest = [obj for obj in objects if token.after is None or _key(obj) > token.after]
+    """The next `limit` objects (0: all) of those that were there at the token's revision, by namespace and name."""
+    rest = objects[0 if token.after is None else bisect.bisect_right(objects, token.after, key=_key) :]
     metadata: JsonObject = {"resourceVersion": str(token.revision)}
     if 0 < limit < len(rest):
         metadata["continue"] = str(Token(token.revision, _key(rest[limit - 1])))
         metadata["remainingItemCount"] = len(rest) - limit
         rest = rest[:limit]
-    return Page(rest, metadata)
+    return Page(list(rest), metadata)
 
 
 def _key(obj: JsonObject) -> tuple[str, str]:

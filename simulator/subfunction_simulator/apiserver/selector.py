@@ -27,6 +27,11 @@ class Selection:
     """None: all of them, or a cluster-scoped kind."""
     requirements: tuple[Requirement, ...] = ()
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether each object is selected."""
+        return self.namespace is None and not self.requirements
+
     def matches(self, obj: JsonObject) -> bool:
         """Whether an object is selected."""
         if self.namespace is not None and obj["metadata"].get("namespace") != self.namespace:

@@ -51,6 +51,8 @@ class Collection:
     bells: set[asyncio.Event] = field(default_factory=set)
     _changes: list[Change] = field(default_factory=list)
     _forgotten: int = 0
+    _order: list[Key] = field(default_factory=list)
+    """The keys of all objects, sorted; empty when it must be made anew."""
 
     def since(self, revision: int) -> list[Change]:
         """What happened after a revision; raises RefusedError (410) when that is not remembered any more."""
@@ -70,7 +72,13 @@ class Collection:
         Raises RefusedError (410) when that is not remembered any more.
         """
         objects = self.objects if revision is None else self._at(revision)
-        return [obj for _, obj in sorted(objects.items(), key=lambda item: item[0]) if selection.matches(obj)]
+        if objects is not self.objects:
+            return [objects[key] for key in sorted(objects) if selection.matches(objects[key])]
+        if len(self._order) != len(objects):
+            self._order = sorted(objects)
+        if selection.is_everything:
+            return [objects[key] for key in self._order]
+        return [objects[key] for key in self._order if selection.matches(objects[key])]
 
     def _at(self, revision: int) -> dict[Key, JsonObject]:
         since = self.since(revision)
@@ -84,6 +92,10 @@ class Collection:
             else:
                 objects[key] = change.previous
         return objects
+
+    def reordered(self) -> None:
+        """Hear that an object came or went."""
+        self._order = []
 
     def record(self, change: Change) -> None:
         """Remember a change and ring the bells."""
@@ -122,6 +134,8 @@ class Store:
         previous = collection.objects.get(key)
         stored = self._stamped(obj)
         collection.objects[key] = stored
+        if previous is None:
+            collection.reordered()
         collection.record(Change(self.revision, "MODIFIED" if previous else "ADDED", stored, previous))
         return stored
 
@@ -129,6 +143,7 @@ class Store:
         """Take an object away and give it back as it was last, with the revision of its removal."""
         collection = self.collection(resource)
         previous = collection.objects.pop(key)
+        collection.reordered()
         removed = self._stamped(previous)
         collection.record(Change(self.revision, "DELETED", removed, previous))
         return removed

@@ -84,18 +84,16 @@ class Fleet(Cluster):
     async def add_node(
         self, name: str = "n1", *, labels: dict[str, str] | None = None, status: NodeStatus | None = None
     ) -> None:
-        body = {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": name, "labels": {"nic": "yes"} if labels is None else labels},
-            "status": {
-                "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": NOW, "lastTransitionTime": NOW}]
-            },
-        }
+        """Let a node join, and its agent say what it can do: two parents with room for four."""
+        await self.add_machine(name, {"nic": "yes"} if labels is None else labels)
+        await self.tell(name, status or NodeStatus(parents=(parent(PARENT), parent(OTHER))))
+
+    async def add_machine(self, name: str, labels: dict[str, str]) -> None:
+        """Let a node join whose agent has said nothing yet."""
+        ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": NOW, "lastTransitionTime": NOW}
+        metadata = {"name": name, "labels": labels}
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": {"conditions": [ready]}}
         await self.request("POST", NODES, body)
-        if status is None:
-            status = NodeStatus(parents=(parent(PARENT), parent(OTHER)))
-        await self.tell(name, status)
 
     async def tell(self, name: str, status: NodeStatus) -> None:
         """Let a node's agent say what it can do."""
