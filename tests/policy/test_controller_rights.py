@@ -1,7 +1,6 @@
 """The controller with its real token and the chart's roles: all its work is done, and no right is idle."""
 
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,17 +14,8 @@ from subfunction.api import FINALIZER
 
 SYSTEM: Final = "kube-system"
 ACCOUNT: Final = "subfunction-controller"
-USER: Final = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
-OPEN_TO_ALL: Final = ("/api", "/apis", "/openapi", "/version")
-"""What every account may read by Kubernetes' own roles (system:discovery, system:public-info-viewer)."""
 ASKED_BY_ADMISSION: Final = ("update", "subfunction.dev", "subfunctionpools/finalizers")
 """What `test_owners.py` shows that a cluster may ask of it."""
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="op") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture
@@ -42,7 +32,7 @@ async def fleet(plane: ControlPlane, root: Path) -> AsyncIterator[Fleet]:
 async def test_the_whole_life_of_a_controller_needs_its_roles_all_of_them_and_nothing_else(
     plane: ControlPlane, fleet: Fleet
 ) -> None:
-    earlier = len(list(audit.requests(plane.audit_log, USER)))
+    account = audit.Account.of(plane.audit_log, SYSTEM, ACCOUNT)
     for name in ("n1", "n2"):
         await fleet.add_node(name)
     fleet.start_agents()
@@ -74,10 +64,9 @@ async def test_the_whole_life_of_a_controller_needs_its_roles_all_of_them_and_no
     await fleet.until_quiet()
     await fleet.stop_all()
 
-    asked = list(audit.requests(plane.audit_log, USER))[earlier:]
-    assert [request for request in asked if request.code in (401, 403)] == []
-    wanted = {(each.verb, each.group, each.resource) for each in asked if each.resource}
-    assert wanted == roles.granted(*roles.CONTROLLER) - {ASKED_BY_ADMISSION}
-    assert {each.namespace for each in asked if each.resource == "leases"} == {SYSTEM}
-    assert {each.name for each in asked if each.resource == "leases" and each.verb != "create"} == {ACCOUNT}
-    assert [each.path for each in asked if not each.resource and not each.path.startswith(OPEN_TO_ALL)] == []
+    assert account.refused() == []
+    assert account.used() == roles.granted(*roles.CONTROLLER) - {ASKED_BY_ADMISSION}
+    leases = [each for each in account.asked() if each.resource == "leases"]
+    assert {each.namespace for each in leases} == {SYSTEM}
+    assert {each.name for each in leases if each.verb != "create"} == {ACCOUNT}
+    assert account.paths() == []

@@ -1,8 +1,7 @@
 """The agent with its real token, the chart's roles and its policy: its work is done, and no right is idle."""
 
 import contextlib
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,16 +15,7 @@ from rig.cluster import NODE, Cluster
 
 SYSTEM: Final = "kube-system"
 ACCOUNT: Final = "subfunction-agent"
-USER: Final = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 SFNODE: Final = f"/apis/subfunction.dev/v1alpha1/subfunctionnodes/{NODE}"
-OPEN_TO_ALL: Final = ("/api", "/apis", "/openapi", "/version")
-"""What every account may read by Kubernetes' own roles (system:discovery, system:public-info-viewer)."""
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="op") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture
@@ -49,7 +39,7 @@ def replaced_node(plane: ControlPlane) -> str:
 async def test_the_whole_life_of_an_agent_needs_its_role_all_of_it_and_nothing_else(
     plane: ControlPlane, node: Cluster
 ) -> None:
-    earlier = len(list(audit.requests(plane.audit_log, USER)))
+    account = audit.Account.of(plane.audit_log, SYSTEM, ACCOUNT)
     node.start_agent(survey_interval=0.2)
     await node.apply("blue")
     await node.apply("lost")
@@ -68,12 +58,10 @@ async def test_the_whole_life_of_an_agent_needs_its_role_all_of_it_and_nothing_e
     await node.until(lambda: not node.records.read_all().items, "no record is left")
     await node.stop_agent()
 
-    asked = list(audit.requests(plane.audit_log, USER))[earlier:]
-    refused = [request for request in asked if request.code in (401, 403)]
-    assert refused == []
-    assert {(each.verb, each.group, each.resource) for each in asked if each.resource} == roles.granted(*roles.AGENT)
-    assert {each.namespace for each in asked if each.resource == "events"} == {"default"}
-    assert [each.path for each in asked if not each.resource and not each.path.startswith(OPEN_TO_ALL)] == []
+    assert account.refused() == []
+    assert account.used() == roles.granted(*roles.AGENT)
+    assert {each.namespace for each in account.asked() if each.resource == "events"} == {"default"}
+    assert account.paths() == []
 
 
 def _found(plane: ControlPlane, path: str) -> Any:

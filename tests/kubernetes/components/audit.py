@@ -53,3 +53,37 @@ def requests(log: Path, user: str) -> Iterator[Audited]:
     for line in log.read_text().splitlines() if log.exists() else ():
         if (audited := Audited.of(json.loads(line))).user == user:
             yield audited
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A service account whose requests are looked at, from some moment on."""
+
+    log: Path
+    user: str
+    already: int
+
+    @classmethod
+    def of(cls, log: Path, namespace: str, name: str) -> Self:
+        """Look at what it asks from now on."""
+        user = f"system:serviceaccount:{namespace}:{name}"
+        return cls(log, user, len(list(requests(log, user))))
+
+    def asked(self) -> list[Audited]:
+        """What it has asked since."""
+        return list(requests(self.log, self.user))[self.already :]
+
+    def refused(self) -> list[Audited]:
+        """Of these, what it may not."""
+        return [each for each in self.asked() if each.code in (401, 403)]
+
+    def used(self) -> frozenset[tuple[str, str, str]]:
+        """The rights that it needed: verb, API group, and resource with its subresource."""
+        return frozenset((each.verb, each.group, each.resource) for each in self.asked() if each.resource)
+
+    def paths(self) -> list[str]:
+        """What it asked that is no resource, but for what every account may read by Kubernetes' own roles."""
+        return [each.path for each in self.asked() if not each.resource and not each.path.startswith(_OPEN_TO_ALL)]
+
+
+_OPEN_TO_ALL: Final = ("/api", "/apis", "/openapi", "/version")
