@@ -230,3 +230,27 @@ def test_with_every_right_in_our_group(scene: ControlPlane, token: str, attack: 
     assert refusal.code == 403
     assert attack.why in refusal.output
     assert world(scene) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"labels": {"a": "b"}}, "without labels, annotations and finalizers"),
+        ({"annotations": {"a": "b"}}, "without labels, annotations and finalizers"),
+        ({"finalizers": [KEPT]}, "without labels, annotations and finalizers"),
+        ({"ownerReferences": [FOREIGN]}, "owner is its Node and nothing else"),
+        ({"ownerReferences": []}, "owner is its Node and nothing else"),
+    ],
+)
+def test_it_makes_its_own_node_object_bare_and_owned_by_its_node(
+    plane: ControlPlane, more: dict[str, Any], why: str
+) -> None:
+    token = accounts.pod_token(plane, SYSTEM, ACCOUNT, "node-c")
+    uid = plane.request("GET", "/api/v1/nodes/node-c")["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "node-c", "uid": uid}
+    good = typed("SubFunctionNode") | metadata(name="node-c", ownerReferences=[owner])
+    bad = good | {"metadata": {**good["metadata"], **more}}
+    with pytest.raises(CommandFailed, match=why) as refused:
+        plane.request("POST", f"{GROUP}/subfunctionnodes", bad, token=token)
+    assert refused.value.code == 403
+    plane.request("POST", f"{GROUP}/subfunctionnodes?dryRun=All", good, token=token)
