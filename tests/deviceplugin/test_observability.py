@@ -29,6 +29,11 @@ async def until_ready(scraper: Scraper) -> None:
     await eventually(lambda: scraper.get("/readyz")[:2] == (200, "ready\n"), "it is ready")
 
 
+async def until_registered(scraper: Scraper, times: int) -> None:
+    registered = "subfunction_registrations_total"
+    await eventually(lambda: scraper.value(registered, resource=RESOURCE) == times, f"registered {times} times")
+
+
 async def test_it_is_not_ready_until_the_kubelet_has_opened_its_list_and_again_after_a_restart(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -43,13 +48,13 @@ async def test_it_is_not_ready_until_the_kubelet_has_opened_its_list_and_again_a
     await node.start_kubelet()
     await until_ready(scraper)
     assert scraper.value("subfunction_list_streams", resource=RESOURCE) == 1
-    assert scraper.value("subfunction_registrations_total", resource=RESOURCE) == 1
+    await until_registered(scraper, 1)
     await node.kubelet.stop()
     await eventually(lambda: scraper.get("/readyz").status == 503, "it says that the kubelet is gone")
     assert scraper.value("subfunction_list_streams", resource=RESOURCE) == 0
     await node.kubelet.start()
     await until_ready(scraper)
-    assert scraper.value("subfunction_registrations_total", resource=RESOURCE) == 2
+    await until_registered(scraper, 2)
 
 
 async def test_with_nothing_to_offer_it_is_ready_once_it_has_looked(

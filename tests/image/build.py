@@ -33,23 +33,26 @@ class Built:
     """An image in the store, and a container of it whose root file system can be looked into."""
 
     store: "Store"
+    name: str
     container: str
     root: Path
 
     def configuration(self) -> dict[str, Any]:
         """Its configuration, as the OCI image specification has it."""
-        shown = json.loads(self.store.run("inspect", "--type", "image", NAME))
+        shown = json.loads(self.store.run("inspect", "--type", "image", self.name))
         found: dict[str, Any] = shown["OCIv1"]
         return found
 
     def archive(self, path: Path) -> Path:
         """Write it as an OCI archive, compressed as a registry would have it."""
-        self.store.run("push", "--quiet", NAME, f"oci-archive:{path}")
+        self.store.run("push", "--quiet", self.name, f"oci-archive:{path}")
         return path
 
     def remove(self) -> None:
-        """Remove the container; the image stays in the store."""
+        """Remove the container; the image stays in the store, unless it is only a stage."""
         self.store.run("rm", self.container)
+        if self.name != NAME:
+            self.store.run("rmi", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +92,40 @@ def build() -> Built:
         BuildFailed: a download or a step failed; the message has its last words.
     """
     with cache.exclusive("lock-image"):
-        host.install(TOOLS)
-        store = Store(cache.cache_root() / "images")
-        store.folder.mkdir(exist_ok=True)
-        base = os.environ.get("PYTHON_IMAGE") or _debian(store)
-        given = {"PYTHON_IMAGE": base, "VERSION": version(), "REVISION": revision()}
-        arguments = [part for name, value in given.items() for part in ("--build-arg", f"{name}={value}")]
-        authorities = ssl.get_default_verify_paths().cafile
-        secrets = ["--secret", f"id=ca,src={authorities}"] if authorities else []
-        store.run("bud", *secrets, *arguments, "--tag", NAME, str(CHECKOUT))
-        container = store.run("from", NAME).strip()
-        root = Path(store.run("mount", container).strip())
+        store = _store()
+        _bud(store, "--tag", NAME)
         store.run("rmi", "--prune")
-        return Built(store, container, root)
+        return _opened(store, NAME)
+
+
+def build_stage(architecture: str) -> Built:
+    """Build no more than the first stage, as for another architecture (`arm64`); raises as `build`."""
+    name = f"{NAME}-{architecture}"
+    with cache.exclusive("lock-image"):
+        store = _store()
+        _bud(store, "--target", "build", "--build-arg", f"TARGETARCH={architecture}", "--tag", name)
+        return _opened(store, name)
+
+
+def _store() -> Store:
+    host.install(TOOLS)
+    store = Store(cache.cache_root() / "images")
+    store.folder.mkdir(exist_ok=True)
+    return store
+
+
+def _bud(store: Store, *words: str) -> None:
+    base = os.environ.get("PYTHON_IMAGE") or _debian(store)
+    given = {"PYTHON_IMAGE": base, "VERSION": version(), "REVISION": revision()}
+    arguments = [part for name, value in given.items() for part in ("--build-arg", f"{name}={value}")]
+    authorities = ssl.get_default_verify_paths().cafile
+    secrets = ["--secret", f"id=ca,src={authorities}"] if authorities else []
+    store.run("bud", *secrets, *arguments, *words, str(CHECKOUT))
+
+
+def _opened(store: Store, name: str) -> Built:
+    container = store.run("from", name).strip()
+    return Built(store, name, container, Path(store.run("mount", container).strip()))
 
 
 def version() -> str:
