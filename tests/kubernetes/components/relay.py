@@ -148,7 +148,9 @@ class RelayedApiServer:
     ) -> aiohttp.ClientResponse:
         assert self._session is not None
         url = URL(f"{self.plane.url}{path}", encoded=True)
-        answer = await self._session.request(method, url, data=body, headers=headers)
+        # `kubectl scale` names no type for what it sends, and the server takes it for JSON: none is added.
+        bare = ("Content-Type",)
+        answer = await self._session.request(method, url, data=body, headers=headers, skip_auto_headers=bare)
         if "watch" not in url.query or answer.status != 200:
             await answer.read()
         return answer

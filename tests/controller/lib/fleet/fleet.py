@@ -53,13 +53,8 @@ class Fleet(Cluster):
     # --- the controller ---
 
     def controller_settings(self, **changes: Any) -> ControllerSettings:
-        quick = {
-            "lease_duration": 1.5,
-            "renew_deadline": 1.0,
-            "lease_retry": 0.1,
-            "gone_grace": 0.2,
-            "status_interval": 0.05,
-        }
+        # Quick, but for the Lease: on a loaded machine a renewal may take a while.
+        quick: dict[str, Any] = {"lease_retry": 0.1, "gone_grace": 0.2, "status_interval": 0.05}
         return ControllerSettings(**{"kubeconfig": self.kubeconfig, "lease_namespace": "default", **quick, **changes})
 
     def start_controller(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
@@ -75,6 +70,10 @@ class Fleet(Cluster):
         task: asyncio.Task[None] = asyncio.create_task(job)
         self._controllers.append(task)
         return task
+
+    def agent_lives(self) -> None:
+        super().agent_lives()
+        self.controllers_live()
 
     # --- nodes ---
 
