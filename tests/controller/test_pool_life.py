@@ -64,12 +64,11 @@ async def test_scaling_down_takes_those_not_in_use_first_and_up_makes_the_lowest
     fleet.in_use |= {"fast-n1-0000-03-00.0-3"}
     await fleet.until_pool(lambda found: found.status.in_use == 1)
     await fleet.scale(1)
-    await fleet.until_settled()
-    assert set(await fleet.all()) == fleet.in_use
-    assert (await fleet.pool()).status.replicas == 1
+    await fleet.until_all(lambda there: set(there) == fleet.in_use)
+    assert (await fleet.until_settled()).status.replicas == 1
     await fleet.scale(3)
+    await fleet.until_all(lambda there: set(there) == {f"fast-n1-0000-03-00.0-{slot}" for slot in (0, 1, 3)})
     await fleet.until_settled()
-    assert set(await fleet.all()) == {f"fast-n1-0000-03-00.0-{slot}" for slot in (0, 1, 3)}
     await fleet.scale(0)
     drained = await fleet.until_pool(lambda found: found.status.current == 0)
     assert drained.status.in_use == 1, "what a pod holds is on its way out, and there until that pod ends"
@@ -176,7 +175,7 @@ async def test_nodes_join_leave_are_relabelled_and_cordoned(fleet: Fleet) -> Non
     await fleet.until_pool(lambda found: settled(found) and found.status.nodes == 2)
     await fleet.change_node("n1", {"metadata": {"labels": {"nic": None}}})
     await fleet.until_pool(lambda found: settled(found) and found.status.nodes == 1)
-    assert set(await fleet.all()) == {"fast-n2-0"}
+    await fleet.until_all(lambda there: set(there) == {"fast-n2-0"})
     await fleet.change_node("n1", {"metadata": {"labels": {"nic": "yes"}}})
     await fleet.until_pool(lambda found: settled(found) and found.status.nodes == 2)
     fleet.faithful = {"n1"}

@@ -130,6 +130,18 @@ def test_a_roll_ends_with_all_as_the_template_says_and_never_misses_more_than_al
     assert not any(each.deleting for each in scene.members.values())
 
 
+def test_a_node_that_is_down_is_rolled_last_and_holds_nobody_up() -> None:
+    scene = grown(paper((4, 4), (4, 4)), replicas=1)
+    scene.down.add("n0")
+    wanted = pool(replicas=1, generation=2, template={"spec": {"flavour": "mlx5", "mtu": 9000}})
+    order: list[str | None] = []
+    while not (todo := scene.plan(wanted)).empty:
+        order += [change.member.node for change in todo.changes]
+        scene.execute(wanted, todo)
+        scene.settle()
+    assert order == ["n1", "n1", "n0", "n0"]
+
+
 def test_names_tell_pool_node_parent_and_slot() -> None:
     scene = grown(paper((4, 4)), replicas=2)
     assert sorted(scene.members) == [

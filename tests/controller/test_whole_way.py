@@ -5,9 +5,10 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
-from fleet.fleet import Fleet
+from fleet.fleet import POOLS, Fleet
 from rig.cluster import NODE, is_ready
 from subfunction.api import ConditionType
 from subfunction_simulator.kernel.topology import SHOWROOM
@@ -73,8 +74,8 @@ async def test_the_example_is_applied_scaled_rolled_and_gone(node: Fleet) -> Non
     node.hand_out(record)
     await node.until_pool(lambda found: found.status.in_use == 1)
     await run(node, "scale", "sfpool", "fast", "--replicas=1", "--timeout=20s")
+    await node.until_all(lambda there: sorted(there) == [held, NAMES[2]])  # what no pod holds goes first
     await node.until_settled()
-    assert sorted(await node.all()) == [held, NAMES[2]], "what no pod holds goes first"
 
     await run(node, "patch", "sfpool", "fast", "--type=merge", "-p", '{"spec":{"template":{"spec":{"mtu":1500}}}}')
     waiting = await node.until_object(lambda seen: seen.spec.mtu == 1500, held)
@@ -108,3 +109,21 @@ async def test_a_single_one_is_placed_by_what_the_agent_says_and_made(node: Flee
     placed = found.status.condition(ConditionType.PLACED)
     assert placed is not None
     assert placed.message == "0/1 nodes fit: 1 has no parent pci/0000:0a:00.0."
+
+
+@pytest.mark.parametrize(("policy", "left"), [("Retain", [1]), ("Drain", [])])
+async def test_a_machine_whose_node_was_deleted_comes_back_and_does_what_the_deletion_policy_says(
+    node: Fleet, policy: str, left: list[int]
+) -> None:
+    template = {"spec": {"flavour": "mlx5", "deletionPolicy": policy}}
+    await node.apply_pool(replicas=1, parents=[{"device": "pci/0000:03:00.0"}], template=template)
+    await node.until_pool(lambda found: found.status.ready == 1)
+    await node.stop_agent()
+    await node.remove_node(NODE)
+    await node.until_all(lambda there: not there)
+    assert node.numbers() == [1], "only objects are cleared away"
+    await node.request("DELETE", f"{POOLS}/fast")
+    await node.add_machine(NODE, {})
+    node.start_agent()
+    await node.until(lambda: node.records.read_all().items == {}, "the agent to be done with what it finds")
+    assert node.numbers() == left

@@ -69,11 +69,8 @@ class Containers:
 
     def remove_all(self) -> None:
         """Remove every one that is left."""
-        listed = subprocess.run(
-            [*self._runc(), "list", "--quiet"], check=True, capture_output=True, text=True, timeout=_SECONDS
-        )
-        for name in listed.stdout.split():
-            self.remove(name)
+        for bundle in self.folder.glob("*/config.json"):
+            self.remove(bundle.parent.name)
 
     def _runc(self) -> list[str]:
         return [str(runtime.packages() / "usr" / "sbin" / "runc"), "--root", str(self.folder / "runc")]

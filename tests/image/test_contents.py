@@ -76,12 +76,6 @@ def test_nothing_that_built_it_is_left(image: Built) -> None:
     assert [name for name in gone if (image.root / name).exists()] == []
 
 
-def test_what_ctypes_asks_for_the_c_library_is_there(image: Built) -> None:
-    # asyncinotify asks it at its import; without these it looks for a compiler and for a folder to write to.
-    assert (image.root / "etc" / "ld.so.cache").is_file()
-    assert (image.root / "sbin" / "ldconfig").is_file()
-
-
 def test_nobody_but_root_may_change_its_files(image: Built) -> None:
     paths = [path for path in (image.root / ENVIRONMENT).rglob("*") if not path.is_symlink()]
     more = stat.S_IWOTH | stat.S_IWGRP | stat.S_ISUID | stat.S_ISGID

@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import logging
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,10 @@ from subfunction.errors import ApiRefused, ApiUnavailable, LeaseLost, SubFunctio
 from subfunction_operator.endpoint import Endpoint
 
 _LOG = logging.getLogger("subfunction.lease")
+
+
+_FAREWELL: Final = 3.0
+"""Seconds that giving back may take; a kubelet waits not much longer for a program's end."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ class Lease:
         if self._held is None:
             return
         try:
-            async with asyncio.timeout(self._terms.retry):
+            async with asyncio.timeout(_FAREWELL):
                 # A renewal that was under way may have been stored, though its answer was not waited for.
                 await self._look_again()
                 held = self._held

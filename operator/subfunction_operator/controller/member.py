@@ -23,7 +23,6 @@ _FAILED: Final = "Failed"
 class Unplaced(msgspec.Struct, frozen=True, kw_only=True):
     """What placement needs to know, and what was said last, of one that has no node yet."""
 
-    parent: ParentSpec
     node_selector: dict[str, str]
     conditions: tuple[Condition, ...]
 
@@ -138,7 +137,7 @@ class Members:
             in_use=_is_true(in_use),
             unplaced=None
             if spec.node_name
-            else Unplaced(parent=spec.parent, node_selector=spec.node_selector, conditions=status.conditions),
+            else Unplaced(node_selector=spec.node_selector, conditions=status.conditions),
         )
 
     def _once(self, value: T) -> T:

@@ -52,7 +52,7 @@ class PoolPlans:
 
     def plan(self, pool: SubFunctionPool) -> Plan:
         """Give what is to be done for a pool now."""
-        return plan(pool, sorted(self.of(pool), key=lambda found: found.node))
+        return plan(pool, self.of(pool))
 
     def _planned(self, pool: SubFunctionPool, name: str) -> NodePlan | None:
         node = self._cluster.nodes.get(name)
@@ -64,5 +64,5 @@ class PoolPlans:
             return None
         inventory = self._cluster.inventories.get(name)
         room = self._cluster.room(name) if selected else None
-        site = Site(name, selected, inventory.status if inventory else None, room, mine)
+        site = Site(name, selected, inventory.status if inventory else None, room, mine, down=not node.ready)
         return plan_node(pool, site, self._cluster.members.items.__contains__)

@@ -96,6 +96,7 @@ def plan_node(pool: SubFunctionPool, site: Site, taken: Taken) -> NodePlan:
         in_use=sum(member.in_use for member in site.members),
         unavailable=unavailable,
         trouble=troubles[0] if troubles else None,
+        down=site.down,
     )
 
 

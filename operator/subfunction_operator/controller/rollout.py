@@ -43,6 +43,8 @@ class Site:
     room: Room | None
     members: tuple[Member, ...]
     """The pool's own there."""
+    down: bool = False
+    """Whether the Node is not Ready: what is asked of it now may wait for long."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class NodePlan:
     unavailable: int = 0
     """Those that should be there and that no pod holds: missing, on their way out, or not ready."""
     trouble: Trouble | None = None
+    down: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,9 +89,10 @@ def plan(pool: SubFunctionPool, nodes: Iterable[NodePlan]) -> Plan:
 
     Those that are not ready are changed at once, since nobody misses them; those that are ready within maxUnavailable;
     those in use last of all, once nothing else is to be changed and nothing came out badly, and all at once: what a pod
-    holds is available to nobody else, and waits for that pod.
+    holds is available to nobody else, and waits for that pod. Nodes that are down come after all others: what is asked
+    there is long unavailable, and holds up the rest.
     """
-    seen = list(nodes)
+    seen = sorted(nodes, key=lambda node: (node.down, node.node))
     creations = tuple(each for node in seen for each in node.creations)
     deletions = tuple(each for node in seen for each in node.deletions)
     changes = [change for node in seen for change in node.changes]

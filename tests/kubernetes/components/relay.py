@@ -99,7 +99,7 @@ class RelayedApiServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asked = asked_of(request.method, request.path, request.query)
         try:
-            self.traffic.note(asked)
+            self.traffic.note(asked, request.headers.get("User-Agent", ""))
             return await self._pass_on(request, asked)
         except RefusedError as refusal:
             return web.json_response(refusal.to_json(), status=refusal.code, headers=refusal.headers)
@@ -148,7 +148,9 @@ class RelayedApiServer:
     ) -> aiohttp.ClientResponse:
         assert self._session is not None
         url = URL(f"{self.plane.url}{path}", encoded=True)
-        answer = await self._session.request(method, url, data=body, headers=headers)
+        # `kubectl scale` names no type for what it sends, and the server takes it for JSON: none is added.
+        bare = ("Content-Type",)
+        answer = await self._session.request(method, url, data=body, headers=headers, skip_auto_headers=bare)
         if "watch" not in url.query or answer.status != 200:
             await answer.read()
         return answer

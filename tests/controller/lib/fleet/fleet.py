@@ -29,8 +29,8 @@ NOW: Final = "2026-11-22T10:00:00Z"
 class Fleet(Cluster):
     """Nodes without machines; `async with` it, then `start_controller`."""
 
-    def __init__(self, root: Path, topology: Topology | None = None) -> None:
-        super().__init__(root, topology)
+    def __init__(self, root: Path, topology: Topology | None = None, *, token: str | None = None) -> None:
+        super().__init__(root, topology, token=token)
         self._controllers: list[asyncio.Task[None]] = []
         self._agents: asyncio.Task[None] | None = None
         self.faithful: set[str] | None = None
@@ -53,13 +53,8 @@ class Fleet(Cluster):
     # --- the controller ---
 
     def controller_settings(self, **changes: Any) -> ControllerSettings:
-        quick = {
-            "lease_duration": 1.5,
-            "renew_deadline": 1.0,
-            "lease_retry": 0.1,
-            "gone_grace": 0.2,
-            "status_interval": 0.05,
-        }
+        # Quick, but for the Lease: on a loaded machine a renewal may take a while.
+        quick: dict[str, Any] = {"lease_retry": 0.1, "gone_grace": 0.2, "status_interval": 0.05}
         return ControllerSettings(**{"kubeconfig": self.kubeconfig, "lease_namespace": "default", **quick, **changes})
 
     def start_controller(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
@@ -68,13 +63,20 @@ class Fleet(Cluster):
 
     def start_work(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
         """Start what a controller does while it has the Lease."""
-        settings, credentials = self.controller_settings(**changes), Credentials.found(self.kubeconfig)
+        settings, credentials = (
+            self.controller_settings(**changes),
+            Credentials.found(self.kubeconfig, client="subfunction-controller"),
+        )
         return self._started(program.work(settings, credentials, lambda: True, identity, program.Observed()))
 
     def _started(self, job: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(job)
         self._controllers.append(task)
         return task
+
+    def agent_lives(self) -> None:
+        super().agent_lives()
+        self.controllers_live()
 
     # --- nodes ---
 

@@ -80,7 +80,7 @@ def unplaced(
     name: str, asks: ParentSpec | None = None, selector: dict[str, str] | None = None, **changes: Any
 ) -> Member:
     asks = asks or ParentSpec(device=PARENT)
-    waiting = Unplaced(parent=asks, node_selector=selector or {}, conditions=())
+    waiting = Unplaced(node_selector=selector or {}, conditions=())
     return member(name, node=None, parent=asks.device, asks=asks, unplaced=waiting, ready=False, **changes)
 
 
@@ -91,6 +91,7 @@ class Paper:
     statuses: dict[str, NodeStatus | None]
     selected: set[str]
     members: dict[str, Member] = dataclasses.field(default_factory=dict)
+    down: set[str] = dataclasses.field(default_factory=set)
     _uids: "itertools.count[int]" = dataclasses.field(default_factory=itertools.count)
 
     def of(self, wanted: SubFunctionPool) -> list[Member]:
@@ -107,7 +108,7 @@ class Paper:
         known = self.statuses[node]
         room = None if known is None else Room(known, there)
         mine = tuple(each for each in there if each.pool == wanted.uid)
-        return Site(node, node in self.selected, known, room, mine)
+        return Site(node, node in self.selected, known, room, mine, down=node in self.down)
 
     def execute(self, wanted: SubFunctionPool, todo: Plan) -> None:
         for made in todo.creations:
