@@ -49,6 +49,10 @@ test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of
 	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver tests/controller $(AGENT_TESTS) \
 		-n 3 --dist worksteal -q $(PYTEST)
 
+test-chart: $(VENV)/.installed ## the chart by the real Helm before a real API server; its policy and roles, by attack
+	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
+	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/chart tests/policy -n 2 --dist loadfile -q $(PYTEST)
+
 test-kubelet: $(VENV)/.installed ## a real kubelet with containers that run, and what we rely on of it (root, cgroups of version 1; built with Go)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
 	@SUBFUNCTION_TEST_KUBELET=real $(BIN)/python -m pytest tests/kubelet -n 2 --dist worksteal -q $(PYTEST)
@@ -87,15 +91,21 @@ check: $(VENV)/.installed ## formatter, linters, types, import contracts, spelli
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/deptry core operator deviceplugin simulator >/dev/null 2>&1 || $(BIN)/deptry core operator deviceplugin simulator
-	@$(BIN)/yamllint --strict crds examples
+	@$(BIN)/yamllint --strict crds examples charts/release charts/subfunction/*.yaml charts/subfunction/files/roles
 	@$(BIN)/typos
 
 format: $(VENV)/.installed ## put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints
-	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py -q
+docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints, and the chart's README, from its values
+	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py tests/chart/test_values.py -q
+
+# Not kept in the repository: a copy of the CRDs would be a second source. A release publishes both.
+DIST ?= dist
+manifests: $(VENV)/.installed ## dist/install.yaml and kustomization.yaml, for those without Helm (DIST=folder)
+	@mkdir -p $(DIST) && PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components manifests >$(DIST)/install.yaml
+	@cp charts/release/kustomization.yaml $(DIST)/
 
 crds: $(VENV)/.installed ## write anew what crds/subfunctionpools.yaml has of crds/subfunctions.yaml
 	@SUBFUNCTION_WRITE_CRDS=1 $(BIN)/python -m pytest tests/controller/test_template.py -q

@@ -30,6 +30,7 @@
     ├── ApiRefused                     the API server said no
     │   ├── ApiConflict                the object was changed by somebody else meanwhile
     │   └── NodeNotFound               the cluster has no Node of our name
+    ├── ApiTooOld                      the cluster's Kubernetes lacks what we rely on
     ├── LeaseLost                      another controller has taken over, or may have
     ├── ApiUnavailable                 the API server cannot be reached, or asks for patience
     ├── FolderError                    a record, ledger or state file or folder could not be read, written or watched
@@ -286,6 +287,12 @@ class NodeNotFound(ApiRefused):
     """The cluster has no Node of our name (yet)."""
 
     default_retry = 5.0
+
+
+class ApiTooOld(SubFunctionError):
+    """The API server is of a Kubernetes that lacks what we rely on; the program ends."""
+
+    reason = Reason.API_REFUSED
 
 
 class ApiUnavailable(SubFunctionError):

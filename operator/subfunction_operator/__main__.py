@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from cyclopts.config import Env
 
 from subfunction import journal
 from subfunction.errors import SubFunctionError
+from subfunction_operator import installation
 from subfunction_operator.controller.settings import ControllerSettings
 from subfunction_operator.settings import Settings
 
@@ -53,6 +55,19 @@ def _ended(program: Coroutine[Any, Any, None]) -> int:
         _LOG.critical("%s", error)
         return 1
     return 0
+
+
+@app.command
+def check(settings: Annotated[installation.Settings, Parameter(name="*")]) -> int:
+    """Say whether what was installed in a cluster works; ends with 1 if something does not."""
+    try:
+        findings = asyncio.run(installation.check(settings))
+    except SubFunctionError as error:
+        print(f"subfunction-operator: {error}", file=sys.stderr)  # noqa: T201  # the CLI's edge
+        return 1
+    for finding in findings:
+        print(finding)  # noqa: T201  # the CLI's edge
+    return 0 if all(finding.well for finding in findings) else 1
 
 
 def main() -> None:

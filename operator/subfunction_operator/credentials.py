@@ -10,6 +10,7 @@ import os
 import ssl
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -68,16 +69,21 @@ class Credentials:
     server: str
     token: Token
     tls: ssl.SSLContext | None = None
+    client: str = "subfunction"
+    """Who we say we are: in the server's audit log, and as the manager of the fields that we write."""
 
     @classmethod
-    def found(cls, kubeconfig: Path | None, mounted: Path = SERVICE_ACCOUNT) -> "Credentials":
+    def found(
+        cls, kubeconfig: Path | None, mounted: Path = SERVICE_ACCOUNT, *, client: str = "subfunction"
+    ) -> "Credentials":
         """Take the kubeconfig given, else what a pod finds mounted.
 
         Raises:
             ApiUnavailable: neither is there, or cannot be read.
         """
         try:
-            return cls._of_kubeconfig(kubeconfig) if kubeconfig else cls._of_pod(mounted)
+            found = cls._of_kubeconfig(kubeconfig) if kubeconfig else cls._of_pod(mounted)
+            return dataclasses.replace(found, client=client)
         except (OSError, KeyError, StopIteration, TypeError, ValueError, yaml.YAMLError) as error:
             where = kubeconfig or mounted
             hint = "Outside a pod, name a kubeconfig: `--kubeconfig FILE`."
@@ -112,7 +118,8 @@ class Credentials:
             return await send(request)
 
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self.tls if self.tls is not None else True)
-        return aiohttp.ClientSession(connector=connector, middlewares=(authorised, *further))
+        headers = {"User-Agent": f"{self.client}/{version('subfunction')}"}
+        return aiohttp.ClientSession(connector=connector, headers=headers, middlewares=(authorised, *further))
 
 
 def _named(config: Any, kind: str, name: str) -> Any:

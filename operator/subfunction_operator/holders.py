@@ -24,7 +24,8 @@ from subfunction_operator.observation import Usage
 
 POD_RESOURCES = Path("pod-resources/kubelet.sock")
 
-_DEADLINE = 2.0
+_DEADLINE = 5.0
+"""Seconds for one List. On an overloaded machine a real kubelet took over two, and nothing could drain there."""
 _STATUS_AGE = 1.0
 _BELIEVED = 5.0
 """By how much longer than it took a failure is believed: a kubelet that hangs costs a parent's thread a sixth of its
@@ -43,8 +44,9 @@ class Account:
 class Kubelet:
     """The kubelet as one asks it; those who ask together share one answer, as it refuses more than 100 a second."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, *, deadline: float = _DEADLINE) -> None:
         self._root = root
+        self._deadline = deadline
         self._checkpoint = folder / checkpoint.CHECKPOINT
         self._turn = threading.Lock()
         self._last: Account | SubFunctionError | None = None
@@ -99,7 +101,7 @@ class Kubelet:
         options = (("grpc.max_receive_message_length", _LARGEST_ANSWER), ("grpc.default_authority", "localhost"))
         try:
             with grpc.insecure_channel(f"unix:{socket}", options=options) as channel:
-                return PodResourcesListerStub(channel).List(ListPodResourcesRequest(), timeout=_DEADLINE)
+                return PodResourcesListerStub(channel).List(ListPodResourcesRequest(), timeout=self._deadline)
         except grpc.RpcError as error:
             raise SubFunctionError(f"the kubelet does not answer at {socket}") from error
 

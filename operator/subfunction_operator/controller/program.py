@@ -53,7 +53,7 @@ async def run(settings: ControllerSettings) -> None:
     identity = settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
     _LOG.info("subfunction-operator controller %s as %s: %s", version("subfunction"), identity, effective(settings))
     observed, heartbeat = Observed(), Heartbeat("main")
-    credentials = Credentials.found(settings.kubeconfig)
+    credentials = Credentials.found(settings.kubeconfig, client="subfunction-controller")
     # The Lease has a connection of its own: it is renewed, however many writes wait for theirs.
     async with credentials.session(counted(observed.metrics)) as for_lease:
         lease = Lease(Endpoint(for_lease, credentials.server), _terms(settings, identity))

@@ -1,5 +1,7 @@
 """Discovery: what is served, as old clients ask (a request a group) and as newer ones do (aggregated, KEP-3352)."""
 
+from typing import Final
+
 from subfunction_simulator.apiserver import scale
 from subfunction_simulator.apiserver.catalogue import Catalogue
 from subfunction_simulator.apiserver.objects import JsonObject
@@ -8,12 +10,16 @@ from subfunction_simulator.apiserver.resources import Resource
 STATUS_VERBS = ["get", "patch", "update"]
 
 
-def version() -> JsonObject:
-    """`/version`: the Kubernetes whose manners this server has."""
+MINOR: Final = 36
+"""The Kubernetes 1 whose manners this server has."""
+
+
+def version(minor: int = MINOR) -> JsonObject:
+    """`/version`, as that of a minor release."""
     return {
         "major": "1",
-        "minor": "36",
-        "gitVersion": "v1.36.2+simulator",
+        "minor": str(minor),
+        "gitVersion": f"v1.{minor}.2+simulator",
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "2026-01-01T00:00:00Z",

@@ -54,7 +54,7 @@ class ResourceApi:
         query = request.query
         verb = verb_of(request.method, place, query)
         asked = Asked(verb, place.resource.plural, place.subresource, place.name, dict(query))
-        self.traffic.note(asked)
+        self.traffic.note(asked, request.headers.get("User-Agent", ""))
         form = negotiate(request.headers.get("Accept", ""), query.get("includeObject", ""))
         options = WriteOptions(query.get("fieldValidation") or "Warn", query.get("dryRun") == "All", _manager(request))
         resource, code = place.resource, 200

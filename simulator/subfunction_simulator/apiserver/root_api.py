@@ -18,7 +18,7 @@ class Document:
     media: str = "application/json"
 
 
-def describe(catalogue: Catalogue, path: str, accept: str) -> Document:
+def describe(catalogue: Catalogue, path: str, accept: str, minor: int = discovery.MINOR) -> Document:
     """The document at a path, in a form that the client takes; raises RefusedError (404)."""
     steps, form = path.strip("/").split("/"), discovery_form(accept)
     if steps == ["openapi", "v2"] and openapi_v2.ASKED in accept:
@@ -27,7 +27,7 @@ def describe(catalogue: Catalogue, path: str, accept: str) -> Document:
         groups = ("",) if steps == ["api"] else catalogue.groups()
         media = f"application/json;g=apidiscovery.k8s.io;v={form};as=APIGroupDiscoveryList"
         return Document(json.dumps(discovery.aggregated(catalogue, groups, form)).encode(), media)
-    found = _find(catalogue, steps)
+    found = discovery.version(minor) if steps == ["version"] else _find(catalogue, steps)
     if found is None:
         raise RefusedError.no_such_path()
     return Document(json.dumps(found).encode())
@@ -35,8 +35,6 @@ def describe(catalogue: Catalogue, path: str, accept: str) -> Document:
 
 def _find(catalogue: Catalogue, steps: list[str]) -> JsonObject | None:
     match steps:
-        case ["version"]:
-            return discovery.version()
         case ["api"]:
             return discovery.core_versions()
         case ["apis"]:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from subfunction_simulator.apiserver.catalogue import CRDS, NAMESPACES, Catalogue
 from subfunction_simulator.apiserver.decoding import WriteOptions
+from subfunction_simulator.apiserver.discovery import MINOR
 from subfunction_simulator.apiserver.objects import JsonObject, timestamp
 from subfunction_simulator.apiserver.place import Place, locate
 from subfunction_simulator.apiserver.registry import Registry
@@ -54,6 +55,8 @@ class ApiServer:
         self.port = port
         self._host = host
         self._token = token
+        self.minor = MINOR
+        """The release of Kubernetes 1 that it says it is."""
         self._catalogue = Catalogue.load(crds or crds_folder())
         self._store = Store()
         self._registry = Registry(self._store)
@@ -159,10 +162,11 @@ class ApiServer:
             raise RefusedError(403, "Forbidden", message)
 
     def _describe(self, request: web.Request) -> web.Response:
-        self.traffic.note(Asked(request.method.lower(), request.path, query=dict(request.query)))
+        asked = Asked(request.method.lower(), request.path, query=dict(request.query))
+        self.traffic.note(asked, request.headers.get("User-Agent", ""))
         if request.method != "GET":
             raise RefusedError.no_such_path()
-        found = describe(self._catalogue, request.path, request.headers.get("Accept", ""))
+        found = describe(self._catalogue, request.path, request.headers.get("Accept", ""), self.minor)
         return web.Response(body=found.content, headers={"Content-Type": found.media})
 
 

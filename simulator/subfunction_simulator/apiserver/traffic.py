@@ -98,14 +98,18 @@ class Traffic:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str, str]] = Counter()
         """How often each (verb, resource, subresource) was asked, refused ones too."""
+        self.clients: set[tuple[str, str, str]] = set()
+        """Who asked for what: the product of the User-Agent, verb, and resource with its subresource."""
         self.requests: deque[Asked] = deque(maxlen=REMEMBERED)
         self.streams: set[OpenWatch] = set()
         """The watches that are open."""
         self._faults: list[Fault] = []
         self._severance: Severance | None = None
 
-    def note(self, asked: Asked) -> None:
+    def note(self, asked: Asked, user_agent: str = "") -> None:
         """Count a request; raises RefusedError where a fault is meant for it."""
+        resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
+        self.clients.add((user_agent.partition("/")[0], asked.verb, resource))
         self.counts[asked.verb, asked.resource, asked.subresource] += 1
         self.requests.append(asked)
         self._sever(asked)

@@ -3,16 +3,20 @@
 import argparse
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from components import binaries
 from components.controlplane import ControlPlane
+from components.helm import CHART, RELEASE, Helm
 from harness import cache
 from harness.errors import HarnessError
 
 DESCRIPTION = """The real components of Kubernetes that tests run.
 
 build    build etcd, kube-apiserver and kubelet if they are not in the cache; prints where each is
+manifests  print the chart as one file for `kubectl apply -f`, its namespace first
 serve    start etcd and an API server with the project's CRDs; prints a kubeconfig's path, and serves until Ctrl-C
 """
 
@@ -22,12 +26,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m components", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("build", "serve"))
+    parser.add_argument("what", choices=("build", "manifests", "serve"))
     parser.add_argument("--control-plane", action="store_true", help="the kubelet is not needed: envtest's will do")
     arguments = parser.parse_args()
     try:
         if arguments.what == "serve":
             _serve()
+        elif arguments.what == "manifests":
+            _manifests()
         else:
             _build(control_plane=arguments.control_plane)
     except HarnessError as error:
@@ -47,6 +53,13 @@ def _build(*, control_plane: bool) -> None:
         if path.exists():
             sys.stdout.write(f"{path}\n")
     sys.stderr.write(f"ready in {time.monotonic() - started:.1f} s\n")
+
+
+def _manifests() -> None:
+    namespace = (CHART.parent / "release" / "namespace.yaml").read_text()
+    with tempfile.TemporaryDirectory() as home:
+        # The test of a release is Helm's to run.
+        sys.stdout.write(namespace + Helm(Path(home))("template", RELEASE, str(CHART), "--skip-tests"))
 
 
 def _serve() -> None:

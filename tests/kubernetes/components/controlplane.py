@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 import yaml
 
+from components import audit
 from components.binaries import Binaries, control_plane
 from harness.errors import CommandFailed, MachineDied
 from harness.host import require_tool
@@ -40,7 +41,8 @@ class ControlPlane:
     """One etcd, one API server; `with` it, or `start` and `close`.
 
     `administrators`: tokens of further users who may do everything; `users`: tokens and names of those who, by RBAC,
-    may do nothing yet; `reached`: another address that leads here and that the certificate is to name. All calls block;
+    may do nothing yet; `reached`: another address that leads here and that the certificate is to name;
+    `admission`: plugins that are off by default. All calls block;
     the server is ready about three seconds after `start`.
     """
 
@@ -51,12 +53,14 @@ class ControlPlane:
         administrators: Sequence[str] = (),
         users: Mapping[str, str] | None = None,
         reached: str | None = None,
+        admission: Sequence[str] = (),
     ) -> None:
         self._binaries = binaries or control_plane()
         self.folder = Path(tempfile.mkdtemp(prefix="subfunction-control-plane-"))
         self._administrators = (ADMIN, *administrators)
         self._users = users or {}
         self._reached = reached
+        self._admission = admission
         self._port = 0
         self._store_port = 0
         self._store: Guarded | None = None
@@ -81,6 +85,11 @@ class ControlPlane:
     def log(self) -> Path:
         """What the API server has to say."""
         return self.folder / "kube-apiserver.log"
+
+    @property
+    def audit_log(self) -> Path:
+        """What service accounts asked of it, for `components.audit`."""
+        return self.folder / "audit.log"
 
     def tls(self) -> ssl.SSLContext:
         """How Python trusts it."""
@@ -194,6 +203,7 @@ class ControlPlane:
         lines = [f'{token},admin-{token},{token},"system:masters"' for token in self._administrators]
         lines += [f"{token},{name},{name}" for token, name in self._users.items()]
         (self.folder / "tokens").write_text("".join(f"{line}\n" for line in lines))
+        (self.folder / "audit-policy.yaml").write_text(audit.POLICY)
         made = subprocess.run(
             [require_tool("openssl"), "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(self._key)],
             capture_output=True, text=True, timeout=60, check=False,
@@ -246,6 +256,9 @@ class ControlPlane:
             f"--service-account-issuer=https://127.0.0.1:{self._port}",
             f"--service-account-key-file={self._key}",
             f"--service-account-signing-key-file={self._key}",
+            *([f"--enable-admission-plugins={','.join(self._admission)}"] if self._admission else ()),
+            f"--audit-policy-file={self.folder / 'audit-policy.yaml'}",
+            f"--audit-log-path={self.audit_log}",
             *([f"--advertise-address={self._reached}"] if self._reached else ()),
         ]
 

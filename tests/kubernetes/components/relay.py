@@ -99,7 +99,7 @@ class RelayedApiServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asked = asked_of(request.method, request.path, request.query)
         try:
-            self.traffic.note(asked)
+            self.traffic.note(asked, request.headers.get("User-Agent", ""))
             return await self._pass_on(request, asked)
         except RefusedError as refusal:
             return web.json_response(refusal.to_json(), status=refusal.code, headers=refusal.headers)

@@ -29,8 +29,8 @@ NOW: Final = "2026-11-22T10:00:00Z"
 class Fleet(Cluster):
     """Nodes without machines; `async with` it, then `start_controller`."""
 
-    def __init__(self, root: Path, topology: Topology | None = None) -> None:
-        super().__init__(root, topology)
+    def __init__(self, root: Path, topology: Topology | None = None, *, token: str | None = None) -> None:
+        super().__init__(root, topology, token=token)
         self._controllers: list[asyncio.Task[None]] = []
         self._agents: asyncio.Task[None] | None = None
         self.faithful: set[str] | None = None
@@ -63,7 +63,10 @@ class Fleet(Cluster):
 
     def start_work(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
         """Start what a controller does while it has the Lease."""
-        settings, credentials = self.controller_settings(**changes), Credentials.found(self.kubeconfig)
+        settings, credentials = (
+            self.controller_settings(**changes),
+            Credentials.found(self.kubeconfig, client="subfunction-controller"),
+        )
         return self._started(program.work(settings, credentials, lambda: True, identity, program.Observed()))
 
     def _started(self, job: Any) -> asyncio.Task[None]:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 import aiohttp
 import msgspec
 
-from components import under_test
+from components import roles, under_test
 from rig.waiting import eventually
 from subfunction.api import FINALIZER, ConditionType, SubFunction
 from subfunction.kubelet.checkpoint import UID_VARIABLE
@@ -39,6 +39,12 @@ from subfunction_simulator.kubelet.pods import Pod
 NODE: Final = "worker-1"
 COLLECTION: Final = "/apis/subfunction.dev/v1alpha1/subfunctions"
 WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+GRANTED: Final = {
+    client: {(verb, resource) for verb, _, resource in roles.granted(*files)}
+    for client, files in {"subfunction-agent": roles.AGENT, "subfunction-controller": roles.CONTROLLER}.items()
+}
+"""What the chart lets each program ask."""
 
 T = TypeVar("T")
 
@@ -104,6 +110,7 @@ class Server:
         asyncio.run_coroutine_threadsafe(under_test.restart(self.api), self._loop).result(60)
 
     def close(self) -> None:
+        asked = self.call(lambda: frozenset(self.api.traffic.clients))
         if self._counting is not None:
             self._counting.cancel()
         self.stop()
@@ -112,6 +119,7 @@ class Server:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
+        assert beyond_their_roles(asked) == set(), "the chart's roles lack this"
 
     def writes(self, resource: str = "subfunctions") -> dict[tuple[str, str], int]:
         """Count the writes of all clients, by verb and subresource."""
@@ -121,6 +129,15 @@ class Server:
     def asked(self, verb: str, resource: str = "subfunctions") -> list[Asked]:
         requests = self.call(lambda: list(self.api.traffic.requests))
         return [asked for asked in requests if (asked.verb, asked.resource) == (verb, resource)]
+
+
+def beyond_their_roles(asked: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+    """What our programs asked and the chart's roles do not grant; paths are open to all."""
+    return {
+        (client, verb, resource)
+        for client, verb, resource in asked
+        if client in GRANTED and not resource.startswith("/") and (verb, resource) not in GRANTED[client]
+    }
 
 
 class Cluster:

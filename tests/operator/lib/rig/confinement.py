@@ -107,8 +107,9 @@ class Confinement:
             "root=$(mktemp -d)",
             "mount -t tmpfs -o mode=755 container $root",
             *(f'ln -s "$(readlink /{name})" $root/{name}' for name in ("bin", "lib", "lib64", "sbin") if _link(name)),
-            *(line for mount in same for line in _mounted(*mount)),
+            # Those elsewhere first: our code may lie below the /tmp that is among them.
             *(line for mount in self.others for line in _mounted(mount.host, mount.place, mount.mode)),
+            *(line for mount in same for line in _mounted(*mount)),
             *own,
             "cd $root",
             "pivot_root . node",

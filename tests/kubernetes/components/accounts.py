@@ -1,0 +1,52 @@
+"""Tokens of service accounts, as a kubelet asks for them: bound to a pod, which is bound to a node."""
+
+from typing import Any, Final
+
+from components.controlplane import ControlPlane
+from harness.errors import CommandFailed
+
+_SECONDS: Final = 3600
+
+
+def pod_token(plane: ControlPlane, namespace: str, account: str, node: str | None) -> str:
+    """Make a pod of that account on a node (made too), and a token bound to it; None: one that waits for a node."""
+    if node is not None:
+        _made(plane, "/api/v1/nodes", {"metadata": {"name": node}})
+    container = {"name": "main", "image": "none"}
+    pod: Any = {
+        "metadata": {"name": f"{account}-{node or 'waits'}"},
+        "spec": {"serviceAccountName": account, "containers": [container]},
+    }
+    if node is not None:
+        pod["spec"]["nodeName"] = node
+    return _token(plane, namespace, account, "Pod", _made(plane, f"/api/v1/namespaces/{namespace}/pods", pod))
+
+
+def secret_token(plane: ControlPlane, namespace: str, account: str) -> str:
+    """Make a token bound to a secret: it tells of no node."""
+    secret = {"metadata": {"name": f"{account}-of-a-secret"}}
+    return _token(plane, namespace, account, "Secret", _made(plane, f"/api/v1/namespaces/{namespace}/secrets", secret))
+
+
+def free_token(plane: ControlPlane, namespace: str, account: str) -> str:
+    """Make a token that is bound to nothing (`kubectl create token`)."""
+    return _token(plane, namespace, account)
+
+
+def _token(plane: ControlPlane, namespace: str, account: str, kind: str = "", bound_to: Any = None) -> str:
+    spec: Any = {"audiences": [], "expirationSeconds": _SECONDS}
+    if bound_to is not None:
+        about = {key: bound_to["metadata"][key] for key in ("name", "uid")}
+        spec["boundObjectRef"] = {"apiVersion": "v1", "kind": kind, **about}
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    token: str = plane.request("POST", path, {"spec": spec})["status"]["token"]
+    return token
+
+
+def _made(plane: ControlPlane, collection: str, body: Any) -> Any:
+    try:
+        return plane.request("POST", collection, body)
+    except CommandFailed as error:
+        if error.code != 409:
+            raise
+        return plane.request("GET", f"{collection}/{body['metadata']['name']}")
