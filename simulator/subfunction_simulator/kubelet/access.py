@@ -20,9 +20,9 @@ class Access:
     authority: str | None = None
     """The certificates to trust it by, as PEM text; None: those of this machine."""
 
-    def tls(self) -> ssl.SSLContext:
+    def tls(self) -> ssl.SSLContext | bool:
         """Say how its certificate is checked, where it has one."""
-        return ssl.create_default_context(cadata=self.authority)
+        return ssl.create_default_context(cadata=self.authority) if self.url.startswith("https:") else True
 
     @classmethod
     def of(cls, settings: KubeletSettings) -> Self:

@@ -27,13 +27,15 @@ async def run(settings: KubeletSettings) -> None:
         SubFunctionError: no API server is named.
     """
     access = Access.of(settings)
+    # Made before anything is served: reading certificates takes long enough to be noticed.
+    tls = access.tls()
     kubelet = Kubelet(settings.root)
     # As in a real one: until the pods are known, none is taken for ended.
     kubelet.sources_ready = False
     await kubelet.start()
     try:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        trusting = aiohttp.TCPConnector(limit=0, ssl=access.tls())
+        trusting = aiohttp.TCPConnector(limit=0, ssl=tls)
         async with aiohttp.ClientSession(timeout=timeout, read_bufsize=_LONGEST_LINE, connector=trusting) as session:
             ask = Insistent(Client(session, access.url, access.token))
             async with asyncio.TaskGroup() as group:
