@@ -67,7 +67,7 @@ test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (install
 
 test-cluster: $(VENV)/.installed ## three whole nodes in VMs, the real API server and the controller: killed, rebooted, cut off, upgraded (by hand)
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
-	@$(BIN)/python -m pytest tests/cluster -q -p no:xdist --durations=0 $(PYTEST)
+	@$(BIN)/python -m pytest tests/cluster -q -p no:xdist -o faulthandler_timeout=1800 --durations=0 $(PYTEST)
 
 image: $(VENV)/.installed ## build the image localhost/subfunction without a daemon or registry (PYTHON_IMAGE=: another base)
 	@PYTHONPATH=tests/vm:tests/kubernetes $(BIN)/python -m tests.image.build
