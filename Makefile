@@ -120,7 +120,7 @@ bench: $(VENV)/.installed ## the figures, on the simulated kernel (bench/README.
 bench-vm: $(VENV)/.installed ## the figures on the real kernel in the VM, beside `devlink -b`
 	@PYTHONPATH=tests/vm $(BIN)/python bench/vm.py $(if $(OBJECTS),--objects $(OBJECTS))
 
-scale: $(VENV)/.installed ## what a node costs as the cluster grows, on a real API server (NODES="10 100"; OBJECTS=128; an hour for 1,000 nodes)
+scale: $(VENV)/.installed ## what a node costs as the cluster grows, on a real API server (NODES="10 100"; OBJECTS=128; 1,000 nodes take 10 GB)
 	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group plot
 	@PYTHONPATH=bench:tests/kubernetes:tests/vm $(BIN)/python -m scale --json bench/scale/figures.json \
 		$(if $(NODES),--nodes $(NODES)) $(if $(OBJECTS),--objects $(OBJECTS))
