@@ -105,8 +105,8 @@ class AgentMetrics(ClientMetrics):
         self.not_ready = Counted(
             "subfunction_subfunctions_not_ready", "SubFunctions that are not Ready.", ("reason",), registry
         )
-        self._resync = Gauge(
-            "subfunction_resync_timestamp_seconds", "When all was last compared with a LIST.", registry=registry
+        self._listed = Gauge(
+            "subfunction_relist_timestamp_seconds", "When all was last compared with a LIST.", registry=registry
         )
         self._operations = Histogram(
             "subfunction_operation_seconds",
@@ -116,9 +116,9 @@ class AgentMetrics(ClientMetrics):
             registry=registry,
         )
 
-    def resynced(self) -> None:
+    def listed(self) -> None:
         """Note that all is as in a LIST of now."""
-        self._resync.set_to_current_time()
+        self._listed.set_to_current_time()
 
     def operated(self, operation: str, flavour: str, seconds: float) -> None:
         """Note that an operation (`create_port`) had its effect."""

@@ -124,7 +124,7 @@ class Agent:
         for uid in (*self._objects, *contents.items):
             self.backlog.add(uid)
 
-    async def resync(self) -> None:
+    async def compare(self) -> None:
         """Compare what is known with a fresh LIST: a watch that was cut off never tells of what was deleted meanwhile.
 
         Raises:

@@ -1,7 +1,7 @@
 """The SubFunctionNode kept true: a look when something was announced, a write when the look found something new.
 
 Announcements come in bursts, and most are of what an object asked for: however many there are, there is one look in
-`pace` seconds, and so at most one write. The object is read at the beginning and with each resync, never watched.
+`pace` seconds, and so at most one write. The object is read at the beginning and with each comparison, never watched.
 """
 
 import asyncio
@@ -73,18 +73,22 @@ class NodeReporter:
         if self._listed:
             self._wanted.set()
 
-    def resync(self) -> None:
-        """Hear that this node's objects are known, as of now: compare with what the server has."""
+    def listed(self) -> None:
+        """Hear that this node's objects are known, as of now."""
         self._listed = True
+        self.compare()
+
+    def compare(self) -> None:
+        """Read the object anew at the next look: nobody tells of what others did to it."""
         self._known = None
-        self._wanted.set()
+        self.wake()
 
     def stop(self) -> None:
         """Let the thread end after what it has in hand, with its socket."""
         self._worker.stop(self._netlink.close)
 
     async def report(self) -> None:
-        """Look and write for ever, once the first resync was heard."""
+        """Look and write for ever, once the first LIST was heard of."""
         while True:
             await self._wanted.wait()
             await asyncio.sleep(self._pace * _GATHER)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 from importlib.metadata import version
 from typing import Final
 
@@ -46,6 +47,8 @@ _LOG = logging.getLogger("subfunction.program")
 _FIRST_LIST: Final = "the first LIST of this node's SubFunctions"
 _FIRST_LOOK: Final = "the first look at the kernel"
 _RETRY_SECONDS = 2.0
+_SPREAD: Final = 0.1
+"""How far the time between two LISTs is off, either way."""
 
 
 async def run(settings: Settings, seam: Seam | None = None) -> None:
@@ -79,7 +82,8 @@ async def run(settings: Settings, seam: Seam | None = None) -> None:
                 await until_stopped(
                     agent.backlog.work(agent.work, settings.workers),
                     heartbeat.beating(),
-                    _resynced(agent, reporter, reopened, settings.resync, awaited),
+                    _compared(agent, reporter, reopened, settings.relist, awaited),
+                    _resynced(agent, reporter, settings.resync),
                     woken_by_devlink(agent, reporter.wake, announcements),
                     woken_by_devices(agent, reporter.wake, kernel),
                     woken_by_links(agent, kernel),
@@ -159,10 +163,18 @@ def _reporter(settings: Settings, server: ApiServer, agent: Agent, awaited: Awai
     )
 
 
-async def _resynced(
+async def _resynced(agent: Agent, reporter: NodeReporter, interval: float) -> None:
+    """Look at the whole node every `interval` seconds: a file that somebody took away announces nothing."""
+    while True:
+        await asyncio.sleep(interval)
+        agent.look_at_all_soon()
+        reporter.compare()
+
+
+async def _compared(
     agent: Agent, reporter: NodeReporter, reopened: asyncio.Event, interval: float, awaited: Awaited
 ) -> None:
-    """Compare with a LIST at the start, whenever the watch was opened anew, and every `interval` seconds.
+    """Compare with a LIST at the start, whenever the watch was opened anew, and about every `interval` seconds.
 
     Raises:
         ApiTooOld: the cluster is of a Kubernetes that lacks what we rely on.
@@ -170,23 +182,24 @@ async def _resynced(
     greeted = False
     while True:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(interval):
+            # Agents that began together (a roll-out, an API server that came back) list each at its own time.
+            async with asyncio.timeout(interval * random.uniform(1 - _SPREAD, 1 + _SPREAD)):  # noqa: S311  # no secret
                 await reopened.wait()
         reopened.clear()
         try:
             if not greeted:
                 await refuse_old(agent.server)
                 greeted = True
-            await agent.resync()
-            agent.metrics.resynced()
+            await agent.compare()
+            agent.metrics.listed()
             awaited.came(_FIRST_LIST)
-            reporter.resync()
+            reporter.listed()
         except ApiTooOld:
             raise
         except SubFunctionError as error:
             agent.metrics.failed(error.reason)
             awaited.failed(_FIRST_LIST, str(error))
-            _LOG.warning("no resync: %s", error)
+            _LOG.warning("no comparison with a LIST: %s", error)
             await asyncio.sleep(_RETRY_SECONDS)
             reopened.set()
 

@@ -83,7 +83,11 @@ class Settings:
     """Seconds that a function may take to attach; hardware needs up to a few."""
 
     resync: float = 300.0
-    """Seconds between two comparisons of what is known with a fresh LIST; a watch may miss a deletion."""
+    """Seconds between two looks at the whole node and its SubFunctionNode; what is announced is seen at once."""
+
+    relist: float = 3600.0
+    """Seconds, a tenth more or less, between two comparisons of what is known with a LIST; there is one whenever the
+    watch begins anew too. Each costs the API server 0.7 us for every SubFunction of the whole cluster."""
 
     usage_interval: float = 10.0
     """Seconds between two looks at who holds what, while anything is handed out: the kubelet announces no end."""

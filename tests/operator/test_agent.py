@@ -42,18 +42,18 @@ async def test_creation_costs_a_finalizer_a_status_and_an_event_and_deletion_one
 
 
 async def test_nothing_is_written_when_nothing_changed(node: Cluster) -> None:
-    node.start_agent(resync=0.05)
+    node.start_agent(resync=0.02, relist=0.05)
     for name in ("a", "b", "c"):
         await node.apply(name)
     for name in ("a", "b", "c"):
         await node.until_ready(name)
     before = node.server.writes()
     lists = len(node.server.asked("list"))
-    await node.until(lambda: len(node.server.asked("list")) > lists + 3, "some resyncs")
+    await node.until(lambda: len(node.server.asked("list")) > lists + 3, "some comparisons")
     await node.stop_agent()
-    node.start_agent(resync=0.05)
+    node.start_agent(resync=0.02, relist=0.05)
     lists = len(node.server.asked("list"))
-    await node.until(lambda: len(node.server.asked("list")) > lists + 3, "some resyncs after a restart")
+    await node.until(lambda: len(node.server.asked("list")) > lists + 3, "some comparisons after a restart")
     assert node.server.writes() == before
     assert len(await node.events("a")) == 1
 
@@ -149,6 +149,18 @@ async def test_an_object_of_the_same_name_made_again_is_another_one(node: Cluste
     assert len(node.numbers()) == 1
 
 
+async def test_a_file_that_somebody_took_away_comes_back_without_a_list(node: Cluster) -> None:
+    node.start_agent(resync=0.1, device_nodes="cdi")
+    await node.apply()
+    ready = await node.until_ready()
+    [file] = node.papers.cdi.iterdir()
+    lists = len(node.server.asked("list"))
+    file.unlink()
+    await node.until(file.exists, "the CDI file")
+    assert len(node.server.asked("list")) == lists
+    assert node.records.read(ready.uid) is not None
+
+
 async def test_a_list_that_fails_or_an_api_server_that_is_away_concludes_nothing(node: Cluster) -> None:
     node.start_agent()
     await node.apply()
@@ -156,7 +168,7 @@ async def test_a_list_that_fails_or_an_api_server_that_is_away_concludes_nothing
     await node.stop_agent()
     kept, port = node.records.read(ready.uid), node.kernel.describe()
     node.server.stop()
-    node.start_agent(resync=0.02)
+    node.start_agent(relist=0.02)
     await quiet(node, 0.4)
     assert node.records.read(ready.uid) == kept
     assert node.kernel.describe() == port
@@ -228,7 +240,7 @@ async def test_an_object_created_while_a_list_is_under_way_is_not_forgotten(node
             return [ready], frozenset()
 
     agent.server = Slow()  # type: ignore[assignment]  # only its list is asked here
-    await agent.resync()
+    await agent.compare()
     assert {found.uid for found in agent._objects.values()} == {ready.uid, "late"}
     older = msgspec.structs.replace(
         late, metadata=msgspec.structs.replace(late.metadata, resource_version="3", generation=0)
@@ -238,7 +250,7 @@ async def test_an_object_created_while_a_list_is_under_way_is_not_forgotten(node
 
 
 async def test_deletions_in_a_gap_of_the_watch_are_noticed_by_a_list(node: Cluster) -> None:
-    node.start_agent(resync=0.2)
+    node.start_agent(relist=0.2)
     await node.apply()
     ready = await node.until_ready()
     node.server.call(node.server.api.traffic.stall_watches)

@@ -59,7 +59,7 @@ class Site:
         self._task: asyncio.Task[None] | None = None
 
     async def start(
-        self, *, pace: float = PACE, version: str = "0.1.0", deadline: float = 5.0, resync: bool = True
+        self, *, pace: float = PACE, version: str = "0.1.0", deadline: float = 5.0, listed: bool = True
     ) -> None:
         """Start a reporter that knows nothing."""
         await self.stop()
@@ -73,8 +73,8 @@ class Site:
             deadline=deadline,
         )
         self._task = asyncio.create_task(self.reporter.report())
-        if resync:
-            self.reporter.resync()
+        if listed:
+            self.reporter.listed()
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -166,7 +166,7 @@ async def test_what_is_as_it_was_is_never_written_again(site: Site) -> None:
     await site.start()
     await site.reported()
     await site.looks(3)
-    site.reporter.resync()
+    site.reporter.compare()
     await site.looks()
     await site.start()
     await site.looks()
@@ -247,17 +247,19 @@ async def test_another_version_of_the_agent_is_told_once(site: Site) -> None:
     assert site.writes() == {("create", ""): 1, ("patch", "status"): 2}
 
 
-async def test_an_object_that_a_person_deleted_or_changed_is_as_the_node_is_after_the_next_resync(site: Site) -> None:
+async def test_an_object_that_a_person_deleted_or_changed_is_as_the_node_is_after_the_next_comparison(
+    site: Site,
+) -> None:
     await site.register()
     await site.start()
     before = await site.reported()
     await site.api("DELETE", f"{REPORTS}/{NODE}")
-    site.reporter.resync()
+    site.reporter.compare()
     after = await site.reported()
     assert after.metadata.uid != before.metadata.uid
     assert after.status.parents == before.status.parents
     await site.api.merge(f"{REPORTS}/{NODE}/status", {"status": {"capacity": 7, "parents": [{"device": "?"}]}})
-    site.reporter.resync()
+    site.reporter.compare()
     await site.until_it_says(lambda status: status.capacity == 256, "the true capacity")
 
 
@@ -293,7 +295,7 @@ async def test_without_its_node_nothing_is_made_and_the_log_says_so(
     assert "kubectl get nodes" in caplog.text
     assert site.writes() == {}
     await site.register()
-    site.reporter.resync()
+    site.reporter.compare()
     await site.reported()
 
 
@@ -312,11 +314,11 @@ async def test_a_node_that_was_made_anew_owns_the_object_of_the_old_one(site: Si
 async def test_nothing_is_looked_at_before_the_objects_are_known(site: Site) -> None:
     await site.register()
     site.foreign(9)
-    await site.start(resync=False)
+    await site.start(listed=False)
     await site.looks(2)
     assert site.writes() == {}
     site.named = frozenset({(str(PARENT), 9)})
-    site.reporter.resync()
+    site.reporter.listed()
     found = await site.reported()
     assert foreign_numbers(found.status) == []
 
@@ -340,7 +342,7 @@ async def test_a_crd_that_is_older_than_the_agent_is_no_reason_to_write_for_ever
         await site.start()
         await site.reported()
         await site.looks(3)
-        site.reporter.resync()
+        site.reporter.compare()
         await site.looks()
         assert site.writes() == CREATED
 
@@ -370,8 +372,9 @@ async def test_the_agent_keeps_the_object_true_and_the_load_does_not_touch_it(no
     for name in names:
         await node.delete(name)
         await node.until_gone(name)
-    gets = len(node.server.asked("get", PLURAL))
-    await node.until(lambda: len(node.server.asked("get", PLURAL)) > gets + 1, "two resyncs")
+    gets, lists = len(node.server.asked("get", PLURAL)), len(node.server.asked("list"))
+    await node.until(lambda: len(node.server.asked("get", PLURAL)) > gets + 1, "two looks at the whole node")
+    assert len(node.server.asked("list")) == lists
     assert node.server.writes(PLURAL) == CREATED
     Devlink(Netlink(node.kernel.transport())).new_port(PARENT, pf=0, number=500)
     deadline = time.monotonic() + 10

@@ -43,7 +43,7 @@ async def test_it_is_ready_after_its_first_list_and_look_and_stays_so_while_the_
     node: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     node.server.stop()
-    scraper = await started(node, caplog, resync=0.2)
+    scraper = await started(node, caplog, relist=0.2)
     await eventually(lambda: "Cannot connect" in scraper.get("/readyz").text, "it says why there is no list")
     unready = scraper.get("/readyz")
     assert unready.status == 503
@@ -85,7 +85,7 @@ async def test_a_life_is_told_in_figures_that_name_no_object(node: Cluster, capl
     assert scraper.value("subfunction_operation_seconds_sum", operation="create_port") > 0
     for asked, code in (("list", "200"), ("watch", "200"), ("patch", "200"), ("get", "200"), ("create", "201")):
         assert scraper.value("subfunction_api_requests_total", verb=asked, code=code) > 0, (asked, code)
-    assert abs(scraper.value("subfunction_resync_timestamp_seconds") - time.time()) < 60
+    assert abs(scraper.value("subfunction_relist_timestamp_seconds") - time.time()) < 60
     await until_value(scraper, 1, "subfunction_backlog", state="later")  # `wrong` is tried again
     assert scraper.value("subfunction_build_info", program="agent") == 1
     assert scraper.value("process_resident_memory_bytes") > 1e7

@@ -58,7 +58,7 @@ async def test_what_others_did_is_heard_from_the_answer_to_a_write_too(node: Clu
 
 
 async def test_a_watch_that_fell_silent_loses_nothing(node: Cluster) -> None:
-    node.start_agent(resync=0.3)
+    node.start_agent(relist=0.3)
     await node.apply("first")
     first = await node.until_ready("first")
     node.server.call(node.server.api.traffic.stall_watches)

@@ -23,7 +23,7 @@ SAID: Final = {
     "SubFunctionNotReady": "n1: agent is not ready; its /readyz says why.",
     "SubFunctionFailed": "n1: 2 SubFunctions of flavour mlx5 are Failed.",
     "SubFunctionNotPermitted": "n1: the agent lacks a privilege; the condition Ready of its SubFunctions names it.",
-    "SubFunctionResyncOld": "n1: agent has compared nothing with a LIST for 29m 59s.",
+    "SubFunctionRelistOld": "n1: agent has compared nothing with a LIST for 29m 59s.",
     "SubFunctionBacklogStuck": "n1: the backlog of agent is never empty; a kernel is slow or stuck.",
 }
 """What the person on call reads."""
@@ -81,15 +81,22 @@ def test_the_metrics_are_named_as_prometheus_wants_it(
             8,
             NODE | {"reason": "NotPermitted"},
         ),
-        # One that never resynced is not ready, and that is told already.
+        # One that never listed is not ready, and that is told already.
         (
-            "SubFunctionResyncOld",
+            "SubFunctionRelistOld",
             [
-                ("subfunction_resync_timestamp_seconds", NODE, "1x60"),
-                ("subfunction_resync_timestamp_seconds", {"node": "n2", "component": "controller"}, "0x60"),
+                ("subfunction_relist_timestamp_seconds", NODE, "1x240"),
+                ("subfunction_relist_timestamp_seconds", {"node": "n2", "component": "controller"}, "0x240"),
             ],
+            180,
+            190,
+            NODE,
+        ),
+        (
+            "SubFunctionApiUnreachable",
+            [("subfunction_api_requests_total", NODE | {"verb": "list", "code": "none"}, "0x5 0+6x40")],
+            9,
             20,
-            30,
             NODE,
         ),
         (

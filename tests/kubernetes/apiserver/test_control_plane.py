@@ -137,7 +137,7 @@ async def test_an_agent_with_no_more_than_its_role_outlives_the_end_of_its_token
 ) -> None:
     first = _token(account, "first")
     (node.root / "token").write_text(first)
-    node.start_agent(resync=1.0)
+    node.start_agent(relist=1.0)
     await node.apply()
     await node.until_ready()
     second = _token(account, "second")

@@ -17,7 +17,7 @@ TICK = 0.01
 async def main(node_name: str, kubeconfig: str, lateness: str) -> None:
     clock = asyncio.create_task(_tick(Path(lateness)))
     try:
-        await run(Settings(node_name=node_name, kubeconfig=Path(kubeconfig), resync=3600))
+        await run(Settings(node_name=node_name, kubeconfig=Path(kubeconfig), resync=3600, relist=3600))
     finally:
         clock.cancel()
 
