@@ -36,7 +36,7 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 	@$(BIN)/subfunction-simulator demo $(if $(KEEP),--keep)
 
 # Suites with a task of their own.
-OTHERS := cdi chart/real cluster image kubernetes policy vm
+OTHERS := cdi chart/managed chart/real cluster image kubernetes policy vm
 
 test: $(VENV)/.installed ## all tests that need no kernel of our own
 	@$(BIN)/python -m pytest tests $(patsubst %,--ignore=tests/%,$(OTHERS)) -n 3 --dist worksteal -q $(PYTEST)
@@ -49,8 +49,8 @@ test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of
 	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver tests/controller $(AGENT_TESTS) \
 		-n 3 --dist worksteal -q $(PYTEST)
 
-test-chart: $(VENV)/.installed ## the chart by the real Helm before a real API server; its policy and roles, by attack
-	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
+test-chart: $(VENV)/.installed ## the chart by the real Helm, in a cluster of real controllers; its policy and roles, by attack
+	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane --controllers >/dev/null
 	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/chart tests/policy -n 2 --dist loadfile -q $(PYTEST)
 
 test-kubelet: $(VENV)/.installed ## a real kubelet with containers that run, and what we rely on of it (root, cgroups of version 1; built with Go)

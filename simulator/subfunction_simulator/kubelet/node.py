@@ -9,6 +9,7 @@ import aiohttp
 from subfunction_simulator.apiserver.client import Client
 from subfunction_simulator.kubelet import podstatus
 from subfunction_simulator.kubelet.access import Access
+from subfunction_simulator.kubelet.containers import Containers
 from subfunction_simulator.kubelet.insist import Insistent
 from subfunction_simulator.kubelet.kubelet import Kubelet
 from subfunction_simulator.kubelet.podworkers import PodWorkers
@@ -20,8 +21,8 @@ _LONGEST_LINE = 4 << 20
 _MACHINE = {"cpu": "2", "memory": "8Gi", "pods": "110"}
 
 
-async def run(settings: KubeletSettings) -> None:
-    """Be a node until cancelled.
+async def run(settings: KubeletSettings, containers: Containers | None = None) -> None:
+    """Be a node until cancelled; `containers` is another runtime than the one where nothing runs.
 
     Raises:
         SubFunctionError: no API server is named.
@@ -40,7 +41,8 @@ async def run(settings: KubeletSettings) -> None:
             ask = Insistent(Client(session, access.url, access.token))
             async with asyncio.TaskGroup() as group:
                 group.create_task(Node(kubelet, ask, settings.node_name).report())
-                workers = PodWorkers(kubelet, ask, settings, group)
+                runtime = containers or Containers(settings.root / "pods")
+                workers = PodWorkers(kubelet, ask, runtime, settings, group)
                 group.create_task(workers.follow())
                 group.create_task(workers.notice_ends())
     finally:

@@ -30,12 +30,19 @@ _OVER = frozenset({"Failed", "Succeeded"})
 class PodWorkers:
     """One task a pod, each in the group."""
 
-    def __init__(self, kubelet: Kubelet, ask: Insistent, settings: KubeletSettings, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        kubelet: Kubelet,
+        ask: Insistent,
+        containers: Containers,
+        settings: KubeletSettings,
+        group: asyncio.TaskGroup,
+    ) -> None:
         self._kubelet = kubelet
         self._ask = ask
         self._settings = settings
         self._selector = f"spec.nodeName={settings.node_name}"
-        self._containers = Containers(settings.root / "pods")
+        self._containers = containers
         self._group = group
         self._inotify = Inotify()
         self._workers: dict[str, asyncio.Task[None]] = {}

@@ -6,11 +6,8 @@ stand-in; only container runtime, image and network are missing.
 
 import asyncio
 import contextlib
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,93 +16,36 @@ import pytest
 from components import accounts
 from components.controlplane import ControlPlane
 from components.helm import CHART, NAMESPACE, Helm
+from components.machine import KUBELET_ROOT, Machine
 from harness.errors import CommandFailed
-from rig.confinement import Confinement, Mount
 from rig.waiting import eventually
 from subfunction_simulator.kubelet.kubelet import Kubelet
 
 NODE: Final = "worker-1"
 RESOURCE: Final = "subfunction.dev/mlx5"
 GROUP: Final = "/apis/subfunction.dev/v1alpha1"
-KUBELET_ROOT: Final = "/var/lib/kubelet"
 VALUES: Final = ("--set", "kernel=simulated,agent.listen=,devicePlugin.listen=,agent.surveyInterval=0.2")
-
-
-class Machine:
-    """A node's file system below a folder, and the containers that run on it."""
-
-    def __init__(self, root: Path, plane: ControlPlane) -> None:
-        self.root = root
-        self.plane = plane
-        self.running: dict[str, subprocess.Popen[str]] = {}
-
-    def path(self, host: str) -> Path:
-        """Where the node has a path of its own; the kubelet's folder has a short one, for its sockets' names."""
-        if host.startswith(KUBELET_ROOT):
-            return self.root / "k" / host.removeprefix(KUBELET_ROOT).lstrip("/")
-        return self.root / "h" / host.lstrip("/")
-
-    def start(self, made: Any) -> None:
-        """Start a DaemonSet's container on this node."""
-        name = made["metadata"]["name"].removeprefix("subfunction-")
-        pod = made["spec"]["template"]["spec"]
-        [container] = pod["containers"]
-        context = container["securityContext"]
-        assert context["capabilities"]["drop"] == ["ALL"]
-        confinement = Confinement(
-            reads=(),
-            writes=(),
-            others=tuple(self._mounts(name, pod, container)),
-            keeps=tuple(each.lower() for each in context["capabilities"].get("add", ())),
-            # In a cluster the agent has a network of its own here; this host's is the only way to the API server.
-            host_network=name == "agent",
-        )
-        variables = {each["name"]: each.get("value", NODE) for each in container["env"]}
-        if name == "agent":
-            host, port = self.plane.url.removeprefix("https://").split(":")
-            variables |= {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
-        program, *words = container["command"]
-        command = confinement.command(str(Path(sys.executable).with_name(program)), *words)
-        with (self.root / f"{name}.log").open("w") as log:
-            environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"} | variables
-            self.running[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
-
-    def _mounts(self, name: str, pod: Any, container: Any) -> Iterator[Mount]:
-        volumes = {volume["name"]: volume for volume in pod["volumes"]}
-        for mount in container["volumeMounts"]:
-            volume = volumes[mount["name"]]
-            if "hostPath" in volume:
-                folder = self.path(volume["hostPath"]["path"])
-            elif "projected" in volume:
-                folder = self._token(pod["serviceAccountName"])
-            else:
-                folder = self.root / name / mount["name"]
-            folder.mkdir(parents=True, exist_ok=True)
-            yield Mount(folder, Path(mount["mountPath"]), "ro" if mount.get("readOnly") else "rw")
-
-    def _token(self, account: str) -> Path:
-        folder = self.root / "token"
-        folder.mkdir()
-        (folder / "token").write_text(accounts.pod_token(self.plane, NAMESPACE, account, NODE))
-        (folder / "ca.crt").write_bytes(self.plane.authority.read_bytes())
-        (folder / "namespace").write_text(NAMESPACE)
-        return folder
-
-    def lives(self) -> bool:
-        """Make sure that all still run; false, so that it can be asked beside something else."""
-        for name, process in self.running.items():
-            assert process.poll() is None, (self.root / f"{name}.log").read_text()[-3000:]
-        return False
 
 
 @pytest.fixture
 async def machine(plane: ControlPlane) -> AsyncIterator[Machine]:
     with tempfile.TemporaryDirectory(prefix="op") as folder:
-        machine = Machine(Path(folder), plane)
+        machine = Machine(Path(folder), plane, NODE)
         yield machine
-        for process in reversed(machine.running.values()):
-            process.terminate()
-            await asyncio.to_thread(process.wait, 20)
+        for name in reversed(machine.running.copy()):
+            await asyncio.to_thread(machine.stop, name)
+
+
+def start(machine: Machine, daemon: Any) -> None:
+    """Start a DaemonSet's container, with the token that its pod on this node would have."""
+    spec, projected = daemon["spec"]["template"]["spec"], {}
+    if account := spec.get("serviceAccountName"):
+        projected = {
+            "token": accounts.pod_token(machine.plane, NAMESPACE, account, NODE).encode(),
+            "ca.crt": machine.plane.authority.read_bytes(),
+            "namespace": NAMESPACE.encode(),
+        }
+    machine.start(daemon["metadata"]["name"], spec, projected)
 
 
 async def test_a_sub_function_becomes_ready_and_is_offered_to_the_kubelet(
@@ -118,12 +58,12 @@ async def test_a_sub_function_becomes_ready_and_is_offered_to_the_kubelet(
     await kubelet.start()
     try:
         kernel = next(each for each in daemons if each["metadata"]["name"] == "subfunction-simulated-kernel")
-        machine.start(kernel)
+        start(machine, kernel)
         served = machine.path("/run/subfunction/simulated/netlink.sock")
         await eventually(lambda: machine.lives() or served.exists(), "the kernel is served", within=30)
         for each in daemons:
             if each is not kernel:
-                machine.start(each)
+                start(machine, each)
         plane.request("POST", f"{GROUP}/subfunctions", sub_function)
         await eventually(lambda: _ready(plane, machine), "it is ready", within=60)
         await eventually(lambda: kubelet.table.allocatable().get(RESOURCE) == 1, "it is offered", within=60)

@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 DESCRIPTION = """The real components of Kubernetes that tests run.
 
 build    build etcd, kube-apiserver and kubelet if they are not in the cache; prints where each is
+         (--controllers: kube-controller-manager and kube-scheduler too)
 manifests  print the chart as one file for `kubectl apply -f`, its namespace first
 serve    start etcd and an API server with the project's CRDs; prints a kubeconfig's path, and serves until Ctrl-C
 """
@@ -28,6 +29,7 @@ def main() -> int:
     )
     parser.add_argument("what", choices=("build", "manifests", "serve"))
     parser.add_argument("--control-plane", action="store_true", help="the kubelet is not needed: envtest's will do")
+    parser.add_argument("--controllers", action="store_true", help="build those that watch the whole cluster, too")
     arguments = parser.parse_args()
     try:
         if arguments.what == "serve":
@@ -35,7 +37,7 @@ def main() -> int:
         elif arguments.what == "manifests":
             _manifests()
         else:
-            _build(control_plane=arguments.control_plane)
+            _build(control_plane=arguments.control_plane, controllers=arguments.controllers)
     except HarnessError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -44,12 +46,16 @@ def main() -> int:
     return 0
 
 
-def _build(*, control_plane: bool) -> None:
+def _build(*, control_plane: bool, controllers: bool) -> None:
     started = time.monotonic()
     # A lock of its own: the first build takes minutes, and who needs a VM need not wait for it.
     with cache.exclusive("lock-go"):
         made = binaries.control_plane() if control_plane else binaries.build()
-    for path in (made.etcd, made.apiserver, made.kubelet):
+        paths = [made.etcd, made.apiserver, made.kubelet]
+        if controllers:
+            watching = binaries.controllers()
+            paths += [watching.controller_manager, watching.scheduler]
+    for path in paths:
         if path.exists():
             sys.stdout.write(f"{path}\n")
     sys.stderr.write(f"ready in {time.monotonic() - started:.1f} s\n")

@@ -1,5 +1,6 @@
 """Tokens of service accounts, as a kubelet asks for them: bound to a pod, which is bound to a node."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from components.controlplane import ControlPlane
@@ -33,14 +34,29 @@ def free_token(plane: ControlPlane, namespace: str, account: str) -> str:
     return _token(plane, namespace, account)
 
 
+def mounted_token(plane: ControlPlane, pod: Any, seconds: int) -> Any:
+    """Make the token that a pod's volume asks for; gives it with when it ends (the status of the TokenRequest)."""
+    where = _tokens(pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"])
+    return _asked(plane, where, _bound("Pod", pod) | {"expirationSeconds": seconds})
+
+
 def _token(plane: ControlPlane, namespace: str, account: str, kind: str = "", bound_to: Any = None) -> str:
-    spec: Any = {"audiences": [], "expirationSeconds": _SECONDS}
-    if bound_to is not None:
-        about = {key: bound_to["metadata"][key] for key in ("name", "uid")}
-        spec["boundObjectRef"] = {"apiVersion": "v1", "kind": kind, **about}
-    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-    token: str = plane.request("POST", path, {"spec": spec})["status"]["token"]
+    bound = {} if bound_to is None else _bound(kind, bound_to)
+    token: str = _asked(plane, _tokens(namespace, account), bound | {"expirationSeconds": _SECONDS})["token"]
     return token
+
+
+def _tokens(namespace: str, account: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+
+
+def _bound(kind: str, bound_to: Any) -> dict[str, Any]:
+    about = {key: bound_to["metadata"][key] for key in ("name", "uid")}
+    return {"boundObjectRef": {"apiVersion": "v1", "kind": kind, **about}}
+
+
+def _asked(plane: ControlPlane, path: str, spec: Mapping[str, Any]) -> Any:
+    return plane.request("POST", path, {"spec": {"audiences": [], **spec}})["status"]
 
 
 def _made(plane: ControlPlane, collection: str, body: Any) -> Any:

@@ -42,7 +42,8 @@ class ControlPlane:
 
     `administrators`: tokens of further users who may do everything; `users`: tokens and names of those who, by RBAC,
     may do nothing yet; `reached`: another address that leads here and that the certificate is to name;
-    `admission`: plugins that are off by default. All calls block;
+    `admission`: plugins that are off by default; `managed`: a controller manager will work with it
+    (`components.controllers`). All calls block;
     the server is ready about three seconds after `start`.
     """
 
@@ -54,6 +55,7 @@ class ControlPlane:
         users: Mapping[str, str] | None = None,
         reached: str | None = None,
         admission: Sequence[str] = (),
+        managed: bool = False,
     ) -> None:
         self._binaries = binaries or control_plane()
         self.folder = Path(tempfile.mkdtemp(prefix="subfunction-control-plane-"))
@@ -61,6 +63,7 @@ class ControlPlane:
         self._users = users or {}
         self._reached = reached
         self._admission = admission
+        self._managed = managed
         self._port = 0
         self._store_port = 0
         self._store: Guarded | None = None
@@ -205,14 +208,15 @@ class ControlPlane:
         (self.folder / "tokens").write_text("".join(f"{line}\n" for line in lines))
         (self.folder / "audit-policy.yaml").write_text(audit.POLICY)
         made = subprocess.run(
-            [require_tool("openssl"), "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(self._key)],
+            [require_tool("openssl"), "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(self.key)],
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         if made.returncode != 0:
             raise CommandFailed("openssl ecparam", made.returncode, made.stderr)
 
     @property
-    def _key(self) -> Path:
+    def key(self) -> Path:
+        """What tokens of service accounts are signed with."""
         return self.folder / "service-accounts.key"
 
     def _start_store(self) -> None:
@@ -249,13 +253,13 @@ class ControlPlane:
             f"--secure-port={self._port}",
             f"--token-auth-file={self.folder / 'tokens'}",
             "--authorization-mode=RBAC",
-            # Its controller does not run here, so no pod would ever find its account's token.
-            "--disable-admission-plugins=ServiceAccount",
+            # Without its controller, no pod would ever find its account's token.
+            *(() if self._managed else ("--disable-admission-plugins=ServiceAccount",)),
             "--service-cluster-ip-range=10.0.0.0/24",
             "--allow-privileged=true",
             f"--service-account-issuer=https://127.0.0.1:{self._port}",
-            f"--service-account-key-file={self._key}",
-            f"--service-account-signing-key-file={self._key}",
+            f"--service-account-key-file={self.key}",
+            f"--service-account-signing-key-file={self.key}",
             *([f"--enable-admission-plugins={','.join(self._admission)}"] if self._admission else ()),
             f"--audit-policy-file={self.folder / 'audit-policy.yaml'}",
             f"--audit-log-path={self.audit_log}",

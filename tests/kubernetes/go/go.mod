@@ -1,4 +1,4 @@
-// The real components that the tests run: an API server and a kubelet of one release, and the etcd that goes with it.
+// The real components that the tests run: the control plane and a kubelet of one release, and the etcd that goes with it.
 // One module, so that what they share is compiled once. A newer release: tests/kubernetes/README.md.
 module subfunction.dev/tests/kubernetes
 
@@ -9,6 +9,8 @@ godebug default=go1.26
 tool (
 	go.etcd.io/etcd/server/v3
 	k8s.io/kubernetes/cmd/kube-apiserver
+	k8s.io/kubernetes/cmd/kube-controller-manager
+	k8s.io/kubernetes/cmd/kube-scheduler
 	k8s.io/kubernetes/cmd/kubelet
 )
 
