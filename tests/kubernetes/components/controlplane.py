@@ -270,9 +270,10 @@ class ControlPlane:
         for _ in _patiently(f"the API server is not ready; its log is {self.log}"):
             if self._server is None or self._server.ended():
                 raise MachineDied("kube-apiserver ended by itself", _tail(self.log))
-            # Its certificate is there a little later than the process.
-            if self.authority.exists() and _answers(f"{self.url}/readyz", self.tls()):
-                return
+            # Its certificate is there a little later than the process, and whole a little later than that.
+            with contextlib.suppress(FileNotFoundError, ssl.SSLError):
+                if _answers(f"{self.url}/readyz", self.tls()):
+                    return
 
 
 def _patiently(otherwise: str) -> Iterator[None]:
