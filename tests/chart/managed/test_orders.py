@@ -81,7 +81,7 @@ def applied(cluster: Cluster, *manifests: Any) -> None:
     for manifest in manifests:
         cluster.kubectl("apply", "-f", "-", given=manifest)
     cluster.until(lambda: sub_functions(cluster), "there are some")
-    cluster.kubectl("wait", "--for=condition=Ready", "sf", "--all", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "sf", "--all", "--timeout=180s")
 
 
 def sub_functions(cluster: Cluster) -> dict[str, Any]:
@@ -119,9 +119,9 @@ def test_an_installation_that_waits_leaves_a_cluster_that_works(cluster: Cluster
         cluster.nodes.join(name)
         cluster.nodes.boot(name, kernel)
     installed(cluster)
-    check = [sys.executable, "-m", "subfunction_operator", "check", "--namespace", NAMESPACE, "--wait", "30"]
+    check = [sys.executable, "-m", "subfunction_operator", "check", "--namespace", NAMESPACE, "--wait", "120"]
     done = subprocess.run(
-        [*check, "--kubeconfig", str(cluster.kubeconfig)], capture_output=True, text=True, timeout=60, check=False
+        [*check, "--kubeconfig", str(cluster.kubeconfig)], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 nodes were surveyed by 2 agents" in done.stdout
@@ -138,7 +138,7 @@ def test_the_policy_is_well_typed_in_the_eyes_of_the_controller_that_reads_polic
 def test_a_pod_is_put_where_a_sub_function_is_and_has_it(cluster: Cluster) -> None:
     applied(cluster, BLUE)
     cluster.kubectl("apply", "-f", "-", given=POD)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/worker", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/worker", "--timeout=180s")
     assert found(cluster, "pod", "worker")["spec"]["nodeName"] == "worker-1"
     uid = found(cluster, "sf", "blue")["metadata"]["uid"]
     told = json.loads(
@@ -149,7 +149,7 @@ def test_a_pod_is_put_where_a_sub_function_is_and_has_it(cluster: Cluster) -> No
     cluster.kubectl("delete", "sf", "blue", "--wait=false")
     cluster.until(lambda: found(cluster, "sf", "blue")["status"]["phase"] == "Draining", "it waits for the pod")
     cluster.kubectl("delete", "pod", "worker")
-    cluster.kubectl("wait", "--for=delete", "sf/blue", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "sf/blue", "--timeout=180s")
     cluster.until(lambda: kernels(cluster)["worker-1"] == 0, "the kernel has none")
 
 
@@ -158,12 +158,12 @@ def pool(cluster: Cluster) -> Iterator[dict[str, Any]]:
     """A pool with one sub-function on each node, of which worker-1's agent does nothing from now on."""
     applied(cluster, POOL)
     cluster.until(lambda: len(sub_functions(cluster)) == len(NODES), "one on each node")
-    cluster.kubectl("wait", "--for=condition=Ready", "sf", "--all", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "sf", "--all", "--timeout=180s")
     process = agent(cluster, "worker-1")
     process.send_signal(signal.SIGSTOP)
     yield {each["spec"]["nodeName"]: name for name, each in sub_functions(cluster).items()}
     process.send_signal(signal.SIGCONT)
-    cluster.kubectl("delete", "sf", "--all", "--timeout=60s")
+    cluster.kubectl("delete", "sf", "--all", "--timeout=180s")
     cluster.until(lambda: set(kernels(cluster).values()) == {0}, "the kernels have none")
 
 
@@ -182,7 +182,7 @@ def test_a_pool_that_is_deleted_in_the_foreground_stays_until_its_last_sub_funct
     cluster.until(lambda: set(sub_functions(cluster)) == {pool["worker-1"]}, "worker-2's is gone")
     assert found(cluster, "sfpool", "fast")["metadata"]["finalizers"] == ["foregroundDeletion"]
     agent(cluster, "worker-1").send_signal(signal.SIGCONT)
-    cluster.kubectl("wait", "--for=delete", "sfpool/fast", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "sfpool/fast", "--timeout=180s")
     assert sub_functions(cluster) == {}
 
 
@@ -203,7 +203,7 @@ def test_a_node_that_is_gone_for_good_takes_its_own_object_and_its_pools_along(c
     own = {**BLUE, "metadata": {"name": "own"}, "spec": BLUE["spec"] | {"nodeName": "worker-2"}}
     cluster.kubectl("apply", "-f", "-", given=own)
     cluster.until(lambda: len(sub_functions(cluster)) == 3, "all are made")
-    cluster.kubectl("wait", "--for=condition=Ready", "sf", "--all", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "sf", "--all", "--timeout=180s")
     cluster.nodes.unplug("worker-2")
     # Not ready is not gone: its agent's pod stays, since it bears every taint.
     unknown = json.dumps(
@@ -214,12 +214,12 @@ def test_a_node_that_is_gone_for_good_takes_its_own_object_and_its_pools_along(c
     assert len(sub_functions(cluster)) == 3
     assert not leaving(cluster.pods("agent")["worker-2"])
     cluster.kubectl("delete", "node", "worker-2")
-    cluster.kubectl("wait", "--for=delete", "sfnode/worker-2", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "sfnode/worker-2", "--timeout=180s")
     cluster.until(lambda: len(sub_functions(cluster)) == 2, "its pool's is let go")
     assert {each["spec"]["nodeName"] for each in sub_functions(cluster).values()} == set(NODES)
     # Nobody's but its maker's, until he deletes it: then nothing waits for an agent that is no more.
-    cluster.kubectl("delete", "sf", "own", "--timeout=60s")
-    cluster.kubectl("delete", "sfpool", "fast", "--cascade=foreground", "--timeout=60s")
+    cluster.kubectl("delete", "sf", "own", "--timeout=180s")
+    cluster.kubectl("delete", "sfpool", "fast", "--cascade=foreground", "--timeout=180s")
 
 
 def test_a_node_object_that_is_made_anew_gets_another_of_ours(cluster: Cluster) -> None:
@@ -255,7 +255,7 @@ def two(cluster: Cluster) -> Iterator[None]:
     """Two sub-functions, one of them in a pod."""
     applied(cluster, BLUE, named(BLUE, "green"))
     cluster.kubectl("apply", "-f", "-", given=POD)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/worker", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/worker", "--timeout=180s")
     yield
     cluster.kubectl("delete", "pod", "--all")
 
@@ -275,7 +275,7 @@ def test_without_device_plugins_pods_keep_what_they_have_and_new_ones_wait(clust
     )
     assert found(cluster, "pod", "worker")["status"]["phase"] == "Running"
     upgraded(cluster)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/second", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/second", "--timeout=180s")
 
 
 def test_an_upgrade_brings_the_policy_back(cluster: Cluster) -> None:
@@ -295,7 +295,7 @@ def test_uninstalled_too_early_the_programs_go_and_what_they_made_stays(cluster:
     cluster.kubectl("delete", "sf", "green", "--wait=false")
     assert found(cluster, "sf", "green")["metadata"]["finalizers"] == [OURS]
     installed(cluster)
-    cluster.kubectl("wait", "--for=delete", "sf/green", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "sf/green", "--timeout=180s")
     cluster.until(lambda: kernels(cluster) == {"worker-1": 1}, "the agent knew it by its record")
     assert is_ready(found(cluster, "sf", "blue"))
 
@@ -312,7 +312,7 @@ def test_with_the_namespace_the_programs_go_and_a_new_release_takes_over_the_res
         installed(cluster, "--set", "podMonitor.enabled=false")
     installed(cluster, "--take-ownership")
     cluster.kubectl("delete", "pod", "worker")
-    cluster.kubectl("delete", "sf", "--all", "--timeout=60s")
+    cluster.kubectl("delete", "sf", "--all", "--timeout=180s")
     assert kernels(cluster) == {"worker-1": 0}
 
 
@@ -322,7 +322,7 @@ def test_with_the_kinds_all_sub_functions_go_from_the_kernels_while_agents_run(c
     cluster.until(lambda: kernels(cluster) == {"worker-1": 1}, "what is free is gone")
     cluster.until(lambda: leaving(found(cluster, "sf", "blue")), "what a pod has waits")
     cluster.kubectl("delete", "pod", "worker")
-    cluster.kubectl("wait", "--for=delete", "crd/subfunctions.subfunction.dev", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "crd/subfunctions.subfunction.dev", "--timeout=180s")
     assert kernels(cluster) == {"worker-1": 0}
     # The programs outlive that, and know the kinds when they are there again.
     upgraded(cluster)
@@ -332,9 +332,9 @@ def test_with_the_kinds_all_sub_functions_go_from_the_kernels_while_agents_run(c
 
 def test_in_order_nothing_is_left(cluster: Cluster) -> None:
     for kind in ("sfpool", "sf"):
-        cluster.kubectl("delete", kind, "--all", "--timeout=60s")
+        cluster.kubectl("delete", kind, "--all", "--timeout=180s")
     cluster.helm("uninstall", "subfunction", "--wait")
-    cluster.kubectl("delete", "crd", "-l", "app.kubernetes.io/part-of=subfunction", "--timeout=60s")
+    cluster.kubectl("delete", "crd", "-l", "app.kubernetes.io/part-of=subfunction", "--timeout=180s")
     kinds = (
         "all,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,crds,configmaps,secrets,"
         "controllerrevisions,validatingadmissionpolicies,validatingadmissionpolicybindings"

@@ -56,7 +56,7 @@ def test_where_the_namespace_forbids_its_pods_an_installation_does_not_pretend_t
 
 
 def test_an_installation_that_waits_ends_once_all_pods_are_ready(cluster: Cluster) -> None:
-    cluster.helm("upgrade", "--install", "subfunction", str(CHART), "--wait", "--timeout", "90s")
+    cluster.helm("upgrade", "--install", "subfunction", str(CHART), "--wait", "--timeout", "180s")
     for component in PROGRAMS:
         assert {name: is_ready(pod) for name, pod in cluster.pods(component).items()} == dict.fromkeys(LINUX, True)
     [pod] = cluster.pods("controller").values()

@@ -20,7 +20,7 @@ _HELM: Final = Program(
     "aeb4645b9e6658948efa290e28dd23ae75a16fb73f137942f2294fd5c7fcb573",
     "Install Helm 4, or name one: HELM=/path/to/it",
 )
-_SECONDS: Final = 120
+_SECONDS: Final = 300
 
 
 def helm() -> Path:

@@ -45,7 +45,9 @@ class Machine:
             # In a cluster it may have a network of its own; this host's is the only way to the API server here.
             host_network=bool(projected),
         )
-        variables = {each["name"]: each.get("value", self.node) for each in container.get("env", ())}
+        # An empty value is none to the API server; what has a source has the node's name from it.
+        given = container.get("env", ())
+        variables = {each["name"]: self.node if "valueFrom" in each else each.get("value", "") for each in given}
         host, port = self.plane.url.removeprefix("https://").split(":")
         variables |= {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
         program, *words = container["command"]

@@ -16,7 +16,7 @@ from components.nodes import Nodes
 from rig.waiting import until
 from subfunction_simulator.kubectl import kubectl
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Cluster:
         told = None if given is None else json.dumps(given)
         environment = {"HOME": str(self.plane.folder)}
         done = subprocess.run(
-            self.command(*words), env=environment, input=told, capture_output=True, text=True, timeout=120, check=False
+            self.command(*words), env=environment, input=told, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -72,7 +72,7 @@ class Nodes:
             root.mkdir()
             machine = self.machines[name] = Machine(root, self._plane, name)
             machine.start("kernel", kernel, {})
-            until(lambda: machine.lives() or machine.path(_SOCKET).exists(), f"{name} has a kernel")
+            until(lambda: machine.lives() or machine.path(_SOCKET).exists(), f"{name} has a kernel", within=120)
             containers = _Processes(machine)
             root = machine.path(KUBELET_ROOT)
         settings = KubeletSettings(root=root, node_name=name, kubeconfig=self._kubeconfig, restart_pause=0.2)
