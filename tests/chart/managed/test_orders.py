@@ -21,6 +21,9 @@ from harness.errors import CommandFailed
 
 NODES: Final = ("worker-1", "worker-2")
 VALUES: Final = (
+    # Where the other node's end does not take it along.
+    "--set",
+    r"controller.nodeSelector.kubernetes\.io/hostname=worker-1",
     "--set",
     "kernel=simulated,agent.listen=,devicePlugin.listen=,controller.listen=",
     "--set",
@@ -220,6 +223,9 @@ def test_a_node_that_is_gone_for_good_takes_its_own_object_and_its_pools_along(c
     # Nobody's but its maker's, until he deletes it: then nothing waits for an agent that is no more.
     cluster.kubectl("delete", "sf", "own", "--timeout=180s")
     cluster.kubectl("delete", "sfpool", "fast", "--cascade=foreground", "--timeout=180s")
+    # The pod garbage collector's part, which comes a minute later.
+    gone = ("--field-selector", "spec.nodeName=worker-2", "--force")
+    cluster.kubectl("delete", "pod", "-n", NAMESPACE, *gone)
 
 
 def test_a_node_object_that_is_made_anew_gets_another_of_ours(cluster: Cluster) -> None:
