@@ -17,14 +17,6 @@ class Count:
     from_server: int = 0
     connections: int = 0
 
-    def since(self, earlier: "Count") -> "Count":
-        """Give the difference to an earlier count."""
-        return Count(
-            self.to_server - earlier.to_server,
-            self.from_server - earlier.from_server,
-            self.connections - earlier.connections,
-        )
-
 
 class Meter:
     """Listens on a port of its own and passes everything on to `port`; an asynchronous context."""
