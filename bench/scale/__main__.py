@@ -128,14 +128,15 @@ class _Cluster:
             found = await answer.json() if answer.status == 200 else {}
             return dict(found.get("status", {}).get("allocatable") or {})
 
-    async def caught_up(self) -> None:
-        """Wait until the server has heard of all that was stored behind its back: until then a LIST times out."""
+    async def until_listed(self) -> None:
+        """Wait until the server has read its store: until then it refuses a LIST."""
+        nobody = {"fieldSelector": "spec.nodeName=nobody"}
         while True:
-            async with self.session.get(
-                self.url + SUB_FUNCTIONS, params={"fieldSelector": "spec.nodeName=nobody"}
-            ) as answer:
-                if answer.status == 200:
-                    return
+            # Connections from before its restart are closed.
+            with contextlib.suppress(aiohttp.ClientError):
+                async with self.session.get(self.url + SUB_FUNCTIONS, params=nobody) as answer:
+                    if answer.status == 200:
+                        return
             await asyncio.sleep(1)
 
     async def annotate(self, name: str, text: str) -> None:
@@ -177,8 +178,11 @@ class _Run:
         names = [node_name(number) for number in range(1, self.nodes)]
         others = [(f"sf-{slot:03}-{name}", name) for slot in range(self.objects) for name in names]
         sample = others[:_SAMPLE]
+        # Filled under its eyes, the server reads each object twice, and keeps all as news of the last minutes.
+        await asyncio.to_thread(self.plane.stop_server)
         await Store(self.cluster.session, self.plane.store_url).fill(pattern, others[_SAMPLE:])
-        await self.cluster.caught_up()
+        await asyncio.to_thread(self.plane.start_server)
+        await self.cluster.until_listed()
         crowd = await self._crowd(pattern["status"])
         empty, before, began = await server.load(), await self._spent(), time.perf_counter()
         await self.cluster.fill(sample)
@@ -186,12 +190,8 @@ class _Run:
         sample_seconds, full = time.perf_counter() - began, await server.load()
         sampled = (await self._spent()).since(before)
 
-        mine, before, began = (
-            [f"mine-{slot:03}" for slot in range(self.objects)],
-            await self._spent(),
-            time.perf_counter(),
-        )
-        await self.cluster.fill([(name, NODE) for name in mine])
+        before, began = await self._spent(), time.perf_counter()
+        await self.cluster.fill([(f"mine-{slot:03}", NODE) for slot in range(self.objects)])
         await self._until_ready()
         ready = time.perf_counter() - began
         await self._until_allocatable(self.objects)

@@ -47,12 +47,7 @@ class Crowd:
         """Be one node, for ever."""
         selector = {"fieldSelector": f"spec.nodeName={node}"}
         while True:
-            found, listed = await self._list(selector)
-            for each in found:
-                if "status" not in each:
-                    await self._prepare(each)
-            self.lists += 1
-            version: str | None = listed
+            version: str | None = await self._list(selector)
             while version is not None:
                 version = await self._watch(selector, version)
 
@@ -68,7 +63,6 @@ class Crowd:
                 async for line in answer.content:
                     event = msgspec.json.decode(line)
                     if event["type"] == "ERROR":
-                        print(event["object"], file=sys.stderr, flush=True)
                         return None
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] in {"ADDED", "MODIFIED"}:
@@ -77,12 +71,16 @@ class Crowd:
                 self.watching -= 1
         return version
 
-    async def _list(self, selector: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
+    async def _list(self, selector: dict[str, str]) -> str:
         asked = {**selector, "limit": "500"}
         async with self._starts, self._session.get(self._url + SUB_FUNCTIONS, params=asked) as answer:
             answer.raise_for_status()
             found = msgspec.json.decode(await answer.read())
-            return found["items"], found["metadata"]["resourceVersion"]
+        self.lists += 1
+        for each in found["items"]:
+            if "status" not in each:
+                await self._prepare(each)
+        return str(found["metadata"]["resourceVersion"])
 
     async def _prepare(self, found: dict[str, Any]) -> None:
         metadata = found["metadata"]
