@@ -70,6 +70,8 @@ class Row:
     """Of the API server and etcd, for the four writes of an object's making."""
     server_seconds_a_change: float
     """Of both, for one write to an object, and for telling the one node's watch that it is of."""
+    lists_refused: int
+    """How many LISTs of other nodes the server could not answer, as they came up."""
     server_mib: float
     store_mib: float
     stored_mib: float
@@ -85,7 +87,9 @@ async def measured(nodes: int, objects: int) -> Row:
         cluster = _Cluster(session, plane.url)
         listen = f"127.0.0.1:{_free_port()}"
         stage, cast = await held.enter_async_context(_node(plane, meter, listen))
-        return await _Run(nodes, objects, plane, meter, cluster, f"http://{listen}", stage, cast, held).row()
+        return await _Run(
+            nodes, objects, plane, meter, cluster, f"http://{listen}", stage, cast, held, {"watching": 0, "ready": 0}
+        ).row()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -171,6 +175,8 @@ class _Run:
     stage: Stage
     cast: Cast
     held: contextlib.AsyncExitStack
+    crowd: dict[str, int]
+    """What the crowd said last of how far it is."""
 
     async def row(self) -> Row:
         server = Server(self.cluster.session, self.plane.url, self.plane.store_url)
@@ -183,10 +189,10 @@ class _Run:
         await Store(self.cluster.session, self.plane.store_url).fill(pattern, others[_SAMPLE:])
         await asyncio.to_thread(self.plane.start_server)
         await self.cluster.until_listed()
-        crowd = await self._crowd(pattern["status"])
+        await self._start_crowd(pattern["status"])
         empty, before, began = await server.load(), await self._spent(), time.perf_counter()
         await self.cluster.fill(sample)
-        await self._until(lambda: crowd["ready"] >= len(sample), f"{len(sample)} objects have a status")
+        await self._until(lambda: self.crowd["ready"] >= len(sample), f"{len(sample)} objects have a status")
         sample_seconds, full = time.perf_counter() - began, await server.load()
         sampled = (await self._spent()).since(before)
 
@@ -225,6 +231,7 @@ class _Run:
             server_list_seconds=server_list,
             server_seconds_an_object=_used(empty, full) / max(1, len(sample)),
             server_seconds_a_change=_used(quiet, changed) / max(1, changes),
+            lists_refused=self.crowd["refused"],
             server_mib=last.mib,
             store_mib=last.store_mib,
             stored_mib=last.stored_mib,
@@ -244,10 +251,9 @@ class _Run:
         await self._until_allocatable(0)
         return pattern
 
-    async def _crowd(self, status: dict[str, Any]) -> dict[str, int]:
+    async def _start_crowd(self, status: dict[str, Any]) -> None:
         path = self.stage.root / "status.json"
         path.write_text(json.dumps(status))
-        said = {"watching": 0, "ready": 0, "lists": 0}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "scale.crowd", "--server", self.plane.url, "--authority", str(self.plane.authority),
             "--token", ADMIN, "--status", str(path), "--nodes", str(self.nodes - 1), stdout=asyncio.subprocess.PIPE,
@@ -257,13 +263,12 @@ class _Run:
         async def hear() -> None:
             assert process.stdout is not None
             async for line in process.stdout:
-                said.update(json.loads(line))
+                self.crowd.update(json.loads(line))
             raise SystemExit(f"the crowd ended with {await process.wait()}; what it said stands above")
 
         hearing = asyncio.create_task(hear())
         self.held.callback(hearing.cancel)
-        await self._until(lambda: said["watching"] == self.nodes - 1, "the crowd watches")
-        return said
+        await self._until(lambda: self.crowd["watching"] == self.nodes - 1, "the crowd watches")
 
     async def _changed_elsewhere(self, names: list[str]) -> int:
         """Change objects of other nodes for a minute; give how often."""
@@ -316,7 +321,7 @@ class _Run:
         while not so():
             self.cast.check()
             if time.perf_counter() - told > 60:
-                print(f"  ... until {what}", file=sys.stderr, flush=True)
+                print(f"  ... until {what}: {self.crowd}", file=sys.stderr, flush=True)
                 told = time.perf_counter()
             await asyncio.sleep(0.02)
 

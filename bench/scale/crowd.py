@@ -22,6 +22,7 @@ SUB_FUNCTIONS: Final = f"{GROUP}/subfunctions"
 FINALIZER: Final = "subfunction.dev/agent"
 _WRITERS: Final = 48
 _LISTERS: Final = 4
+_PAUSE: Final = 2.0
 _JSON: Final = {"Content-Type": "application/json"}
 _MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 _PATCH: Final = {"Content-Type": "application/json-patch+json"}
@@ -33,6 +34,7 @@ class Crowd:
     def __init__(self, session: aiohttp.ClientSession, url: str, status: dict[str, Any]) -> None:
         self.watching = 0
         self.lists = 0
+        self.refused = 0
         self.ready = 0
         self._session = session
         self._url = url
@@ -73,9 +75,14 @@ class Crowd:
 
     async def _list(self, selector: dict[str, str]) -> str:
         asked = {**selector, "limit": "500"}
-        async with self._starts, self._session.get(self._url + SUB_FUNCTIONS, params=asked) as answer:
-            answer.raise_for_status()
-            found = msgspec.json.decode(await answer.read())
+        while True:
+            async with self._starts, self._session.get(self._url + SUB_FUNCTIONS, params=asked) as answer:
+                if answer.status == 200:
+                    found = msgspec.json.decode(await answer.read())
+                    break
+            # 429 and 504: the server is at its limits; an agent tries again too.
+            self.refused += 1
+            await asyncio.sleep(_PAUSE)
         self.lists += 1
         for each in found["items"]:
             if "status" not in each:
@@ -147,7 +154,12 @@ async def main() -> None:
         for number in range(1, options.nodes + 1):
             group.create_task(crowd.live(node_name(number)))
         while True:
-            print(json.dumps({"watching": crowd.watching, "ready": crowd.ready, "lists": crowd.lists}), flush=True)
+            print(
+                json.dumps(
+                    {"watching": crowd.watching, "ready": crowd.ready, "lists": crowd.lists, "refused": crowd.refused}
+                ),
+                flush=True,
+            )
             await asyncio.sleep(0.5)
 
 
