@@ -22,16 +22,17 @@ from subfunction.records import Record
 from subfunction.resources import Resources
 from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.backlog import Backlog
+from subfunction_operator.decision import Wait
 from subfunction_operator.event import Event
-from subfunction_operator.execute import LoggedSteps, Seam
 from subfunction_operator.faults import Faults
 from subfunction_operator.node import Node, numbers_of
 from subfunction_operator.observation import Desired
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.resourcenames import uncontested
+from subfunction_operator.seam import LoggedSteps, Seam
 from subfunction_operator.sightings import Sightings
 from subfunction_operator.status import announcement, status
-from subfunction_operator.step import Wait, WriteObject
+from subfunction_operator.step import WriteObject
 
 _LOG = logging.getLogger("subfunction.agent")
 

@@ -15,13 +15,13 @@ from subfunction.kernel.address import Handle
 from subfunction.kernel.transport import Transport
 from subfunction.kernel.worker import Workers
 from subfunction.reasons import Reason
+from subfunction_operator.decision import Rest, Wait
 from subfunction_operator.doors import Doors
+from subfunction_operator.look import Look, Others
 from subfunction_operator.observation import Desired, Memory
-from subfunction_operator.observe import Look, Others
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.parents import find, named
 from subfunction_operator.reconcile import Reconciler
-from subfunction_operator.step import Rest, Wait
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0

@@ -5,10 +5,10 @@ in the parent's own thread, since netlink blocks.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Protocol
 
 from subfunction.api import Flavour, Rate, Spec, VirtioDriver
+from subfunction.claims import PortClaim
 from subfunction.errors import Gone
 from subfunction.folder import Folder
 from subfunction.kernel import binding
@@ -22,9 +22,10 @@ from subfunction.kernel.rdma import RdmaDevice, connection_manager, namespaces_s
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction.kernel.vdpa import VdpaDevice, virtio_netdevs
-from subfunction.records import PortClaim, Record, mismatch
+from subfunction.records import Record, mismatch
 from subfunction_operator.census import Census, Count
 from subfunction_operator.flavours import KINDS
+from subfunction_operator.look import Look
 from subfunction_operator.observation import Desired, Observation, Parent, Usage
 from subfunction_operator.observe_vfio import look_at_mediated_device, look_at_virtual_function, of_vfio
 from subfunction_operator.paperfolders import PaperFolders
@@ -35,51 +36,6 @@ class Holders(Protocol):
 
     def usage(self, record: Record | None, *, ask: bool) -> Usage:
         """Say who holds a record's device; with `ask`, whatever that costs."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Others:
-    """The numbers that other objects have or ask for, and those that they show to have, with their names.
-
-    `devices` names by its id who shows to have a device: a virtual function has no number to be known by.
-    """
-
-    numbers: frozenset[int] = frozenset()
-    shown: Mapping[int, str] = dataclasses.field(default_factory=dict)
-    devices: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-_NOBODY = Others()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Look:
-    """What is looked for, and what the run knows of it already.
-
-    `reserved` are the numbers of other objects; `index` is the port that was made a moment ago, and that the record
-    may not name yet; `ask` has the kubelet asked who holds the device.
-    """
-
-    desired: Desired
-    parent: Handle
-    reserved: Others = _NOBODY
-    index: int | None = None
-    ask: bool = False
-
-    @property
-    def spec(self) -> Spec | None:
-        """What is asked for, where anything is."""
-        return self.desired.object.spec if self.desired.object else None
-
-    def shows(self, device_id: str) -> bool:
-        """Say whether the object's own status names a device."""
-        wanted = self.desired.object
-        return wanted is not None and wanted.status.device is not None and wanted.status.device.id == device_id
-
-    @property
-    def bridge(self) -> str | None:
-        """The bridge that the representor should be in."""
-        return self.spec.representor.bridge if self.spec else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from subfunction.kernel.vfio import VfioNodes
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State, Witness
 from subfunction_operator.cdi import delivered
+from subfunction_operator.decision import Ask, Decision, Rest, Steps
 from subfunction_operator.interruption import unready
 from subfunction_operator.native import nodes
 from subfunction_operator.observation import Observation, Policy
-from subfunction_operator.step import Ask, Decision, Rest, Step, Steps, StoreRecord
+from subfunction_operator.step import Step, StoreRecord
 
 _ANEW: Final = "its devices were made anew while a pod has the old ones"
 

@@ -23,7 +23,7 @@ from subfunction.resources import resources
 from subfunction_operator.agent import Agent
 from subfunction_operator.apiserver import ApiServer
 from subfunction_operator.credentials import Credentials
-from subfunction_operator.execute import Executor, LoggedSteps, Seam
+from subfunction_operator.execute import Executor
 from subfunction_operator.holders import Holders, Kubelet
 from subfunction_operator.metering import MeteredSteps, phases, troubles
 from subfunction_operator.node import Node
@@ -34,6 +34,7 @@ from subfunction_operator.observation import Policy
 from subfunction_operator.observe import Observer
 from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
+from subfunction_operator.seam import LoggedSteps, Seam
 from subfunction_operator.serverversion import refuse_old
 from subfunction_operator.settings import Settings
 from subfunction_operator.signals import until_stopped

@@ -9,6 +9,7 @@ from subfunction.errors import UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
 from subfunction.records import State
+from subfunction_operator.decision import Decision, Rest, Steps, Wait
 from subfunction_operator.interruption import healed, interrupted, lapsed, vacated
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Observation, Policy
@@ -17,16 +18,12 @@ from subfunction_operator.returning import returning
 from subfunction_operator.step import (
     Activate,
     Deactivate,
-    Decision,
     ProbeDriver,
     Reload,
-    Rest,
     SetFunction,
     SetParameter,
     Step,
-    Steps,
     StoreRecord,
-    Wait,
 )
 from subfunction_operator.tuning import limited, tuned
 

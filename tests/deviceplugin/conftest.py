@@ -15,10 +15,11 @@ import grpc
 import msgspec
 import pytest
 
+from subfunction.claims import PortClaim
 from subfunction.kubelet.podresources_pb2 import ListPodResourcesRequest
 from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
 from subfunction.ledger import Entry, ledger
-from subfunction.records import DeviceNode, Health, PortClaim, Record, State, Witness, records
+from subfunction.records import DeviceNode, Health, Record, State, Witness, records
 from subfunction.resources import Resources, resources
 from subfunction_deviceplugin import plugin
 from subfunction_deviceplugin.settings import Settings

@@ -7,12 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from subfunction.claims import PortClaim
 from subfunction.errors import AllocationRefused, CheckpointUnreadable, FolderError
 from subfunction.kubelet.checkpoint import Holding
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
 from subfunction.ledger import NEVER_SEEN_SECONDS, Entry, ledger
 from subfunction.reasons import Reason
-from subfunction.records import Health, PortClaim, Record, State, Witness, records
+from subfunction.records import Health, Record, State, Witness, records
 from subfunction.resources import resources
 from subfunction_deviceplugin.bookkeeper import RETRY_SECONDS, Bookkeeper, Fate, fate
 from subfunction_deviceplugin.sources import Sources

@@ -16,8 +16,8 @@ from rig.claims import port_claim
 from rig.world import PARENT, Killed, World, derived
 from subfunction.errors import Foreign, SubFunctionError
 from subfunction.records import State
+from subfunction_operator.decision import Rest
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Rest
 from subfunction_simulator.kernel import Kind, Operation
 
 NAMES = ("a", "b", "c")

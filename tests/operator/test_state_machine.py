@@ -16,12 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rig.throng import Throng
 from rig.wishes import CHANGES, OF_FLAVOUR, TOPOLOGY, WISHES
 from rig.world import OTHER_PARENT, PARENT, Killed, World
+from subfunction.claims import PortClaim
 from subfunction.errors import Foreign, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.uapi import EswitchMode
-from subfunction.records import PortClaim, Record
+from subfunction.records import Record
+from subfunction_operator.decision import Rest
 from subfunction_operator.observation import Policy
-from subfunction_operator.step import Rest
 from subfunction_simulator.kernel import Kind, Operation
 from subfunction_simulator.kernel.wire import Refusal
 

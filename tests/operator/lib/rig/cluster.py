@@ -27,8 +27,8 @@ from subfunction.resources import resources
 from subfunction_operator import program
 from subfunction_operator.agent import Agent
 from subfunction_operator.apiserver import ApiServer as ApiClient
-from subfunction_operator.execute import Seam
 from subfunction_operator.paperfolders import PaperFolders
+from subfunction_operator.seam import Seam
 from subfunction_operator.settings import Settings
 from subfunction_simulator.apiserver.traffic import Asked
 from subfunction_simulator.kernel import SimulatedKernel, Timing, Topology
