@@ -11,7 +11,7 @@ from subfunction.records import Record, State
 from subfunction_operator.decision import Decision, Steps, Wait
 from subfunction_operator.interruption import unready
 from subfunction_operator.observation import Desired, Observation, Parent, Policy
-from subfunction_operator.offer import handed_out, offered_or_rest
+from subfunction_operator.offer import Offer, handed_out, offered_or_rest
 from subfunction_operator.step import CreateMediated, RemoveMediated, RemoveRecord, StoreRecord
 
 
@@ -36,7 +36,7 @@ def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Paren
         offered = handed_out(record, device, device.vfio, policy.devices)
         node = parent.function.numa_node
         offered = msgspec.structs.replace(offered, name=desired.name, deletion=wanted.spec.deletion, numa_node=node)
-        return offered_or_rest(seen, record, offered, policy)
+        return offered_or_rest(Offer(record, offered), seen, policy)
     if leave:
         return Steps(leave)
     see = f"See `dmesg | grep {device.uuid}`."

@@ -23,7 +23,7 @@ from subfunction_operator.functionclaim import claimed
 from subfunction_operator.functionrules import as_found, is_vfio, restored, settings_of, whole_group
 from subfunction_operator.interruption import interrupted, unready
 from subfunction_operator.observation import Desired, Memory, Observation, Parent, Policy
-from subfunction_operator.offer import handed_out, offered_or_rest
+from subfunction_operator.offer import Offer, handed_out, offered_or_rest
 from subfunction_operator.step import (
     OverrideDriver,
     ProbeDriver,
@@ -179,4 +179,4 @@ def _offered(  # noqa: PLR0913, PLR0917  # what is asked, what is seen, and what
         env=handed.env | told,
         numa_node=function.numa_node,
     )
-    return offered_or_rest(seen, record, offered, policy, connected(wanted.spec.representor, seen))
+    return offered_or_rest(Offer(record, offered, connected(wanted.spec.representor, seen)), seen, policy)
