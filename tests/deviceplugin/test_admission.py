@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+from tests.deviceplugin.conftest import RESOURCE, Node
 
+from rig.waiting import eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from subfunction.metrics import PluginMetrics

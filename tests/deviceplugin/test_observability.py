@@ -4,9 +4,10 @@ import asyncio
 
 import grpc
 import pytest
-from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+from tests.deviceplugin.conftest import RESOURCE, Node
 
 from rig.scrape import ANYWHERE, Scraper
+from rig.waiting import eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from subfunction.records import Health

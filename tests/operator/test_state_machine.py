@@ -5,7 +5,6 @@
 
 import contextlib
 import errno
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from rig.folder import folder
 from rig.throng import Throng
 from rig.wishes import CHANGES, OF_FLAVOUR, TOPOLOGY, WISHES
 from rig.world import OTHER_PARENT, PARENT, Killed, World
@@ -43,8 +43,7 @@ class Node(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        memory = Path("/dev/shm")
-        self.folder = tempfile.TemporaryDirectory(prefix="op", dir=memory if memory.is_dir() else None)
+        self.folder = folder()
         self.world = World(Path(self.folder.name), TOPOLOGY)
         self.throng = Throng(self.world)
         self.kernel = self.world.kernel
