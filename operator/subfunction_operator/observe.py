@@ -8,7 +8,6 @@ import dataclasses
 from typing import Protocol
 
 from subfunction.api import Flavour, Rate, Spec, VirtioDriver
-from subfunction.claims import PortClaim
 from subfunction.errors import Gone
 from subfunction.folder import Folder
 from subfunction.kernel import binding
@@ -23,7 +22,7 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction.kernel.vdpa import VdpaDevice, virtio_netdevs
 from subfunction.records import Record, mismatch
-from subfunction_operator.census import Census, Count
+from subfunction_operator.census import Census
 from subfunction_operator.flavours import KINDS
 from subfunction_operator.look import Look
 from subfunction_operator.observation import Desired, Observation, Parent, Usage
@@ -176,7 +175,7 @@ class Observer:
         port = None
         # Whose a port is, is decided by a fresh look alone.
         if count is None or number is not None or record is not None:
-            count, ports = self._counted(devlink, handle)
+            count, ports = self.census.take(devlink, handle, self.records)
             port = next((port for port in ports if port.number == number), None)
         others = count.of_others(look.desired.uid)
         legacy = count.pf is None and _legacy(devlink, handle)
@@ -188,20 +187,6 @@ class Observer:
             others,
             legacy,
         ), port
-
-    def _counted(self, devlink: Devlink, handle: Handle) -> tuple[Count, list[Port]]:
-        ports = devlink.ports(handle)
-        pf = next((port.port_number for port in ports if port.flavour is PortFlavour.PHYSICAL), None)
-        mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
-        taken = frozenset(port.number for port in mine if port.number is not None)
-        recorded = {
-            uid: (record.claim.number, record.name)
-            for uid, record in self.records.read_all().items.items()
-            if isinstance(record.claim, PortClaim) and record.claim.parent == str(handle)
-        }
-        count = Count(pf, taken, recorded)
-        self.census.counted(handle, count)
-        return count, mine
 
     def _auxiliary(self, port: Port | None, record: Record | None) -> AuxiliaryDevice | None:
         if port is None or port.function is None:

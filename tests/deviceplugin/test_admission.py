@@ -21,7 +21,8 @@ from subfunction_deviceplugin.inventory import Inventory
 from subfunction_deviceplugin.server import Desk
 from subfunction_deviceplugin.sources import Sources
 from subfunction_deviceplugin.worker import Worker
-from subfunction_simulator.kubelet.kubelet import Kubelet, StartFailed
+from subfunction_simulator.kubelet.kubelet import Kubelet
+from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 if TYPE_CHECKING:

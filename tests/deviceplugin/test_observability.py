@@ -11,7 +11,7 @@ from rig.waiting import eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from subfunction.records import Health
-from subfunction_simulator.kubelet.kubelet import StartFailed
+from subfunction_simulator.kubelet.plugincalls import StartFailed
 
 ID = "mlx5_core.sf.4"
 

@@ -22,7 +22,8 @@ from subfunction.kubelet.deviceplugin_pb2_grpc import (
 from subfunction.kubelet.podresources_pb2 import GetPodResourcesRequest, ListPodResourcesRequest, PodResources
 from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
 from subfunction_simulator.kubelet.devices import GRACE_SECONDS
-from subfunction_simulator.kubelet.kubelet import Kubelet, StartFailed
+from subfunction_simulator.kubelet.kubelet import Kubelet
+from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 RESOURCE = "example.com/nic"
