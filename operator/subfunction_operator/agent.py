@@ -169,16 +169,15 @@ class Agent:
         _LOG.warning("%s: %s", self.objects.name(uid), error)
         self.metrics.failed(error.reason)
         self.attention.expect_news(uid)
-        known = self.objects.get(uid)
+        if (known := self.objects.get(uid)) is None:
+            return error.retry_after
         try:
-            if known is None:
-                return error.retry_after
             if isinstance(error, ApiRefused) and error.status in _STALE:
                 await self._asked(uid, known.name)
             elif not isinstance(error, ApiRefused | ApiUnavailable):
                 await self.writes.report(known, Outcome(None, error=error))
         except SubFunctionError as unsaid:
-            _LOG.warning("%s: %s", self.objects.name(uid), unsaid)
+            _LOG.warning("%s: %s", known.name, unsaid)
         return error.retry_after
 
     async def _asked(self, uid: str, name: str) -> SubFunction | None:
