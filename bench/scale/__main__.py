@@ -10,28 +10,23 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
-
 from components.controlplane import ADMIN, ControlPlane
-from scale.crowd import SUB_FUNCTIONS, node_name
+from node import RESOURCE, staged
+from scale.cluster import Cluster, session_with
+from scale.crowd import node_name
 from scale.meter import Count, Meter
 from scale.server import Load, Server, metered
 from scale.store import Store
 from subfunction_simulator.demo.cast import NODE, Cast, Stage
 
-RESOURCE: Final = "subfunction.dev/mlx5"
-PARENT: Final = "pci/0000:03:00.0"
-_CREATORS: Final = 16
 _CHANGES_A_SECOND: Final = 50
 _LISTS: Final = 50
 _SAMPLE: Final = 1000
@@ -83,75 +78,13 @@ async def measured(nodes: int, objects: int) -> Row:
         plane = held.enter_context(ControlPlane())
         await asyncio.to_thread(plane.install)
         meter = await held.enter_async_context(Meter(int(plane.url.rpartition(":")[2])))
-        session = await held.enter_async_context(_session(plane))
-        cluster = _Cluster(session, plane.url)
+        session = await held.enter_async_context(session_with(plane))
+        cluster = Cluster(session, plane.url)
         listen = f"127.0.0.1:{_free_port()}"
         stage, cast = await held.enter_async_context(_node(plane, meter, listen))
         return await _Run(
             nodes, objects, plane, meter, cluster, f"http://{listen}", stage, cast, held, {"watching": 0, "ready": 0}
         ).row()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Cluster:
-    session: aiohttp.ClientSession
-    url: str
-
-    async def create(self, collection: str, manifest: dict[str, Any]) -> None:
-        async with self.session.post(self.url + collection, json=manifest) as answer:
-            if answer.status != 201:
-                raise SystemExit(f"POST {collection}: {answer.status} {await answer.text()}")
-
-    async def fill(self, of: list[tuple[str, str]]) -> None:
-        """Create an object for each (name, node), several at once."""
-        turns = iter(of)
-
-        async def create() -> None:
-            for name, node in turns:
-                await self.create(SUB_FUNCTIONS, manifest(name, node))
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_CREATORS):
-                group.create_task(create())
-
-    async def get(self, name: str) -> dict[str, Any]:
-        async with self.session.get(f"{self.url}{SUB_FUNCTIONS}/{name}") as answer:
-            answer.raise_for_status()
-            return dict(await answer.json())
-
-    async def list(self, node: str) -> list[dict[str, Any]]:
-        """As an agent lists, without a resource version."""
-        asked = {"fieldSelector": f"spec.nodeName={node}", "limit": "500"}
-        async with self.session.get(self.url + SUB_FUNCTIONS, params=asked) as answer:
-            answer.raise_for_status()
-            return list((await answer.json())["items"])
-
-    async def allocatable(self, node: str) -> dict[str, str]:
-        async with self.session.get(f"{self.url}/api/v1/nodes/{node}") as answer:
-            # The kubelet makes its Node a moment after its start.
-            found = await answer.json() if answer.status == 200 else {}
-            return dict(found.get("status", {}).get("allocatable") or {})
-
-    async def until_listed(self) -> None:
-        """Wait until the server has read its store: until then it refuses a LIST."""
-        nobody = {"fieldSelector": "spec.nodeName=nobody"}
-        while True:
-            # Connections from before its restart are closed.
-            with contextlib.suppress(aiohttp.ClientError):
-                async with self.session.get(self.url + SUB_FUNCTIONS, params=nobody) as answer:
-                    if answer.status == 200:
-                        return
-            await asyncio.sleep(1)
-
-    async def annotate(self, name: str, text: str) -> None:
-        headers = {"Content-Type": "application/merge-patch+json"}
-        body = json.dumps({"metadata": {"annotations": {"bench": text}}})
-        async with self.session.patch(f"{self.url}{SUB_FUNCTIONS}/{name}", data=body, headers=headers) as answer:
-            answer.raise_for_status()
-
-    async def delete(self, name: str) -> None:
-        async with self.session.delete(f"{self.url}{SUB_FUNCTIONS}/{name}") as answer:
-            answer.raise_for_status()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -170,7 +103,7 @@ class _Run:
     objects: int
     plane: ControlPlane
     meter: Meter
-    cluster: _Cluster
+    cluster: Cluster
     agent: str
     stage: Stage
     cast: Cast
@@ -326,35 +259,13 @@ class _Run:
             await asyncio.sleep(0.02)
 
 
-def manifest(name: str, node: str) -> dict[str, Any]:
-    """Give a SubFunction as a person writes it."""
-    spec = {"nodeName": node, "flavour": "mlx5", "parent": {"device": PARENT}}
-    return {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunction", "metadata": {"name": name}, "spec": spec}
-
-
-def _session(plane: ControlPlane) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=64, ssl=plane.tls()),
-        headers={"Authorization": f"Bearer {ADMIN}"},
-        timeout=aiohttp.ClientTimeout(total=120),
-    )
-
-
 @contextlib.asynccontextmanager
 async def _node(plane: ControlPlane, meter: Meter, listen: str) -> AsyncIterator[tuple[Stage, Cast]]:
     """Run the real programs of one node; the agent's way to the API server, and no other's, leads through the meter."""
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: ASYNC240
-    root = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="subfunction-scale-", dir=memory))
-    stage = Stage(root)
-    cast = Cast(stage, verbose=False)
-    try:
+    async with staged() as (stage, cast):
         stage.kubeconfig.write_text(plane.kubeconfig(server=f"https://127.0.0.1:{meter.port}"), encoding="utf-8")
-        direct = root / "kubeconfig-kubelet"
+        direct = stage.root / "kubeconfig-kubelet"
         direct.write_text(plane.kubeconfig(), encoding="utf-8")
-        await cast.start("simulated kernel", stage.kernel_command())
-        while not stage.netlink.exists():
-            cast.check()
-            await asyncio.sleep(0.02)
         await cast.start(
             "kubelet", [str(direct) if each == str(stage.kubeconfig) else each for each in stage.kubelet_command()]
         )
@@ -363,9 +274,6 @@ async def _node(plane: ControlPlane, meter: Meter, listen: str) -> AsyncIterator
         await cast.start("agent", [*ours, "--listen", listen])
         await cast.start("device plugin", stage.plugin_command())
         yield stage, cast
-    finally:
-        await cast.end()
-        await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
 
 
 def _free_port() -> int:
