@@ -117,6 +117,7 @@ class Watch:
         session = self._credentials.session(self._relisting(), counted(self._metrics))
         beating = asyncio.create_task(self.heartbeat.beating())
         try:
+            await self._until_served(session)
             await kopf.operator(
                 registry=self._registry(kopf.AiohttpSession(server=self._credentials.server, aiohttp_session=session)),
                 settings=self._settings(),
@@ -128,6 +129,25 @@ class Watch:
         finally:
             beating.cancel()
             await session.close()
+
+    async def _until_served(self, session: aiohttp.ClientSession) -> None:
+        """Wait for the kind: kopf looks once, and one that is not served then (or was deleted) it never watches."""
+        said = False
+        while not await self._served(session):
+            if not said:
+                _LOG.warning("%s.%s is not served; it is watched once it is (kubectl get crd)", PLURAL, GROUP)
+                said = True
+            await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _served(self, session: aiohttp.ClientSession) -> bool:
+        """Tell whether the server has the kind; without a clear answer kopf is left to try."""
+        try:
+            async with session.get(f"{self._credentials.server}/apis/{GROUP}/{VERSION}") as answer:
+                kinds = await answer.json() if answer.status == 200 else {"resources": []}
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return True
+        served = any(kind["name"] == PLURAL for kind in kinds["resources"])
+        return served or answer.status not in {200, 404}
 
     def _relisting(self) -> aiohttp.ClientMiddlewareType:
         """Notice each LIST but the first: after a 410 kopf lists anew, and tells nobody what was deleted meanwhile."""

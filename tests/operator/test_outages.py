@@ -5,11 +5,14 @@ The watch's own ends (410, ERROR events, a cut) are in test_guards.py. `make tes
 
 import functools
 import time
+from typing import Final
 
 import pytest
 
 from rig.cluster import Cluster
 from subfunction_simulator.kernel import Kind
+
+KIND: Final = "/apis/subfunction.dev/v1alpha1"
 
 
 async def test_a_server_that_comes_back_without_its_history_is_followed_on(node: Cluster) -> None:
@@ -71,3 +74,15 @@ async def test_a_watch_that_fell_silent_loses_nothing(node: Cluster) -> None:
     node.server.call(node.server.api.traffic.heal)
     await node.delete("first")
     await node.until_gone("first")
+
+
+async def test_a_kind_that_is_not_served_for_a_while_is_watched_once_it_is(node: Cluster) -> None:
+    # So while CRDs are being installed, or were deleted and come back.
+    missing = functools.partial(node.server.api.traffic.answer_next, 1, 404, verb="get", resource=KIND)
+    node.server.call(missing)
+    node.start_agent()
+    await node.apply("first")
+    await node.until_ready("first")
+    await node.until(lambda: bool(node.server.asked("get", KIND)), "a look whether the kind is served")
+    await node.apply("second")
+    await node.until_ready("second", within=20)

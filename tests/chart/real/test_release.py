@@ -1,7 +1,7 @@
 """A release's life before the real API server: installed, tested, upgraded with its CRDs, removed in each order.
 
 No controller manager runs here: no DaemonSet makes a pod, nothing is garbage-collected, no namespace ends. What needs
-these is told, not shown, in docs/install.md. Each test begins where the one before it ended.
+these is in tests/chart/managed. Each test begins where the one before it ended.
 """
 
 import copy

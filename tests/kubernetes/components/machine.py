@@ -52,6 +52,8 @@ class Machine:
         variables |= {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
         program, *words = container["command"]
         command = confinement.command(str(Path(sys.executable).with_name(program)), *words)
+        # It ends with us, however that happens.
+        command = ["setpriv", "--pdeathsig", "KILL", *command]
         with (self.root / f"{name}.log").open("a") as log:
             environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"} | variables
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
