@@ -16,6 +16,7 @@ from subfunction_operator.observation import Observation, Policy
 from subfunction_operator.step import Ask, Decision, Rest, Step, Steps, StoreRecord
 
 _ANEW: Final = "its devices were made anew while a pod has the old ones"
+_OUTLIVED: Final = Health(reason=Reason.STALE_ALLOCATION, message=_ANEW)
 
 
 def offered_or_rest(  # noqa: PLR0913, PLR0917  # what is seen, what was said of it, and what is to be said
@@ -38,7 +39,8 @@ def offered_or_rest(  # noqa: PLR0913, PLR0917  # what is seen, what was said of
     same = new.device_id == old.device_id
     # Who has the device before is told by its uid, which is asked for once the new one has an id.
     let_go = same and old.state is State.READY and not seen.held
-    said = msgspec.structs.replace(new.moved(State.READY, Health(healthy=True)), remade=old.remade and not let_go)
+    remade = old.remade and not let_go
+    said = msgspec.structs.replace(new.moved(State.READY, _OUTLIVED if remade else Health(healthy=True)), remade=remade)
     taken = (*changes, *([StoreRecord(said)] if said != old else []))
     if taken:
         # What a change of the kernel's brought about is seen by the next look, and who holds what by its id.
@@ -73,7 +75,7 @@ def _located(record: Record, seen: Observation) -> Record:
 
 
 def _stale(seen: Observation, old: Record, changes: tuple[Step, ...]) -> Decision:
-    sick = msgspec.structs.replace(old, health=Health(reason=Reason.STALE_ALLOCATION, message=_ANEW))
+    sick = msgspec.structs.replace(old, health=_OUTLIVED)
     taken = (*changes, *([StoreRecord(sick)] if old != sick else []))
     return Steps(taken) if taken else _outlived(seen)
 

@@ -65,7 +65,7 @@ def test_made_anew_after_a_reset_it_is_ready_once_no_pod_has_the_one_before(worl
     ready = world.objects["uid-blue"].status.condition(ConditionType.READY)
     assert ready is not None
     assert (ready.status, ready.reason) == (("False", Reason.STALE_ALLOCATION) if held else ("True", Reason.READY))
-    assert world.offered()  # to the next pod: the kubelet gives it to nobody before
+    assert world.offered() is not held  # the kubelet tells the pod's status so
     world.restart()
     world.settle()
     assert ready == world.objects["uid-blue"].status.condition(ConditionType.READY)
