@@ -14,13 +14,13 @@ from subfunction.api import TemplateSpec
 from subfunction.api_node import ParentStatus
 from subfunction.api_pool import (
     LONGEST_TROUBLE,
-    POOL_LABEL,
     Per,
     SubFunctionPool,
     Trouble,
 )
 from subfunction.reasons import Reason
-from subfunction_operator.controller.member import Member, Pairs
+from subfunction_operator.controller.marks import Marks
+from subfunction_operator.controller.member import Member
 from subfunction_operator.controller.names import name_of
 from subfunction_operator.controller.rollout import Change, Creation, NodePlan, Site
 from subfunction_operator.controller.room import fits, of
@@ -53,7 +53,7 @@ def plan_node(pool: SubFunctionPool, site: Site, taken: Taken) -> NodePlan:
     """Say what a pool wants of one node; `taken` tells which names are given."""
     if not site.selected:
         return _left(site)
-    marks = labels(pool), annotations(pool)
+    marks = Marks.of(pool)
     groups, surplus = _groups(pool, site)
     deletions = [member for member in surplus if not member.deleting]
     creations: list[Creation] = []
@@ -107,16 +107,6 @@ def wanted_spec(pool: SubFunctionPool, slot: int) -> TemplateSpec:
     if first is None:
         return spec
     return msgspec.structs.replace(spec, vfio=msgspec.structs.replace(spec.vfio, virtual_function=first + slot))
-
-
-def labels(pool: SubFunctionPool) -> Pairs:
-    """Give the labels of a pool's sub-functions."""
-    return frozenset({**pool.spec.template.metadata.labels, POOL_LABEL: pool.name}.items())
-
-
-def annotations(pool: SubFunctionPool) -> Pairs:
-    """Give the annotations of a pool's sub-functions."""
-    return frozenset(pool.spec.template.metadata.annotations.items())
 
 
 def _left(site: Site) -> NodePlan:
@@ -207,14 +197,14 @@ def _created(pool: SubFunctionPool, site: Site, group: _Group, missing: int, tak
     return made
 
 
-def _change(pool: SubFunctionPool, member: Member, marks: tuple[Pairs, Pairs]) -> Change | None:
+def _change(pool: SubFunctionPool, member: Member, marks: Marks) -> Change | None:
     """Say what of a member is not as the template says."""
     spec, wanted = member.spec, wanted_spec(pool, member.slot or 0)
-    marked = marks[0] <= member.labels and marks[1] <= member.annotations
-    if marked and spec == wanted:
+    marked = marks.on(member)
+    if marked == Marks(member.labels, member.annotations) and spec == wanted:
         return None
     differing = {name for name in wanted.__struct_fields__ if getattr(spec, name) != getattr(wanted, name)}
-    return Change(member, wanted, replace=bool(differing & set(FIXED)), quiet=not differing - set(QUIET))
+    return Change(member, wanted, marked, replace=bool(differing & set(FIXED)), quiet=not differing - set(QUIET))
 
 
 def _missing(site: Site, group: _Group, missing: int, spec: TemplateSpec) -> Trouble:
