@@ -16,6 +16,7 @@ from subfunction_operator.observation import Observation, Policy
 from subfunction_operator.step import Ask, Decision, Rest, Step, Steps, StoreRecord
 
 _ANEW: Final = "its devices were made anew while a pod has the old ones"
+_DELETE_POD: Final = "Delete that pod; its successor gets a device that is whole."
 _OUTLIVED: Final = Health(reason=Reason.STALE_ALLOCATION, message=_ANEW)
 
 
@@ -81,7 +82,7 @@ def _stale(seen: Observation, old: Record, changes: tuple[Step, ...]) -> Decisio
 
 
 def _outlived(seen: Observation) -> Rest:
-    return Rest(f"{_ANEW}; {seen.why_held}", Reason.STALE_ALLOCATION)
+    return Rest(f"{_ANEW}; {seen.why_held}. {_DELETE_POD}", Reason.STALE_ALLOCATION)
 
 
 def handed_out(record: Record, device: VirtualFunction | MediatedDevice, vfio: VfioNodes, devices: str) -> Record:

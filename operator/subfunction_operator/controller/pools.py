@@ -76,9 +76,11 @@ def plan_node(pool: SubFunctionPool, site: Site, taken: Taken) -> NodePlan:
     if not troubles and (failed := [member for member in staying if member.failed]):
         troubles.append(_failed(site.node, failed, len(staying)))
     if not troubles and site.status is None and (pool.spec.node_selector or staying):
-        troubles.append(
-            Trouble(node=site.node, reason=Reason.NO_AGENT, message="its agent has not said what it can do")
+        words = (
+            "its agent has not said what it can do; see"
+            f" `kubectl get pods -A -o wide --field-selector spec.nodeName={site.node}`"
         )
+        troubles.append(Trouble(node=site.node, reason=Reason.NO_AGENT, message=words))
     outgrown = {
         change.member.name: change for member in staying if (change := _change(pool, member, marks)) is not None
     }
