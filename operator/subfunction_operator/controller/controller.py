@@ -25,7 +25,7 @@ from subfunction_operator.controller.gone import Gone
 from subfunction_operator.controller.member import Member
 from subfunction_operator.controller.placement import Candidate, Nowhere, Policy, place
 from subfunction_operator.controller.poolplans import PoolPlans
-from subfunction_operator.controller.poolstatus import pool_status
+from subfunction_operator.controller.poolstatus import WAITS, pool_status
 from subfunction_operator.controller.rollout import Plan
 from subfunction_operator.controller.unplaced import Signature, signature, unplaced_conditions
 from subfunction_operator.controller.writes import Writes
@@ -206,7 +206,7 @@ class Controller:
                 raise
             return None  # gone, or another one: the watch tells
         if new is not None and (old is None or (old.status, old.reason) != (new.status, new.reason)):
-            bad = new.status == "False" and bool(said.trouble)
+            bad = new.status == "False" and new.reason not in WAITS
             await self._announce(POOL_KIND, pool, Event(new.reason, new.message, warning=bad))
         return None
 

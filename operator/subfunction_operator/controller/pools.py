@@ -215,7 +215,8 @@ def _missing(site: Site, group: _Group, missing: int, spec: TemplateSpec) -> Tro
     room = site.room
     if group.parents and room is not None:
         noun = "virtual functions" if spec.vfio.virtual_function is not None else "sub-functions"
-        why = f"{missing} of {group.wanted} do not fit on {where}: it has no room for more {noun}"
+        why = f"{missing} of {group.wanted} do not fit on {where}: no room for more {noun};"
+        why += f" `kubectl describe sfnode {site.node}` shows what each parent can have"
         return Trouble(node=site.node, reason=Reason.FULL, message=why)
     parents = [room.parents[label]] if room and label in room.parents else list(room.parents.values()) if room else []
     can = next((can for parent in parents if (can := of(parent, spec.flavour)) and not can.possible), None)
