@@ -81,7 +81,7 @@ class Node:
                 return outcome
             if waited > self.attach_deadline:
                 return self._overdue(desired, outcome)
-            if waited > (_BLINK if desired.told_ready else self.patience):
+            if waited > (_BLINK if desired.told_ready and not desired.deleting else self.patience):
                 return outcome
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -73,6 +73,19 @@ def test_made_anew_after_a_reset_it_is_ready_once_no_pod_has_the_one_before(worl
     assert_ready(world, world.settle(), 1, derived())
 
 
+def test_made_anew_under_a_pod_it_stays_out_of_the_offer_whatever_else_is_asked_of_it(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.pods.take("uid-blue")
+    world.kernel.crash_driver(PARENT)
+    world.settle()
+    world.apply(macAddress="02:00:00:00:00:06")
+    world.settle()
+    assert not world.offered()
+    world.pods.give_back("uid-blue")
+    assert_ready(world, world.settle(), 1, "02:00:00:00:00:06")
+
+
 @pytest.mark.mlx5("RDMA")
 def test_where_rdma_devices_are_in_one_namespace_each_the_object_says_what_a_pod_needs(world: World) -> None:
     world.kernel.tree.directory("module/ib_core/parameters", {"netns_mode": "N"})
