@@ -66,17 +66,11 @@ def _idle(pool: SubFunctionPool, plans: Sequence[NodePlan]) -> tuple[str, Reason
         return "True", Reason.READY, "scaled to 0" + (f"; {held} in use go when their pods end" if held else "")
     if not selected:
         return "True", Reason.READY, "no node is selected; see `kubectl get nodes --show-labels`"
+    none = f"no selected node ({selected} in all) has a parent"
     if pool.spec.parents:
-        message = (
-            f"no selected node ({selected} in all) has a parent as spec.parents asks; see `kubectl describe sfnode`"
-        )
-        return "False", Reason.PARENT_NOT_FOUND, message
+        return "False", Reason.PARENT_NOT_FOUND, f"{none} as spec.parents asks; see `kubectl describe sfnode`"
     flavour = pool.spec.template.spec.flavour
-    return (
-        "True",
-        Reason.READY,
-        f"no selected node ({selected} in all) has a parent that can make {flavour}; see `kubectl describe sfnode`",
-    )
+    return "True", Reason.READY, f"{none} that can make {flavour}; see `kubectl describe sfnode`"
 
 
 def _awaited(pool: SubFunctionPool, plans: Iterable[NodePlan], *, rolling: bool) -> str:
