@@ -9,14 +9,15 @@ import cyclopts
 from subfunction.kernel.sysfs import SYSFS
 from subfunction.kubelet.checkpoint import KUBELET_FOLDER, KUBELET_ROOT
 from subfunction.ledger import LEDGER
+from subfunction.programsettings import ProgramSettings
 from subfunction.records import BOOT_ID, RECORDS
 from subfunction.resources import STATE
 
 Seconds = Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(ProgramSettings):
     """The device plugin's settings; the defaults are right in the DaemonSet of the chart."""
 
     records: Path = RECORDS
@@ -74,12 +75,3 @@ class Settings:
 
     node_name: str = ""
     """This node's name, for the log alone."""
-
-    listen: str = ""
-    """Where `/metrics`, `/livez` and `/readyz` are served (`:9342`, `127.0.0.1:9342`, `[::1]:9342`); empty: nowhere."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe message to be logged."""
-
-    log_format: Literal["text", "json"] = "text"
-    """Form of the log: lines for people, or one JSON object a line for collectors."""

@@ -2,18 +2,9 @@
 
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State
+from subfunction_operator.decision import Ask, Decision, Rest, Steps
 from subfunction_operator.observation import Observation
-from subfunction_operator.step import (
-    Ask,
-    Decision,
-    DeleteVdpa,
-    OverrideDriver,
-    Rest,
-    Step,
-    Steps,
-    StoreRecord,
-    UnbindDriver,
-)
+from subfunction_operator.step import DeleteVdpa, OverrideDriver, Step, StoreRecord, UnbindDriver
 
 
 def unready(record: Record) -> tuple[Step, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from subfunction.api import GROUP, AllocatedTo, ConditionType, SubFunction
+from subfunction.claims import PortClaim
 from subfunction.errors import UnsupportedField
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
@@ -17,7 +18,7 @@ from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.kernel.vdpa import VdpaDevice
 from subfunction.kernel.vfio import GroupMember, VfioNodes
-from subfunction.records import PortClaim, Record
+from subfunction.records import Record
 
 Delivery: TypeAlias = Literal["direct", "cdi"]
 

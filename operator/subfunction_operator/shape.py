@@ -9,24 +9,21 @@ from subfunction.errors import UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
 from subfunction.records import State
+from subfunction_operator.decision import Decision, Rest, Steps, Wait
 from subfunction_operator.interruption import healed, interrupted, lapsed, vacated
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Observation, Policy
-from subfunction_operator.offer import offered_or_rest
+from subfunction_operator.offer import Offer, offered_or_rest
 from subfunction_operator.returning import returning
 from subfunction_operator.step import (
     Activate,
     Deactivate,
-    Decision,
     ProbeDriver,
     Reload,
-    Rest,
     SetFunction,
     SetParameter,
     Step,
-    Steps,
     StoreRecord,
-    Wait,
 )
 from subfunction_operator.tuning import limited, tuned
 
@@ -144,4 +141,4 @@ def _offered(case: Case, policy: Policy) -> Decision:
     )
     record = msgspec.structs.replace(old, claim=claim, name=case.desired.name, deletion=spec.deletion, lent=seen.away)
     offered = case.kind.offered(spec, seen, record, policy.devices)
-    return offered_or_rest(seen, old, offered, policy, changes, pending)
+    return offered_or_rest(Offer(old, offered, changes, pending), seen, policy)

@@ -10,15 +10,16 @@ from typing import Final
 import msgspec
 
 from subfunction.api import Condition, ConditionType, Device, Phase, Status, SubFunction
+from subfunction.claims import PortClaim
 from subfunction.errors import Foreign, HeldOpen, NumberOwned
 from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
-from subfunction.records import PortClaim, State
+from subfunction.records import State
+from subfunction_operator.decision import Rest, Wait
 from subfunction_operator.event import Event
 from subfunction_operator.observation import Observation
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.standing import Standing, standing
-from subfunction_operator.step import Rest, Wait
 
 TRUE, FALSE = "True", "False"
 

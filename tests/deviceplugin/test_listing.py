@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from subfunction.claims import PortClaim
 from subfunction.kubelet.checkpoint import Holding
 from subfunction.ledger import Entry
 from subfunction.reasons import Reason
-from subfunction.records import DeviceNode, Health, PortClaim, Record, State, Witness
+from subfunction.records import DeviceNode, Health, Record, State, Witness
 from subfunction_deviceplugin.listing import Device, Promises, devices, displaced, stale
 
 BOOT = "this-boot"

@@ -12,9 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tests.deviceplugin.conftest import Node, eventually
+from tests.deviceplugin.conftest import Node
 
 from rig.confinement import RUNTIME, Confinement
+from rig.waiting import eventually
 from subfunction.errors import FolderError
 from subfunction_deviceplugin.__main__ import app
 from subfunction_deviceplugin.settings import Settings

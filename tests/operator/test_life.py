@@ -10,7 +10,8 @@ from rig.verdicts import assert_clean, assert_ready, assert_ready_and_named
 from rig.world import PARENT, WithoutRdma, World, derived
 from subfunction.errors import KernelError, ParentNotFound
 from subfunction.records import State
-from subfunction_operator.step import CreatePort, Deactivate, ProbeDriver, Reload, Rest, StoreRecord, Wait
+from subfunction_operator.decision import Rest, Wait
+from subfunction_operator.step import CreatePort, Deactivate, ProbeDriver, Reload, StoreRecord
 from subfunction_simulator.kernel import Operation, Topology
 
 MAC = "02:00:5e:10:00:01"

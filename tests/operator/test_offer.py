@@ -10,7 +10,7 @@ from subfunction.errors import KernelError, ParentNotFound
 from subfunction.kernel.address import Handle
 from subfunction.reasons import Reason
 from subfunction.records import State
-from subfunction_operator.step import Rest
+from subfunction_operator.decision import Rest
 from subfunction_simulator.kernel import Operation
 
 

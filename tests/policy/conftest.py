@@ -39,12 +39,6 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="op") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
 def strict_plane() -> Iterator[ControlPlane]:
     """Another one, which asks of who sets an owner what OpenShift asks."""
     with ControlPlane(admission=("OwnerReferencesPermissionEnforcement",)) as plane, _installed(plane):

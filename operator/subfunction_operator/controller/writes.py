@@ -4,6 +4,7 @@ Where a server says that the object is another one by now, the caller reads it a
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,13 +12,15 @@ import msgspec
 
 from subfunction.api import FINALIZER, GROUP, KIND, PLURAL, VERSION, Condition, ParentSpec, Phase, TemplateSpec
 from subfunction.api_pool import POOL_KIND, POOL_PLURAL, PoolStatus, SubFunctionPool
-from subfunction.errors import ApiRefused, ApiUnavailable
+from subfunction.errors import ApiRefused, ApiUnavailable, SubFunctionError
 from subfunction_operator.controller.clusternode import ClusterNode, read_node
 from subfunction_operator.controller.marks import Marks
 from subfunction_operator.controller.member import Member, Members
 from subfunction_operator.controller.rollout import Change, Creation
 from subfunction_operator.endpoint import JSON_PATCH, MERGE, Endpoint, Involved, Reporter
 from subfunction_operator.event import Event
+
+_LOG = logging.getLogger("subfunction.controller")
 
 SUBFUNCTIONS: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 POOLS: Final = f"/apis/{GROUP}/{VERSION}/{POOL_PLURAL}"
@@ -127,10 +130,14 @@ class Writes:
         raw = await self._raw("PATCH", f"{POOLS}/{pool.name}/status", patch, JSON_PATCH)
         return msgspec.json.decode(raw, type=SubFunctionPool)
 
-    async def announce(self, kind: str, of: Member | SubFunctionPool, event: Event, now: str) -> None:
-        """Post an Event."""
-        self._ours()
-        await self.endpoint.post_event(Involved(kind, of.name, of.uid, of.version), event, self.reporter, now)
+    async def announce(self, kind: str, of: Member | SubFunctionPool, event: Event) -> None:
+        """Post an Event, as well as that can be done."""
+        try:
+            self._ours()
+            await self.endpoint.post_event(Involved(kind, of.name, of.uid, of.version), event, self.reporter)
+        except SubFunctionError as error:
+            # The condition has said it already; an Event is the second place.
+            _LOG.warning("%s: %s: %s (no Event: %s)", of.name, event.reason, event.message, error)
 
     async def _patched(self, member: Member, below: str, patch: list[dict[str, Any]]) -> Member:
         tests = [

@@ -15,9 +15,10 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.records import Record, State, records
 from subfunction_operator.doors import Doors
 from subfunction_operator.execute import Executor
+from subfunction_operator.look import Look
 from subfunction_operator.node import numbers_of
 from subfunction_operator.observation import Desired, Memory, Observation, Policy, Usage
-from subfunction_operator.observe import Look, Observer
+from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
