@@ -66,8 +66,8 @@ class Settings(ProgramSettings):
     takes milliseconds; kubelets up to 1.36 may drop a new registration when an old stream ends."""
 
     resend_wanted: Seconds = 5.0
-    """Seconds between repeated lists while somebody waits for a held device to be let go (it is being drained, or its
-    id is taken): the kubelet notes on disk that a pod has ended only when a list arrives."""
+    """Seconds between repeated lists while somebody waits for a held device to be let go (it is being drained,
+    its id is taken, or it was made anew): the kubelet notes on disk that a pod has ended only when a list arrives."""
 
     resend_held: Seconds = 60.0
     """Seconds between repeated lists while any device is held, for the same reason. Each costs the kubelet one write of

@@ -25,6 +25,8 @@ from subfunction_operator.reconcile import Reconciler
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
+_BLINK: Final = 0.3
+"""Seconds after which an object that says Ready is told otherwise: the kubelet knows already."""
 _RELOAD_AGAIN: Final = 60.0
 Reserved = Callable[[Handle], Others]
 """Gives the numbers of a parent that others have or ask for."""
@@ -79,7 +81,7 @@ class Node:
                 return outcome
             if waited > self.attach_deadline:
                 return self._overdue(desired, outcome)
-            if waited > self.patience:
+            if waited > (_BLINK if desired.told_ready and not desired.deleting else self.patience):
                 return outcome
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -18,6 +18,8 @@ from subfunction_operator.observation import Observation, Policy
 from subfunction_operator.step import Step, StoreRecord
 
 _ANEW: Final = "its devices were made anew while a pod has the old ones"
+_DELETE_POD: Final = "Delete that pod; its successor gets a device that is whole."
+_OUTLIVED: Final = Health(reason=Reason.STALE_ALLOCATION, message=_ANEW)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def offered_or_rest(offer: Offer, seen: Observation, policy: Policy) -> Decision
     same = new.device_id == old.device_id
     # Who has the device before is told by its uid, which is asked for once the new one has an id.
     let_go = same and old.state is State.READY and not seen.held
-    said = msgspec.structs.replace(new.moved(State.READY, Health(healthy=True)), remade=old.remade and not let_go)
+    remade = old.remade and not let_go
+    said = msgspec.structs.replace(new.moved(State.READY, _OUTLIVED if remade else Health(healthy=True)), remade=remade)
     taken = (*offer.changes, *([StoreRecord(said)] if said != old else []))
     if taken:
         # What a change of the kernel's brought about is seen by the next look, and who holds what by its id.
@@ -83,13 +86,13 @@ def _located(record: Record, seen: Observation) -> Record:
 
 
 def _stale(offer: Offer, seen: Observation) -> Decision:
-    sick = msgspec.structs.replace(offer.old, health=Health(reason=Reason.STALE_ALLOCATION, message=_ANEW))
+    sick = msgspec.structs.replace(offer.old, health=_OUTLIVED)
     taken = (*offer.changes, *([StoreRecord(sick)] if offer.old != sick else []))
     return Steps(taken) if taken else _outlived(seen)
 
 
 def _outlived(seen: Observation) -> Rest:
-    return Rest(f"{_ANEW}; {seen.why_held}", Reason.STALE_ALLOCATION)
+    return Rest(f"{_ANEW}; {seen.why_held}. {_DELETE_POD}", Reason.STALE_ALLOCATION)
 
 
 def handed_out(record: Record, device: VirtualFunction | MediatedDevice, vfio: VfioNodes, devices: str) -> Record:

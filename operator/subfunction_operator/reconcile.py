@@ -162,7 +162,7 @@ class _Run:
             case ProbeDriver():
                 self.memory = dataclasses.replace(self.memory, probed=True)
             case Deactivate():
-                self.memory = Memory()
+                self.memory = Memory(lowered=True)
 
 
 def _after(seen: Observation, last: Steps) -> Observation:

@@ -28,7 +28,7 @@ from subfunction_operator.step import (
 from subfunction_operator.tuning import limited, tuned
 
 _UNBOUND: Final = 2.0
-"""Seconds after which a function that no driver took is offered to the drivers once more."""
+"""Seconds after which a function that no driver took is offered to the drivers once more, or taken down and up."""
 
 
 def shaped(case: Case, policy: Policy) -> Decision:
@@ -72,9 +72,10 @@ def _unattached(case: Case) -> Decision:
     probe = (ProbeDriver("auxiliary", auxiliary.name),) if auxiliary is not None and unbound else ()
     if leave := lapsed(record):
         return Steps((*leave, *probe))
-    if probe and not case.memory.probed and case.memory.waited >= _UNBOUND:
+    late = bool(probe) and case.memory.waited >= _UNBOUND
+    if late and not case.memory.probed:
         return Steps(probe)
-    if case.memory.overdue:
+    if case.memory.overdue or (late and not case.memory.lowered):
         # A probe that failed is tried again only once the function was taken down: inactive, detached, active.
         return Steps((*vacated(seen), Deactivate(port.handle, port.index)))
     return Wait(Reason.ATTACHING, _attaching(seen), kernel=True, hint=_hint(case))

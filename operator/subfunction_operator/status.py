@@ -141,7 +141,7 @@ def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation, stands: 
 
 
 def _in_use(outcome: Outcome, seen: Observation) -> _Finding:
-    if seen.held:
+    if seen.held or seen.usage.why:
         return _Finding(ConditionType.IN_USE, TRUE, Reason.IN_USE, seen.why_held)
     if isinstance(outcome.error, HeldOpen):
         return _Finding(ConditionType.IN_USE, TRUE, Reason.HELD_OPEN, outcome.error.message)

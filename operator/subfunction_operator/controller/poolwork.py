@@ -9,7 +9,7 @@ from subfunction.errors import ApiRefused
 from subfunction_operator.controller.cluster import Cluster
 from subfunction_operator.controller.execution import CHANGED, Execution
 from subfunction_operator.controller.poolplans import PoolPlans
-from subfunction_operator.controller.poolstatus import pool_status
+from subfunction_operator.controller.poolstatus import WAITS, pool_status
 from subfunction_operator.controller.rollout import Plan
 from subfunction_operator.controller.writes import Writes
 from subfunction_operator.endpoint import now
@@ -75,7 +75,7 @@ class PoolWork:
                 raise
             return None  # gone, or another one: the watch tells
         if new is not None and (old is None or (old.status, old.reason) != (new.status, new.reason)):
-            bad = new.status == "False" and bool(said.trouble)
+            bad = new.status == "False" and new.reason not in WAITS
             await self._writes.announce(POOL_KIND, pool, Event(new.reason, new.message, warning=bad))
         return None
 

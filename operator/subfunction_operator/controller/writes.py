@@ -14,8 +14,8 @@ from subfunction.api import FINALIZER, GROUP, KIND, PLURAL, VERSION, Condition, 
 from subfunction.api_pool import POOL_KIND, POOL_PLURAL, PoolStatus, SubFunctionPool
 from subfunction.errors import ApiRefused, ApiUnavailable, SubFunctionError
 from subfunction_operator.controller.clusternode import ClusterNode, read_node
+from subfunction_operator.controller.marks import Marks
 from subfunction_operator.controller.member import Member, Members
-from subfunction_operator.controller.pools import annotations, labels
 from subfunction_operator.controller.rollout import Change, Creation
 from subfunction_operator.endpoint import JSON_PATCH, MERGE, Endpoint, Involved, Reporter
 from subfunction_operator.event import Event
@@ -64,9 +64,10 @@ class Writes:
             "controller": True,
             "blockOwnerDeletion": True,
         }
-        metadata: dict[str, Any] = {"name": made.name, "labels": dict(labels(pool)), "ownerReferences": [owner]}
-        if given := dict(annotations(pool)):
-            metadata["annotations"] = given
+        marks = Marks.of(pool)
+        metadata: dict[str, Any] = {"name": made.name, "labels": dict(marks.labels), "ownerReferences": [owner]}
+        if marks.annotations:
+            metadata["annotations"] = dict(marks.annotations)
         spec = _plain(made.spec) | {"nodeName": made.node, "parent": _plain(ParentSpec(device=made.parent))}
         body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": metadata, "spec": spec}
         return self._known(await self._raw("POST", SUBFUNCTIONS, body))
@@ -79,7 +80,7 @@ class Writes:
             return None
         return self._known(raw)
 
-    async def change(self, pool: SubFunctionPool, change: Change) -> Member:
+    async def change(self, change: Change) -> Member:
         """Bring one to what the template says, in place."""
         member, fields = change.member, msgspec.structs.fields(TemplateSpec)
         wanted = _plain(change.spec)
@@ -93,11 +94,11 @@ class Writes:
             else:
                 patch.append({"op": "remove", "path": path})
         for path, had, wants in (
-            ("/metadata/labels", member.labels, labels(pool)),
-            ("/metadata/annotations", member.annotations, annotations(pool)),
+            ("/metadata/labels", member.labels, change.marks.labels),
+            ("/metadata/annotations", member.annotations, change.marks.annotations),
         ):
-            if not wants <= had:
-                patch.append({"op": "add", "path": path, "value": dict(had) | dict(wants)})
+            if wants != had:
+                patch.append({"op": "add", "path": path, "value": dict(wants)})
         return await self._patched(member, "", patch)
 
     async def place(self, member: Member, node: str) -> Member:

@@ -72,8 +72,10 @@ class Pods:
     asked: int = 0
 
     def usage(self, record: Record | None, *, ask: bool) -> Usage:
-        if record is None or not record.device_id:
+        if record is None or not (record.device_id or record.remade):
             return Usage()
+        if not record.device_id:
+            return Usage(why="pod default/p holds what went away") if record.uid in self.in_ledger else Usage()
         if record.uid not in self.in_ledger and record.state is State.READY and not ask:
             return Usage(asked=False)
         self.asked += 1
