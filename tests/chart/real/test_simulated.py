@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +19,9 @@ import pytest
 from components import accounts
 from components.controlplane import ControlPlane
 from components.helm import CHART, NAMESPACE, Helm
+from components.workload import Workload
 from harness.errors import CommandFailed
-from rig.confinement import Confinement, Mount
+from rig.confinement import Confinement
 from rig.waiting import eventually
 from subfunction_simulator.kubelet.kubelet import Kubelet
 
@@ -45,43 +46,38 @@ class Machine:
             return self.root / "k" / host.removeprefix(KUBELET_ROOT).lstrip("/")
         return self.root / "h" / host.lstrip("/")
 
-    def start(self, made: Any) -> None:
+    def start(self, workload: Workload) -> None:
         """Start a DaemonSet's container on this node."""
-        name = made["metadata"]["name"].removeprefix("subfunction-")
-        pod = made["spec"]["template"]["spec"]
-        [container] = pod["containers"]
-        context = container["securityContext"]
-        assert context["capabilities"]["drop"] == ["ALL"]
+        name = workload.name
+        assert workload.container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+        def folder(volume: Any) -> Path:
+            if "hostPath" in volume:
+                found = self.path(volume["hostPath"]["path"])
+            elif "projected" in volume:
+                found = self._token(workload.account)
+            else:
+                found = self.root / name / volume["name"]
+            found.mkdir(parents=True, exist_ok=True)
+            return found
+
         confinement = Confinement(
             reads=(),
             writes=(),
-            others=tuple(self._mounts(name, pod, container)),
-            keeps=tuple(each.lower() for each in context["capabilities"].get("add", ())),
+            others=tuple(workload.mounts(folder)),
+            keeps=workload.capabilities,
             # In a cluster the agent has a network of its own here; this host's is the only way to the API server.
             host_network=name == "agent",
         )
-        variables = {each["name"]: each.get("value", NODE) for each in container["env"]}
+        variables = workload.environment(NODE)
         if name == "agent":
             host, port = self.plane.url.removeprefix("https://").split(":")
             variables |= {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
-        program, *words = container["command"]
+        program, *words = workload.command
         command = confinement.command(str(Path(sys.executable).with_name(program)), *words)
         with (self.root / f"{name}.log").open("w") as log:
             environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"} | variables
             self.running[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
-
-    def _mounts(self, name: str, pod: Any, container: Any) -> Iterator[Mount]:
-        volumes = {volume["name"]: volume for volume in pod["volumes"]}
-        for mount in container["volumeMounts"]:
-            volume = volumes[mount["name"]]
-            if "hostPath" in volume:
-                folder = self.path(volume["hostPath"]["path"])
-            elif "projected" in volume:
-                folder = self._token(pod["serviceAccountName"])
-            else:
-                folder = self.root / name / mount["name"]
-            folder.mkdir(parents=True, exist_ok=True)
-            yield Mount(folder, Path(mount["mountPath"]), "ro" if mount.get("readOnly") else "rw")
 
     def _token(self, account: str) -> Path:
         folder = self.root / "token"
@@ -113,11 +109,11 @@ async def test_a_sub_function_becomes_ready_and_is_offered_to_the_kubelet(
 ) -> None:
     helm("install", "subfunction", str(CHART), *VALUES)
     plane.until_served()
-    daemons = [each for each in helm.rendered(*VALUES) if each["kind"] == "DaemonSet"]
+    daemons = [Workload(each) for each in helm.rendered(*VALUES) if each["kind"] == "DaemonSet"]
     kubelet = Kubelet(machine.path(KUBELET_ROOT), watcher_pause=0.1)
     await kubelet.start()
     try:
-        kernel = next(each for each in daemons if each["metadata"]["name"] == "subfunction-simulated-kernel")
+        kernel = next(each for each in daemons if each.name == "simulated-kernel")
         machine.start(kernel)
         served = machine.path("/run/subfunction/simulated/netlink.sock")
         await eventually(lambda: machine.lives() or served.exists(), "the kernel is served", within=30)
