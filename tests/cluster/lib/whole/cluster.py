@@ -21,13 +21,13 @@ from typing import Any, Final
 from components import accounts
 from components.controlplane import ControlPlane
 from components.helm import NAMESPACE
-from harness.errors import CommandFailed
 from harness.machine import HOST
 from harness.snapshot import Snapshot, build_snapshot
 from harness.topology import Topology
 from node_disk import disk
 from node_in_vm import Cluster
 from whole.daemon import delete_pods
+from whole.objects import found
 from whole.pods import Pods
 from whole.pools import Pools
 from whole.release import Release
@@ -97,12 +97,7 @@ class WholeCluster:
         return worker.kernel(), self.pools.told(worker.name)
 
     def _node(self, name: str) -> dict[str, Any]:
-        try:
-            return dict(self.plane.request("GET", f"/api/v1/nodes/{name}"))
-        except CommandFailed as error:
-            if error.code != 404:
-                raise
-            return {}
+        return found(self.plane, f"/api/v1/nodes/{name}") or {}
 
     # --- the programs of the chart ---
 

@@ -17,6 +17,7 @@ from components.workload import Workload
 from harness.errors import HarnessError
 from harness.machine import HOST, SHARE, Machine, Process
 from node_in_vm import CONFINING
+from whole import objects
 
 PODS: Final = f"/api/v1/namespaces/{NAMESPACE}/pods"
 _MODULES: Final = {
@@ -66,7 +67,8 @@ def delete_pods(plane: ControlPlane, node: str, component: str = "") -> None:
     """Delete the pods that a node has of the chart, or of one DaemonSet."""
     for pod in _pods(plane, node):
         if component in ("", pod["metadata"]["labels"]["app.kubernetes.io/component"]):
-            plane.request("DELETE", f"{PODS}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
+            # Without grace: of its processes the kubelet knows nothing.
+            objects.delete(plane, f"{PODS}/{pod['metadata']['name']}", at_once=True)
 
 
 def _pod(plane: ControlPlane, workload: Workload, node: str) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from components.controlplane import ControlPlane
-from harness.errors import CommandFailed
+from whole import objects
 from whole.waiting import condition, until
 from whole.worker import Worker
 from whole_node import STATIC
@@ -51,12 +51,7 @@ class Pods:
 
     def get(self, name: str) -> Any:
         """The object of one; None where there is none."""
-        try:
-            return self._plane.request("GET", f"{PODS}/{name}")
-        except CommandFailed as error:
-            if error.code != 404:
-                raise
-            return None
+        return objects.found(self._plane, f"{PODS}/{name}")
 
     def allocatable(self, node: str) -> int:
         """How many mlx5 sub-functions a Node says that it has for pods."""
@@ -65,15 +60,16 @@ class Pods:
 
     def delete(self, name: str) -> None:
         """Delete one, and wait until its kubelet has ended it."""
-        self._plane.request("DELETE", f"{PODS}/{name}")
+        objects.delete(self._plane, f"{PODS}/{name}")
         until(f"{name} is gone", lambda: self.get(name), lambda found: found is None)
 
     def delete_all(self) -> None:
-        """The same of all."""
+        """The same of all; and what was refused is forgotten."""
+        self.refusals.clear()
         for worker in self._workers.values():
             worker.machine.run(f"rm -f {STATIC}/*.json")
         for pod in self._all():
-            self._plane.request("DELETE", f"{PODS}/{pod['metadata']['name']}")
+            objects.delete(self._plane, f"{PODS}/{pod['metadata']['name']}")
         until("all pods are gone", self._all, lambda found: not found)
 
     def _all(self, selector: str = "") -> list[Any]:

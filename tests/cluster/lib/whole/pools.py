@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from components.controlplane import ControlPlane
 from node_in_vm import PARENT, Cluster
+from whole import objects
 from whole.waiting import condition, until
 from whole.worker import Identity
 
@@ -53,5 +54,5 @@ class Pools:
         """Delete every pool and, as the garbage collector would, what they own; wait until they are gone."""
         for kind in ("subfunctionpools", "subfunctions"):
             for found in self._plane.request("GET", f"{_GROUP}/{kind}")["items"]:
-                self._plane.request("DELETE", f"{_GROUP}/{kind}/{found['metadata']['name']}")
+                objects.delete(self._plane, f"{_GROUP}/{kind}/{found['metadata']['name']}")
         until("all are gone", self.members, lambda found: not found)
