@@ -18,7 +18,7 @@ def main(told: str, module: str, *argv: str) -> None:
     for mount in mounts:
         if not mount.host.exists():
             # The kubelet makes it (DirectoryOrCreate), or waits for it.
-            mount.host.mkdir(parents=True)
+            mount.host.mkdir(parents=True, exist_ok=True)
     Confinement(reads=(), writes=(), others=mounts, keeps=tuple(given["keeps"]), host_network=True).enter()
     sys.argv = [module, *argv]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from components.controlplane import ControlPlane, answers
 from components.workload import Workload
-from harness.machine import Machine
+from harness.machine import SOURCES, Machine
 from harness.sfsim import Sfsim
 from harness.snapshot import Snapshot
 from whole.daemon import Daemon, delete_pods, started
@@ -19,6 +19,7 @@ from worker.sight import Sight
 _LASTING: Final = ("kubelet/device-plugins/kubelet_internal_checkpoint", "subfunction")
 """What of /var/lib a reboot leaves, of all that matters here."""
 _ARCHIVE: Final = "lasting.tar"
+_COMPILED: Final = ("core", "operator", "deviceplugin")
 
 Identity = tuple[str, int, str]
 """A sub-function by its parent, its number and its address."""
@@ -45,6 +46,10 @@ class Worker:
             if lasting is not None:
                 (machine.place.share / _ARCHIVE).write_bytes(lasting)
                 machine.run(f"mkdir -p /var/lib && tar -C /var/lib -xf /run/share/{_ARCHIVE}")
+            # An image has it compiled, and whoever is confined cannot write it down.
+            machine.spawn(
+                module="compileall", args=["-q", *(f"{SOURCES}/{each}" for each in _COMPILED)], name="compiled"
+            )
             start_kubelet(machine, plane, name)
             return cls(name, plane, sfsim, held.pop_all())
 
