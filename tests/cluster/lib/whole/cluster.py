@@ -115,8 +115,9 @@ class WholeCluster:
 
     def leader(self) -> str:
         """Who holds the Lease; empty: nobody."""
-        holder = self.plane.request("GET", _LEASE)["spec"].get("holderIdentity") or ""
-        return str(holder).partition(".")[0]
+        lease = found(self.plane, _LEASE)
+        holder = lease["spec"].get("holderIdentity") if lease else ""
+        return (holder or "").partition(".")[0]
 
     def roll_out_controller(self, name: str) -> None:
         """A new pod, and the others end (maxSurge 1, maxUnavailable 1)."""
@@ -145,6 +146,8 @@ class WholeCluster:
     def clear(self) -> None:
         """Bring it back to three nodes that are up, one controller, no pod and no sub-function."""
         self.start(*(name for name in NAMES if name not in self.workers))
+        for worker in self.workers.values():
+            worker.until_ready()
         while len(self.replicas) > 1:
             self.replicas.popitem()[1].end()
         if not self.replicas:

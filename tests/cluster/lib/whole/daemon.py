@@ -34,6 +34,16 @@ class Daemon:
     workload: Workload
     process: Process
 
+    def require(self) -> None:
+        """Make sure that it still runs: none of our programs ends by itself.
+
+        Raises:
+            HarnessError: it ended; with its last words.
+        """
+        if not self.process.alive():
+            words = "\n".join(self.process.log.read_text(errors="replace").splitlines()[-15:])
+            raise HarnessError(f"{self.workload.name} ended by itself\n{words}")
+
     def end(self) -> None:
         """What a kubelet does: SIGTERM, and SIGKILL after the pod's grace."""
         self.process.signal(_SIGTERM)

@@ -89,10 +89,12 @@ class Worker:
         self.start_daemon(workload)
 
     def until_ready(self) -> None:
-        """Wait until `/readyz` of each says so."""
+        """Wait until `/readyz` of each says so; raises HarnessError where one ended."""
         until(f"all of {self.name} is ready", self._unready, lambda names: not names)
 
     def _unready(self) -> list[str]:
+        for daemon in self.daemons.values():
+            daemon.require()
         return [name for name, daemon in self.daemons.items() if not answers(f"{self._at(daemon)}/readyz")]
 
     def _at(self, daemon: Daemon) -> str:
