@@ -9,23 +9,19 @@ import asyncio
 import dataclasses
 import json
 import platform
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
+from node import RESOURCE, manifest, staged
 from subfunction_simulator.apiserver.server import ApiServer
-from subfunction_simulator.demo.cast import NODE, Cast, Stage
+from subfunction_simulator.demo.cast import Cast
 from subfunction_simulator.demo.cluster import SUB_FUNCTIONS, Cluster, condition
 from subfunction_simulator.kubelet.kubelet import Kubelet
 
-RESOURCE = "subfunction.dev/mlx5"
-PARENT = "pci/0000:03:00.0"
 WRITES = ("create", "update", "patch", "delete")
 
 
@@ -44,26 +40,17 @@ class Figures:
 
 async def measured(objects: int) -> Figures:
     """Make, offer and remove `objects` sub-functions of one parent, on a node of its own."""
-    # /run, where records are fsynced, is a tmpfs on a node.
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: ASYNC240
-    root = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="subfunction-bench-", dir=memory))
-    stage = Stage(root)
-    cast = Cast(stage, verbose=False)
-    kubelet = Kubelet(stage.kubelet)
-    try:
-        async with ApiServer() as server:
-            stage.kubeconfig.write_text(server.kubeconfig(), encoding="utf-8")
-            await kubelet.start()
-            await cast.start("simulated kernel", stage.kernel_command())
-            await until(stage.netlink.exists, "the kernel listens", cast)
+    async with ApiServer() as server, staged() as (stage, cast):
+        stage.kubeconfig.write_text(server.kubeconfig(), encoding="utf-8")
+        kubelet = Kubelet(stage.kubelet)
+        await kubelet.start()
+        try:
             await cast.start("agent", stage.agent_command())
             await cast.start("device plugin", stage.plugin_command())
             async with aiohttp.ClientSession() as session:
                 return await _run(objects, server, Cluster(session, server.url), kubelet, cast)
-    finally:
-        await cast.end()
-        await kubelet.stop()
-        await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
+        finally:
+            await kubelet.stop()
 
 
 async def _run(objects: int, server: ApiServer, cluster: Cluster, kubelet: Kubelet, cast: Cast) -> Figures:
@@ -116,17 +103,6 @@ def writes_of(counts: Counter[tuple[str, str, str]], objects: int) -> dict[str, 
         "/".join(part for part in (resource, subresource) if part): number / objects
         for (verb, resource, subresource), number in sorted(counts.items())
         if verb in WRITES
-    }
-
-
-def manifest(name: str, parent: str = PARENT) -> dict[str, Any]:
-    """Give a SubFunction as a person writes it."""
-    spec = {"nodeName": NODE, "flavour": "mlx5", "parent": {"device": parent}}
-    return {
-        "apiVersion": "subfunction.dev/v1alpha1",
-        "kind": "SubFunction",
-        "metadata": {"name": name},
-        "spec": spec,
     }
 
 

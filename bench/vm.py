@@ -17,7 +17,7 @@ import aiohttp
 from harness.machine import HOST, Machine, Process
 from harness.sfsim import Sfsim
 from harness.snapshot import build_snapshot
-from run import RESOURCE, manifest
+from node import RESOURCE, manifest
 from subfunction_simulator.apiserver.server import ApiServer
 from subfunction_simulator.demo.cast import NODE
 from subfunction_simulator.demo.cluster import NODES, SUB_FUNCTIONS, Cluster, condition
@@ -77,7 +77,7 @@ async def _applied(
     await asyncio.sleep(2)
     began = time.perf_counter()
     for index in range(objects):
-        await cluster.apply(SUB_FUNCTIONS, manifest(f"bench-{index:04}", PARENT))
+        await cluster.apply(SUB_FUNCTIONS, manifest(f"bench-{index:04}", parent=PARENT))
     await until(lambda: len(ready) == objects)
     figures = {"ready": time.perf_counter() - began}
     await until(lambda: offered[0] == str(objects))

@@ -10,27 +10,23 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import shutil
 import signal
+import socket
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
-
 from components.controlplane import ADMIN, ControlPlane
-from scale.crowd import SUB_FUNCTIONS, node_name
+from node import RESOURCE, staged
+from scale.cluster import Cluster, session_with
+from scale.crowd import node_name
 from scale.meter import Count, Meter
-from scale.server import Server
+from scale.server import Load, Server, metered
 from scale.store import Store
 from subfunction_simulator.demo.cast import NODE, Cast, Stage
 
-RESOURCE: Final = "subfunction.dev/mlx5"
-PARENT: Final = "pci/0000:03:00.0"
-_CREATORS: Final = 16
 _CHANGES_A_SECOND: Final = 50
 _LISTS: Final = 50
 _SAMPLE: Final = 1000
@@ -48,21 +44,29 @@ class Row:
     """What reached the node meanwhile."""
     ready_seconds: float
     allocatable_seconds: float
+    ready_requests: float
+    """From the first of its own objects to the last that is allocatable."""
     ready_kib: float
-    """Both ways, from the first of its own objects to the last that is allocatable."""
+    """Both ways, meanwhile."""
     agent_seconds: float
     agent_mib: float
+    peace_requests_a_minute: float
     peace_kib_a_minute: float
     """Both ways, while objects of other nodes change."""
     peace_seconds_a_minute: float
     restart_seconds: float
     """From the agent's start to the end of its first look at all."""
+    restart_requests: float
     restart_kib: float
     list_milliseconds: float
     """A LIST of one node's objects, as the server answers it."""
     server_list_seconds: float
     server_seconds_an_object: float
     """Of the API server and etcd, for the four writes of an object's making."""
+    server_seconds_a_change: float
+    """Of both, for one write to an object, and for telling the one node's watch that it is of."""
+    lists_refused: int
+    """How many LISTs of other nodes the server could not answer, as they came up."""
     server_mib: float
     store_mib: float
     stored_mib: float
@@ -74,71 +78,23 @@ async def measured(nodes: int, objects: int) -> Row:
         plane = held.enter_context(ControlPlane())
         await asyncio.to_thread(plane.install)
         meter = await held.enter_async_context(Meter(int(plane.url.rpartition(":")[2])))
-        session = await held.enter_async_context(_session(plane))
-        cluster = _Cluster(session, plane.url)
-        stage, cast = await held.enter_async_context(_node(plane, meter))
-        return await _Run(nodes, objects, plane, meter, cluster, stage, cast, held).row()
+        session = await held.enter_async_context(session_with(plane))
+        cluster = Cluster(session, plane.url)
+        listen = f"127.0.0.1:{_free_port()}"
+        stage, cast = await held.enter_async_context(_node(plane, meter, listen))
+        return await _Run(
+            nodes, objects, plane, meter, cluster, f"http://{listen}", stage, cast, held, {"watching": 0, "ready": 0}
+        ).row()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Cluster:
-    session: aiohttp.ClientSession
-    url: str
+class _Spent:
+    requests: float
+    kib: float
+    seconds: float
 
-    async def create(self, collection: str, manifest: dict[str, Any]) -> None:
-        async with self.session.post(self.url + collection, json=manifest) as answer:
-            if answer.status != 201:
-                raise SystemExit(f"POST {collection}: {answer.status} {await answer.text()}")
-
-    async def fill(self, of: list[tuple[str, str]]) -> None:
-        """Create an object for each (name, node), several at once."""
-        turns = iter(of)
-
-        async def create() -> None:
-            for name, node in turns:
-                await self.create(SUB_FUNCTIONS, manifest(name, node))
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_CREATORS):
-                group.create_task(create())
-
-    async def get(self, name: str) -> dict[str, Any]:
-        async with self.session.get(f"{self.url}{SUB_FUNCTIONS}/{name}") as answer:
-            answer.raise_for_status()
-            return dict(await answer.json())
-
-    async def list(self, node: str) -> list[dict[str, Any]]:
-        """As an agent lists, without a resource version."""
-        asked = {"fieldSelector": f"spec.nodeName={node}", "limit": "500"}
-        async with self.session.get(self.url + SUB_FUNCTIONS, params=asked) as answer:
-            answer.raise_for_status()
-            return list((await answer.json())["items"])
-
-    async def allocatable(self, node: str) -> dict[str, str]:
-        async with self.session.get(f"{self.url}/api/v1/nodes/{node}") as answer:
-            # The kubelet makes its Node a moment after its start.
-            found = await answer.json() if answer.status == 200 else {}
-            return dict(found.get("status", {}).get("allocatable") or {})
-
-    async def caught_up(self) -> None:
-        """Wait until the server has heard of all that was stored behind its back: until then a LIST times out."""
-        while True:
-            async with self.session.get(
-                self.url + SUB_FUNCTIONS, params={"fieldSelector": "spec.nodeName=nobody"}
-            ) as answer:
-                if answer.status == 200:
-                    return
-            await asyncio.sleep(1)
-
-    async def annotate(self, name: str, text: str) -> None:
-        headers = {"Content-Type": "application/merge-patch+json"}
-        body = json.dumps({"metadata": {"annotations": {"bench": text}}})
-        async with self.session.patch(f"{self.url}{SUB_FUNCTIONS}/{name}", data=body, headers=headers) as answer:
-            answer.raise_for_status()
-
-    async def delete(self, name: str) -> None:
-        async with self.session.delete(f"{self.url}{SUB_FUNCTIONS}/{name}") as answer:
-            answer.raise_for_status()
+    def since(self, earlier: "_Spent") -> "_Spent":
+        return _Spent(self.requests - earlier.requests, self.kib - earlier.kib, self.seconds - earlier.seconds)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -147,10 +103,13 @@ class _Run:
     objects: int
     plane: ControlPlane
     meter: Meter
-    cluster: _Cluster
+    cluster: Cluster
+    agent: str
     stage: Stage
     cast: Cast
     held: contextlib.AsyncExitStack
+    crowd: dict[str, int]
+    """What the crowd said last of how far it is."""
 
     async def row(self) -> Row:
         server = Server(self.cluster.session, self.plane.url, self.plane.store_url)
@@ -158,39 +117,63 @@ class _Run:
         names = [node_name(number) for number in range(1, self.nodes)]
         others = [(f"sf-{slot:03}-{name}", name) for slot in range(self.objects) for name in names]
         sample = others[:_SAMPLE]
+        # Filled under its eyes, the server reads each object twice, and keeps all as news of the last minutes.
+        await asyncio.to_thread(self.plane.stop_server)
         await Store(self.cluster.session, self.plane.store_url).fill(pattern, others[_SAMPLE:])
-        await self.cluster.caught_up()
-        crowd = await self._crowd(pattern["status"])
-        empty, passed, began = await server.load(), self.meter.count, time.perf_counter()
+        await asyncio.to_thread(self.plane.start_server)
+        await self.cluster.until_listed()
+        await self._start_crowd(pattern["status"])
+        empty, before, began = await server.load(), await self._spent(), time.perf_counter()
         await self.cluster.fill(sample)
-        await self._until(lambda: crowd["ready"] >= len(sample), f"{len(sample)} objects have a status")
+        await self._until(lambda: self.crowd["ready"] >= len(sample), f"{len(sample)} objects have a status")
         sample_seconds, full = time.perf_counter() - began, await server.load()
-        sample_passed = self.meter.count.since(passed)
+        sampled = (await self._spent()).since(before)
 
-        mine, passed, began = [f"mine-{slot:03}" for slot in range(self.objects)], self.meter.count, time.perf_counter()
-        used = self.cast.processor_seconds("agent")
-        await self.cluster.fill([(name, NODE) for name in mine])
+        before, began = await self._spent(), time.perf_counter()
+        await self.cluster.fill([(f"mine-{slot:03}", NODE) for slot in range(self.objects)])
         await self._until_ready()
         ready = time.perf_counter() - began
         await self._until_allocatable(self.objects)
-        allocatable, to_ready = time.perf_counter() - began, self.meter.count.since(passed)
-        used = self.cast.processor_seconds("agent") - used
+        allocatable, made = time.perf_counter() - began, (await self._spent()).since(before)
         mib = self.cast.memory("agent")
 
-        peace, peace_seconds = await self._in_peace([name for name, _ in others[:: max(1, len(others) // 500)]])
-        restart, restart_passed = await self._restarted()
+        quiet, before = await server.load(), await self._spent()
+        changes = await self._changed_elsewhere([name for name, _ in others[:: max(1, len(others) // 500)]])
+        peace, changed = (await self._spent()).since(before), await server.load()
+        restart, restarted = await self._restarted()
         listing, server_list = await self._listed(server)
         last = await server.load()
-        writes = full.seconds - empty.seconds + full.store_seconds - empty.store_seconds
         return Row(
-            nodes=self.nodes, objects=self.objects, sample_seconds=sample_seconds,
-            sample_kib=_kib(sample_passed), ready_seconds=ready,
-            allocatable_seconds=allocatable, ready_kib=_kib(to_ready), agent_seconds=used, agent_mib=mib,
-            peace_kib_a_minute=_kib(peace), peace_seconds_a_minute=peace_seconds, restart_seconds=restart,
-            restart_kib=_kib(restart_passed), list_milliseconds=listing * 1000, server_list_seconds=server_list,
-            server_seconds_an_object=writes / max(1, len(sample)), server_mib=last.mib, store_mib=last.store_mib,
+            nodes=self.nodes,
+            objects=self.objects,
+            sample_seconds=sample_seconds,
+            sample_kib=sampled.kib,
+            ready_seconds=ready,
+            allocatable_seconds=allocatable,
+            ready_requests=made.requests,
+            ready_kib=made.kib,
+            agent_seconds=made.seconds,
+            agent_mib=mib,
+            peace_requests_a_minute=peace.requests,
+            peace_kib_a_minute=peace.kib,
+            peace_seconds_a_minute=peace.seconds,
+            restart_seconds=restart,
+            restart_requests=restarted.requests,
+            restart_kib=restarted.kib,
+            list_milliseconds=listing * 1000,
+            server_list_seconds=server_list,
+            server_seconds_an_object=_used(empty, full) / max(1, len(sample)),
+            server_seconds_a_change=_used(quiet, changed) / max(1, changes),
+            lists_refused=self.crowd["refused"],
+            server_mib=last.mib,
+            store_mib=last.store_mib,
             stored_mib=last.stored_mib,
-        )  # fmt: skip
+        )
+
+    async def _spent(self) -> _Spent:
+        """What the node's agent has asked and used since its start."""
+        asked = await metered(self.cluster.session, self.agent, "subfunction_api_requests_total")
+        return _Spent(asked, _kib(self.meter.count), self.cast.processor_seconds("agent"))
 
     async def _a_real_object(self) -> dict[str, Any]:
         """Have the agent make one, and give it as it is stored."""
@@ -201,38 +184,36 @@ class _Run:
         await self._until_allocatable(0)
         return pattern
 
-    async def _crowd(self, status: dict[str, Any]) -> dict[str, int]:
+    async def _start_crowd(self, status: dict[str, Any]) -> None:
         path = self.stage.root / "status.json"
         path.write_text(json.dumps(status))
-        said = {"watching": 0, "ready": 0}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "scale.crowd", "--server", self.plane.url, "--authority", str(self.plane.authority),
             "--token", ADMIN, "--status", str(path), "--nodes", str(self.nodes - 1), stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        self.held.callback(process.kill)
+        self.held.callback(_ended, process)
 
         async def hear() -> None:
             assert process.stdout is not None
             async for line in process.stdout:
-                said.update(json.loads(line))
-            said["ended"] = await process.wait()
+                self.crowd.update(json.loads(line))
+            raise SystemExit(f"the crowd ended with {await process.wait()}; what it said stands above")
 
         hearing = asyncio.create_task(hear())
         self.held.callback(hearing.cancel)
-        await self._until(lambda: said["watching"] == self.nodes - 1, "the crowd watches")
-        return said
+        await self._until(lambda: self.crowd["watching"] == self.nodes - 1, "the crowd watches")
 
-    async def _in_peace(self, changing: list[str]) -> tuple[Count, float]:
-        passed, used = self.meter.count, self.cast.processor_seconds("agent")
+    async def _changed_elsewhere(self, names: list[str]) -> int:
+        """Change objects of other nodes for a minute; give how often."""
         end, turn = time.perf_counter() + 60, 0
         while time.perf_counter() < end:
-            if changing:
-                await self.cluster.annotate(changing[turn % len(changing)], str(turn))
-            turn += 1
+            if names:
+                await self.cluster.annotate(names[turn % len(names)], str(turn))
+                turn += 1
             await asyncio.sleep(1 / _CHANGES_A_SECOND)
-        return self.meter.count.since(passed), self.cast.processor_seconds("agent") - used
+        return turn
 
-    async def _restarted(self) -> tuple[float, Count]:
+    async def _restarted(self) -> tuple[float, _Spent]:
         """Start the agent anew; it has looked at all when, connected again, it has been silent for two seconds."""
         await self.cast.restart("agent")
         passed, began = self.meter.count, time.perf_counter()
@@ -242,7 +223,9 @@ class _Run:
             await asyncio.sleep(0.02)
             if (now := self.meter.count) != last:
                 last, still = now, time.perf_counter()
-        return still - began, last.since(passed)
+        # The process is a new one, and the way to the server is not.
+        since = await self._spent()
+        return still - began, dataclasses.replace(since, kib=_kib(last) - _kib(passed))
 
     async def _listed(self, server: Server) -> tuple[float, float]:
         before, began = await server.load(), time.perf_counter()
@@ -271,50 +254,40 @@ class _Run:
         while not so():
             self.cast.check()
             if time.perf_counter() - told > 60:
-                print(f"  ... until {what}", file=sys.stderr, flush=True)
+                print(f"  ... until {what}: {self.crowd}", file=sys.stderr, flush=True)
                 told = time.perf_counter()
             await asyncio.sleep(0.02)
 
 
-def manifest(name: str, node: str) -> dict[str, Any]:
-    """Give a SubFunction as a person writes it."""
-    spec = {"nodeName": node, "flavour": "mlx5", "parent": {"device": PARENT}}
-    return {"apiVersion": "subfunction.dev/v1alpha1", "kind": "SubFunction", "metadata": {"name": name}, "spec": spec}
-
-
-def _session(plane: ControlPlane) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=64, ssl=plane.tls()),
-        headers={"Authorization": f"Bearer {ADMIN}"},
-        timeout=aiohttp.ClientTimeout(total=120),
-    )
-
-
 @contextlib.asynccontextmanager
-async def _node(plane: ControlPlane, meter: Meter) -> AsyncIterator[tuple[Stage, Cast]]:
+async def _node(plane: ControlPlane, meter: Meter, listen: str) -> AsyncIterator[tuple[Stage, Cast]]:
     """Run the real programs of one node; the agent's way to the API server, and no other's, leads through the meter."""
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: ASYNC240
-    root = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="subfunction-scale-", dir=memory))
-    stage = Stage(root)
-    cast = Cast(stage, verbose=False)
-    try:
+    async with staged() as (stage, cast):
         stage.kubeconfig.write_text(plane.kubeconfig(server=f"https://127.0.0.1:{meter.port}"), encoding="utf-8")
-        direct = root / "kubeconfig-kubelet"
+        direct = stage.root / "kubeconfig-kubelet"
         direct.write_text(plane.kubeconfig(), encoding="utf-8")
-        await cast.start("simulated kernel", stage.kernel_command())
-        while not stage.netlink.exists():
-            cast.check()
-            await asyncio.sleep(0.02)
         await cast.start(
             "kubelet", [str(direct) if each == str(stage.kubeconfig) else each for each in stage.kubelet_command()]
         )
         # The demo's agent looks every second for who holds what; here it keeps to its defaults.
-        await cast.start("agent", stage.agent_command()[: -len(("--usage-interval", "1", "--survey-interval", "1"))])
+        ours = stage.agent_command()[: -len(("--usage-interval", "1", "--survey-interval", "1"))]
+        await cast.start("agent", [*ours, "--listen", listen])
         await cast.start("device plugin", stage.plugin_command())
         yield stage, cast
-    finally:
-        await cast.end()
-        await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _ended(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+
+
+def _used(before: Load, after: Load) -> float:
+    return after.seconds - before.seconds + after.store_seconds - before.store_seconds
 
 
 def _kib(count: Count) -> float:

@@ -22,6 +22,7 @@ SUB_FUNCTIONS: Final = f"{GROUP}/subfunctions"
 FINALIZER: Final = "subfunction.dev/agent"
 _WRITERS: Final = 48
 _LISTERS: Final = 4
+_PAUSE: Final = 2.0
 _JSON: Final = {"Content-Type": "application/json"}
 _MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 _PATCH: Final = {"Content-Type": "application/json-patch+json"}
@@ -32,6 +33,8 @@ class Crowd:
 
     def __init__(self, session: aiohttp.ClientSession, url: str, status: dict[str, Any]) -> None:
         self.watching = 0
+        self.lists = 0
+        self.refused = 0
         self.ready = 0
         self._session = session
         self._url = url
@@ -45,26 +48,46 @@ class Crowd:
     async def live(self, node: str) -> None:
         """Be one node, for ever."""
         selector = {"fieldSelector": f"spec.nodeName={node}"}
-        version = await self._list(selector)
-        first = True
         while True:
-            # Agents open theirs anew every 300 s, each at its own moment.
-            asked = {**selector, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
-            asked["timeoutSeconds"] = str(random.randint(240, 300))  # spreads load, keeps no secret
-            async with self._session.get(self._url + SUB_FUNCTIONS, params=asked) as answer:
-                answer.raise_for_status()
-                self.watching, first = self.watching + first, False
+            version: str | None = await self._list(selector)
+            while version is not None:
+                version = await self._watch(selector, version)
+
+    async def _watch(self, selector: dict[str, str], version: str) -> str | None:
+        """Follow one watch to its end; give where to go on, or nothing where that is too long ago for the server."""
+        # Agents open theirs anew every 300 s, each at its own moment.
+        asked = {**selector, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        asked["timeoutSeconds"] = str(random.randint(240, 300))  # spreads load, keeps no secret
+        async with self._session.get(self._url + SUB_FUNCTIONS, params=asked) as answer:
+            answer.raise_for_status()
+            self.watching += 1
+            try:
                 async for line in answer.content:
                     event = msgspec.json.decode(line)
+                    if event["type"] == "ERROR":
+                        return None
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] in {"ADDED", "MODIFIED"}:
                         await self._prepare(event["object"])
+            finally:
+                self.watching -= 1
+        return version
 
     async def _list(self, selector: dict[str, str]) -> str:
         asked = {**selector, "limit": "500"}
-        async with self._starts, self._session.get(self._url + SUB_FUNCTIONS, params=asked) as answer:
-            answer.raise_for_status()
-            return str(msgspec.json.decode(await answer.read())["metadata"]["resourceVersion"])
+        while True:
+            async with self._starts, self._session.get(self._url + SUB_FUNCTIONS, params=asked) as answer:
+                if answer.status == 200:
+                    found = msgspec.json.decode(await answer.read())
+                    break
+            # 429 and 504: the server is at its limits; an agent tries again too.
+            self.refused += 1
+            await asyncio.sleep(_PAUSE)
+        self.lists += 1
+        for each in found["items"]:
+            if "status" not in each:
+                await self._prepare(each)
+        return str(found["metadata"]["resourceVersion"])
 
     async def _prepare(self, found: dict[str, Any]) -> None:
         metadata = found["metadata"]
@@ -131,7 +154,12 @@ async def main() -> None:
         for number in range(1, options.nodes + 1):
             group.create_task(crowd.live(node_name(number)))
         while True:
-            print(json.dumps({"watching": crowd.watching, "ready": crowd.ready}), flush=True)
+            print(
+                json.dumps(
+                    {"watching": crowd.watching, "ready": crowd.ready, "lists": crowd.lists, "refused": crowd.refused}
+                ),
+                flush=True,
+            )
             await asyncio.sleep(0.5)
 
 

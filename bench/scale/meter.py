@@ -17,14 +17,6 @@ class Count:
     from_server: int = 0
     connections: int = 0
 
-    def since(self, earlier: "Count") -> "Count":
-        """Give the difference to an earlier count."""
-        return Count(
-            self.to_server - earlier.to_server,
-            self.from_server - earlier.from_server,
-            self.connections - earlier.connections,
-        )
-
 
 class Meter:
     """Listens on a port of its own and passes everything on to `port`; an asynchronous context."""
@@ -65,11 +57,16 @@ class Meter:
         this.add_done_callback(self._pairs.discard)
         with contextlib.suppress(OSError, asyncio.CancelledError):
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._behind)
+            ways = [
+                asyncio.create_task(self._one_way(reader, server_writer, "to_server")),
+                asyncio.create_task(self._one_way(server_reader, writer, "from_server")),
+            ]
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._one_way(reader, server_writer, "to_server"))
-                    group.create_task(self._one_way(server_reader, writer, "from_server"))
+                # HTTP keeps no half of a connection: a server that dies must not leave its client listening.
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                for way in ways:
+                    way.cancel()
                 server_writer.close()
         writer.close()
 
@@ -79,4 +76,3 @@ class Meter:
                 setattr(self._count, direction, getattr(self._count, direction) + len(chunk))
                 writer.write(chunk)
                 await writer.drain()
-            writer.write_eof()

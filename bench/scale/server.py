@@ -1,6 +1,7 @@
 """What an API server and its store say of themselves: processor time, memory, bytes stored."""
 
 import dataclasses
+from collections import defaultdict
 from typing import Final
 
 import aiohttp
@@ -29,7 +30,7 @@ class Server:
 
     async def load(self) -> Load:
         """Ask both now."""
-        server, store = await self._metrics(self.url), await self._metrics(self.store_url)
+        server, store = await _metrics(self.session, self.url), await _metrics(self.session, self.store_url)
         return Load(
             seconds=server["process_cpu_seconds_total"],
             store_seconds=store["process_cpu_seconds_total"],
@@ -38,10 +39,20 @@ class Server:
             stored_mib=store["etcd_mvcc_db_total_size_in_use_in_bytes"] / _MIB,
         )
 
-    async def _metrics(self, url: str) -> dict[str, float]:
-        async with self.session.get(f"{url}/metrics") as answer:
-            answer.raise_for_status()
-            text = await answer.text()
-        # Those without labels are all that is asked for here.
-        lines = (line.split() for line in text.splitlines() if line and line[0] != "#" and "{" not in line)
-        return {name: float(value) for name, value, *_ in lines}
+
+async def metered(session: aiohttp.ClientSession, url: str, name: str) -> float:
+    """Give a metric of a program, summed over its labels."""
+    return (await _metrics(session, url))[name]
+
+
+async def _metrics(session: aiohttp.ClientSession, url: str) -> dict[str, float]:
+    """Give all that a program says of itself, summed over labels."""
+    async with session.get(f"{url}/metrics") as answer:
+        answer.raise_for_status()
+        text = await answer.text()
+    found: dict[str, float] = defaultdict(float)
+    for line in text.splitlines():
+        if line and line[0] != "#":
+            labelled, _, value = line.rpartition(" ")
+            found[labelled.partition("{")[0]] += float(value)
+    return found

@@ -6,9 +6,15 @@ import dataclasses
 import datetime as dt
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any, Final, Literal
+
+# gRPC's C core writes lines of its own to standard error, in a form of its own; what they say, our own lines say too.
+# It reads this when it is imported, which comes after us. For a person who looks for trouble: GRPC_VERBOSITY=debug.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _OWN: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 _KOPFS: Final = frozenset({"k8s_ref", "k8s_skip", "settings"})
@@ -69,6 +75,12 @@ def configure(level: str, form: Literal["text", "json"], node: str = "") -> None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(node) if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _died
+
+
+def _died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("subfunction").critical("a fault ends the program", exc_info=(kind, error, trace))
 
 
 def effective(settings: Any) -> str:

@@ -24,7 +24,7 @@ from subfunction_deviceplugin.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-_WAITED_FOR = frozenset({Reason.DRAINING, Reason.ID_TAKEN, Reason.UNKNOWN_DEVICE})
+_WAITED_FOR = frozenset({Reason.DRAINING, Reason.ID_TAKEN, Reason.STALE_ALLOCATION, Reason.UNKNOWN_DEVICE})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

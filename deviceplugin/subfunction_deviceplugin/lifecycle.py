@@ -9,11 +9,13 @@ wiped is waited out until the kubelet restarts.
 """
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import logging
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -106,37 +108,38 @@ class Endpoint:
 
     async def _turn(self, way: Way, kubelet: Identity | None) -> str:
         """Serve and register once; give the reason to begin anew."""
-        socket = self._socket(way.folder)
+        place = self._socket(way.folder)
         plugin = self._plugin = self._serve(self.ring)
         taken = False
         server = grpc.aio.server()
         add_DevicePluginServicer_to_server(plugin, server)
         way.serve(server)
         try:
-            _bind(server, socket)
+            _bind(server, place)
             await server.start()
-            lost = functools.partial(self._lost, way, socket, kubelet)
-            await self._register(way, socket, lost)
+            lost = functools.partial(self._lost, way, place, kubelet)
+            await self._register(way, place, lost)
             await self._until(lambda: plugin.streams > 0 or lost() is not None, timeout=self._stream_wait)
             if plugin.streams == 0:
                 return lost() or f"no ListAndWatch within {self._stream_wait:g} s of the registration"
             taken = True
             self._metrics.registered(self.resource)
-            logger.info("%s: registered on %s", self.resource, socket.name)
+            logger.info("%s: registered on %s", self.resource, place.name)
             await self._until(lambda: plugin.streams == 0 or _is_replaced(way, kubelet))
             return "the kubelet restarted" if self._is_another(way, kubelet) else "the kubelet closed the stream"
         finally:
             if not taken:
                 self._metrics.not_registered(self.resource)
             await server.stop(None)
-            socket.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that became read-only keeps it; nobody serves it any more
+                place.unlink(missing_ok=True)
 
-    async def _register(self, way: Way, socket: Path, lost: Callable[[], str | None]) -> None:
+    async def _register(self, way: Way, place: Path, lost: Callable[[], str | None]) -> None:
         """Register, or give up when socket or kubelet is no longer there, or a better way is.
 
         A kubelet that came up in between has removed our socket, and would dial it in vain for ten seconds.
         """
-        registering = asyncio.create_task(way.register(socket.name))
+        registering = asyncio.create_task(way.register(place.name))
         registering.add_done_callback(lambda _: self.ring())
         try:
             await self._until(lambda: registering.done() or lost() is not None)
@@ -145,10 +148,10 @@ class Endpoint:
         finally:
             registering.cancel()
 
-    def _lost(self, way: Way, socket: Path, kubelet: Identity | None) -> str | None:
+    def _lost(self, way: Way, place: Path, kubelet: Identity | None) -> str | None:
         if self._is_another(way, kubelet):
             return "another kubelet is there"
-        return None if socket.exists() else "our socket was removed"
+        return None if place.exists() else "our socket was removed"
 
     def _is_another(self, way: Way, kubelet: Identity | None) -> bool:
         """Say whether it is another kubelet, or one that there is a better way to."""
@@ -188,10 +191,21 @@ def _is_replaced(way: Way, kubelet: Identity | None) -> bool:
     return way.kubelet() not in {None, kubelet}
 
 
-def _bind(server: grpc.aio.Server, socket: Path) -> None:
+def _bind(server: grpc.aio.Server, place: Path) -> None:
     try:
-        server.add_insecure_port(f"unix:{socket}")
+        server.add_insecure_port(f"unix:{place}")
         # The process umask lets nobody else in from the first moment; this takes our own needless execute bit.
-        socket.chmod(0o600)
+        place.chmod(0o600)
     except (RuntimeError, OSError) as error:
-        raise SubFunctionError(f"cannot listen on {socket}: {error}", hint=f"See `ls -ld {socket.parent}`.") from error
+        why = _obstacle(place) if isinstance(error, RuntimeError) else error.strerror
+        raise SubFunctionError(f"cannot listen on {place}: {why}", hint=f"See `ls -ld {place.parent}`.") from error
+
+
+def _obstacle(place: Path) -> str:
+    """Ask the kernel what gRPC keeps to itself."""
+    try:
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.bind(str(place))
+    except OSError as error:
+        return error.strerror or repr(error)
+    return "a moment later it could be"

@@ -92,8 +92,7 @@ def devices(
     found: dict[str, dict[str, Device]] = {resource: {} for resource in resources}
     for resource, device_id in promises.held:
         if resource in found:
-            gone = Fault(Reason.UNKNOWN_DEVICE, f"{device_id} is held by a container, and its record is gone")
-            found[resource][device_id] = Device(device_id, None, fault=gone)
+            found[resource][device_id] = Device(device_id, None, fault=_gone(device_id, records, promises))
     for device_id, claims in claimants.items():
         # A record of another boot gives way: the kernel has since given its id to somebody else.
         current = [record for record in claims if record.boot_id == boot] or claims
@@ -111,16 +110,35 @@ def devices(
     return {resource: tuple(of[key] for key in sorted(of)) for resource, of in found.items()}
 
 
+def _gone(device_id: str, records: Mapping[str, Record], promises: Promises) -> Fault:
+    """Say what became of a device that a container holds and no record claims."""
+    record = next((records[uid] for uid in promises.by_id[device_id] if uid is not None and uid in records), None)
+    if record is None:
+        return Fault(Reason.UNKNOWN_DEVICE, f"{device_id} is held by a container, and its record is gone")
+    if record.device_id:
+        message = f"{device_id} ({record.name}) was made anew as {record.device_id}"
+        return Fault(Reason.STALE_ALLOCATION, message, _DELETE_POD)
+    return Fault(Reason.NOT_READY, f"{device_id} ({record.name}): {_why(record)}", _look(record))
+
+
+def _why(record: Record) -> str:
+    return record.health.message or record.health.reason or "the agent finds it unhealthy"
+
+
+def _look(record: Record) -> str:
+    return f"See `kubectl describe subfunction {record.name}`."
+
+
 def unready(record: Record, mismatch: str | None, *, boot: str) -> Fault | None:
     """Say what keeps a device from being handed out, by its record and its witness; None if nothing does."""
-    look = f"See `kubectl describe subfunction {record.name}`."
     if (fault := unverified(record, mismatch, boot=boot)) is not None:
         return fault
     if record.state is not State.READY:
-        return Fault(_STATES[record.state], f"{record.device_id} ({record.name}) is {record.state}", look)
+        return Fault(_STATES[record.state], f"{record.device_id} ({record.name}) is {record.state}", _look(record))
     if not record.health.healthy:
-        why = record.health.message or record.health.reason or "the agent finds it unhealthy"
-        return Fault(Reason.NOT_READY, f"{record.device_id} ({record.name}): {why}", look)
+        outlived = record.health.reason == Reason.STALE_ALLOCATION
+        message = f"{record.device_id} ({record.name}): {_why(record)}"
+        return Fault(Reason.STALE_ALLOCATION if outlived else Reason.NOT_READY, message, _look(record))
     return None
 
 
@@ -169,6 +187,9 @@ def stale(
         return Fault(Reason.STALE_ALLOCATION, f"{device_id} was promised as another one than {record.name}", hint)
     if (fault := unverified(record, mismatch, boot=boot)) is not None:
         return Fault(Reason.STALE_ALLOCATION, fault.message, hint)
+    if record.remade:
+        message = f"{device_id} ({record.name}) was made anew since it was promised"
+        return Fault(Reason.STALE_ALLOCATION, message, hint)
     if record.lent and record.cdi_netdev:
         message = f"{record.cdi_netdev} of {device_id} is in the pod already, and container runtimes move it there once"
         return Fault(Reason.STALE_ALLOCATION, message, hint)

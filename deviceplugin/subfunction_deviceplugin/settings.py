@@ -9,14 +9,15 @@ import cyclopts
 from subfunction.kernel.sysfs import SYSFS
 from subfunction.kubelet.checkpoint import KUBELET_FOLDER, KUBELET_ROOT
 from subfunction.ledger import LEDGER
+from subfunction.programsettings import ProgramSettings
 from subfunction.records import BOOT_ID, RECORDS
 from subfunction.resources import STATE
 
 Seconds = Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(ProgramSettings):
     """The device plugin's settings; the defaults are right in the DaemonSet of the chart."""
 
     records: Path = RECORDS
@@ -65,8 +66,8 @@ class Settings:
     takes milliseconds; kubelets up to 1.36 may drop a new registration when an old stream ends."""
 
     resend_wanted: Seconds = 5.0
-    """Seconds between repeated lists while somebody waits for a held device to be let go (it is being drained, or its
-    id is taken): the kubelet notes on disk that a pod has ended only when a list arrives."""
+    """Seconds between repeated lists while somebody waits for a held device to be let go (it is being drained,
+    its id is taken, or it was made anew): the kubelet notes on disk that a pod has ended only when a list arrives."""
 
     resend_held: Seconds = 60.0
     """Seconds between repeated lists while any device is held, for the same reason. Each costs the kubelet one write of
@@ -74,12 +75,3 @@ class Settings:
 
     node_name: str = ""
     """This node's name, for the log alone."""
-
-    listen: str = ""
-    """Where `/metrics`, `/livez` and `/readyz` are served (`:9342`, `127.0.0.1:9342`, `[::1]:9342`); empty: nowhere."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe message to be logged."""
-
-    log_format: Literal["text", "json"] = "text"
-    """Form of the log: lines for people, or one JSON object a line for collectors."""

@@ -27,10 +27,10 @@ class ApiServer(Endpoint):
 
     node: str
 
-    async def announce(self, of: SubFunction, event: Event, now: str) -> None:
+    async def announce(self, of: SubFunction, event: Event) -> None:
         """Post an Event."""
         involved = Involved(KIND, of.name, of.uid, of.metadata.resource_version)
-        await self.post_event(involved, event, Reporter("subfunction-agent", self.node), now)
+        await self.post_event(involved, event, Reporter("subfunction-agent", self.node))
 
     async def get(self, name: str) -> SubFunction | None:
         """Read one object (`kubectl get sf NAME`); None only where the server answered that there is none."""

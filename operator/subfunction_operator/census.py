@@ -10,7 +10,13 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from subfunction.claims import PortClaim
+from subfunction.folder import Folder
 from subfunction.kernel.address import Handle
+from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.port import Port
+from subfunction.kernel.uapi import PortFlavour
+from subfunction.records import Record
 
 _FRESH_SECONDS: Final = 2.0
 
@@ -39,9 +45,20 @@ class Census:
         counted_at, count = self._counts.get(parent, (-_FRESH_SECONDS, None))
         return count if time.monotonic() - counted_at < _FRESH_SECONDS else None
 
-    def counted(self, parent: Handle, count: Count) -> None:
-        """Keep a count that was just made."""
+    def take(self, devlink: Devlink, parent: Handle, records: Folder[Record]) -> tuple[Count, list[Port]]:
+        """Count anew; give the parent's own sub-functions too."""
+        ports = devlink.ports(parent)
+        pf = next((port.port_number for port in ports if port.flavour is PortFlavour.PHYSICAL), None)
+        mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
+        taken = frozenset(port.number for port in mine if port.number is not None)
+        recorded = {
+            uid: (record.claim.number, record.name)
+            for uid, record in records.read_all().items.items()
+            if isinstance(record.claim, PortClaim) and record.claim.parent == str(parent)
+        }
+        count = Count(pf, taken, recorded)
         self._counts[parent] = (time.monotonic(), count)
+        return count, mine
 
     def chosen(self, parent: Handle, uid: str, number: int, name: str) -> None:
         """Add a number that was just written down in a record."""

@@ -5,14 +5,16 @@ import errno
 import msgspec
 
 from subfunction.api import Flavour, SubFunction
+from subfunction.claims import PortClaim
 from subfunction.errors import Foreign, NotSwitchdev, NumberOwned, NumbersExhausted, ParentNotFound, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.port import Port
 from subfunction.kernel.refusals import SWITCHDEV
-from subfunction.records import PortClaim, Record, State
+from subfunction.records import Record, State
+from subfunction_operator.decision import Decision, Steps
 from subfunction_operator.interruption import lapsed
 from subfunction_operator.observation import Desired, Observation, Parent, Policy
-from subfunction_operator.step import CreatePort, Decision, Step, Steps, StoreRecord
+from subfunction_operator.step import CreatePort, Step, StoreRecord
 
 
 def claimed(desired: Desired, wanted: SubFunction, seen: Observation, parent: Parent, policy: Policy) -> Decision:

@@ -9,8 +9,9 @@ from typing import Final
 import msgspec
 
 from subfunction.api import GROUP
+from subfunction.claims import PortClaim, VirtualFunctionClaim
 from subfunction.kernel.address import Handle
-from subfunction.records import PortClaim, Record, VirtualFunctionClaim
+from subfunction.records import Record
 from subfunction_operator.observation import Observation
 
 _VERSION: Final = "1.1.0"

@@ -4,6 +4,7 @@ Each is one request and is not retried here: who asks knows whether it still mat
 """
 
 import dataclasses
+import datetime as dt
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
@@ -46,8 +47,9 @@ class Endpoint:
     session: aiohttp.ClientSession
     url: str
 
-    async def post_event(self, of: Involved, event: Event, by: Reporter, now: str) -> None:
+    async def post_event(self, of: Involved, event: Event, by: Reporter) -> None:
         """Post an Event; those of cluster-scoped objects live in the namespace `default`."""
+        at = now()
         body = {
             "metadata": {"generateName": f"{of.name[:240]}.", "namespace": "default"},
             "involvedObject": {
@@ -63,8 +65,8 @@ class Endpoint:
             "source": {"component": by.component, "host": by.instance},
             "reportingComponent": by.component,
             "reportingInstance": by.instance,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
+            "firstTimestamp": at,
+            "lastTimestamp": at,
             "count": 1,
         }
         await self.request("POST", "/api/v1/namespaces/default/events", body)
@@ -131,6 +133,11 @@ class Endpoint:
         if response.status < 300:
             return raw
         raise _refusal(f"{method} {path}", response, raw)
+
+
+def now() -> str:
+    """Give the time as the API writes it: RFC 3339, in UTC, whole seconds."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _refusal(operation: str, response: aiohttp.ClientResponse, raw: bytes) -> ApiRefused | ApiUnavailable:

@@ -1,12 +1,9 @@
-"""One step to the kernel or to disk; a seam hears "about to" and "done" of each.
-
-The seam is where logs and metrics listen, and where tests hold a process to kill it between any two effects.
-"""
+"""One step to the kernel or to disk; the seam hears of each."""
 
 import dataclasses
 import logging
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from subfunction.errors import Gone, KernelError
 from subfunction.folder import Folder
@@ -18,7 +15,8 @@ from subfunction.records import Record
 from subfunction_operator import step as steps
 from subfunction_operator.doors import Doors
 from subfunction_operator.paperfolders import PaperFolders
-from subfunction_operator.step import Effect, Step
+from subfunction_operator.seam import LoggedSteps, Seam, heard
+from subfunction_operator.step import Step
 
 _LOG = logging.getLogger("subfunction.step")
 
@@ -44,27 +42,6 @@ _Function: TypeAlias = (
 )
 
 
-class Seam(Protocol):
-    """Who hears of each step, in the parent's thread; of what is written to the API server, in the event loop."""
-
-    def about_to(self, uid: str, step: Effect) -> None:
-        """Hear that a step is next."""
-
-    def done(self, uid: str, step: Effect) -> None:
-        """Hear that a step has had its effect."""
-
-
-class LoggedSteps:
-    """The seam of every day: a line a step, at debug level."""
-
-    def about_to(self, uid: str, step: Effect) -> None:
-        """Log nothing: what failed is logged by who catches it."""
-
-    def done(self, uid: str, step: Effect) -> None:
-        """Log what was done."""
-        _LOG.debug("%s: %s", uid, step)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Executor:
     """The hands of the agent."""
@@ -82,16 +59,14 @@ class Executor:
             HeldOpen: the kernel waits for whoever has the device open; the step goes on without us.
             SubFunctionError: the kernel or the disk refused; the step may be taken again.
         """
-        self.seam.about_to(uid, step)
-        try:
-            index = self._take(doors, step)
-        except KernelError as refused:
-            if not isinstance(step, steps.SetFunction | steps.SetLink) or not step.restoring:
-                raise
-            _LOG.warning("%s stays as it is, and not as it was found: %s", uid, refused)
-            index = None
-        self.seam.done(uid, step)
-        return index
+        with heard(self.seam, uid, step):
+            try:
+                return self._take(doors, step)
+            except KernelError as refused:
+                if not isinstance(step, steps.SetFunction | steps.SetLink) or not step.restoring:
+                    raise
+                _LOG.warning("%s stays as it is, and not as it was found: %s", uid, refused)
+        return None
 
     def _take(self, doors: Doors, step: Step) -> int | None:
         match step:

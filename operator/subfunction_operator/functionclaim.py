@@ -3,12 +3,14 @@
 import msgspec
 
 from subfunction.api import SubFunction
+from subfunction.claims import FunctionClaim, VirtualFunctionClaim
 from subfunction.errors import Foreign, NumberOwned
 from subfunction.kernel.pci import VirtualFunction
-from subfunction.records import FunctionClaim, Record, State, VirtualFunctionClaim
+from subfunction.records import Record, State
+from subfunction_operator.decision import Decision, Steps
 from subfunction_operator.functionrules import as_found, is_vfio, whole_group
 from subfunction_operator.observation import Desired, Observation
-from subfunction_operator.step import Decision, Steps, StoreRecord
+from subfunction_operator.step import StoreRecord
 
 
 def claimed(

@@ -3,11 +3,11 @@
 from typing import Final
 
 from subfunction.api import SubFunction
+from subfunction.claims import FunctionClaim
 from subfunction.errors import GroupShared, UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.pci import VirtualFunction
 from subfunction.kernel.port import Function, FunctionSettings
-from subfunction.records import FunctionClaim
 from subfunction_operator.observation import Observation
 
 _HARMLESS: Final = frozenset({"pcieport", "pci-stub"})

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import grpc
+import msgspec
 
 from subfunction.api import AllocatedTo
 from subfunction.errors import SubFunctionError
-from subfunction.folder import Folder
+from subfunction.folder import Folder, Unreadable
 from subfunction.kubelet import checkpoint
 from subfunction.kubelet.checkpoint import Holding
 from subfunction.kubelet.podresources_pb2 import ListPodResourcesRequest, ListPodResourcesResponse
@@ -122,14 +123,24 @@ class Holders:
         The kubelet is asked only when it matters: when the ledger names the device, when the record is out of the
         offer and somebody is about to touch what it speaks of, or when the plan wants to know (`ask`).
         """
-        if record is None or not record.device_id:
+        if record is None or not (record.device_id or record.remade):
             return Usage()
         entry = self.ledger.examine(record.uid)
+        if not record.device_id:
+            return self._bereft(record, entry) if isinstance(entry, Entry) else Usage()
         if entry is None and record.state is State.READY and not ask:
             return Usage(asked=False)
+        # A status may be a moment late; who is about to touch a device must know as of now.
+        return self._held(record, entry, 0.0 if ask or record.state is not State.READY else _STATUS_AGE)
+
+    def _bereft(self, record: Record, entry: Entry) -> Usage:
+        """Say who was given a device that is no more."""
+        found = self._held(msgspec.structs.replace(record, device_id=entry.device_id), entry, _STATUS_AGE)
+        return dataclasses.replace(found, held=False, why=f"{found.why}; that device went away")
+
+    def _held(self, record: Record, entry: Entry | Unreadable | None, age: float) -> Usage:
         try:
-            # A status may be a moment late; who is about to touch a device must know as of now.
-            account = self.kubelet.account(0.0 if ask or record.state is not State.READY else _STATUS_AGE)
+            account = self.kubelet.account(age)
         except SubFunctionError as error:
             return Usage(held=True, why=f"whether a pod holds {record.device_id} cannot be told: {error}")
         pod = _pod(account, record)

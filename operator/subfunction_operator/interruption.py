@@ -2,18 +2,9 @@
 
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State
+from subfunction_operator.decision import Ask, Decision, Rest, Steps
 from subfunction_operator.observation import Observation
-from subfunction_operator.step import (
-    Ask,
-    Decision,
-    DeleteVdpa,
-    OverrideDriver,
-    Rest,
-    Step,
-    Steps,
-    StoreRecord,
-    UnbindDriver,
-)
+from subfunction_operator.step import DeleteVdpa, OverrideDriver, Step, StoreRecord, UnbindDriver
 
 
 def unready(record: Record) -> tuple[Step, ...]:
@@ -47,9 +38,12 @@ def lapsed(record: Record) -> tuple[Step, ...]:
 
 
 def healed(seen: Observation, record: Record) -> tuple[Step, ...]:
-    """Give the step by which a record is whole again whose device a pod has; none where it is, or cannot be told."""
+    """Give the step by which a record is whole again whose device a pod has; none where it is, or cannot be told.
+
+    One that was made anew is whole, but not what that pod has.
+    """
     whole = record.state is State.READY and record.health.healthy
-    if whole or not seen.witnessed or record.state not in {State.READY, State.PREPARING}:
+    if whole or record.remade or not seen.witnessed or record.state not in {State.READY, State.PREPARING}:
         return ()
     return (StoreRecord(record.moved(State.READY, Health(healthy=True))),)
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from subfunction.api import Spec, SubFunction
+from subfunction.claims import PortClaim
 from subfunction.kernel.address import Mac
 from subfunction.kernel.port import Port
-from subfunction.records import PortClaim, Record
+from subfunction.records import Record
+from subfunction_operator.decision import Decision
 from subfunction_operator.observation import Desired, Memory, Observation
-from subfunction_operator.step import Decision
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

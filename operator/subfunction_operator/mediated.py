@@ -3,14 +3,16 @@
 import msgspec
 
 from subfunction.api import SubFunction
+from subfunction.claims import MediatedDeviceClaim
 from subfunction.errors import NoMediatedType, UnsupportedField
 from subfunction.kernel.mdev import mediated_uuid
 from subfunction.reasons import Reason
-from subfunction.records import MediatedDeviceClaim, Record, State
+from subfunction.records import Record, State
+from subfunction_operator.decision import Decision, Steps, Wait
 from subfunction_operator.interruption import unready
 from subfunction_operator.observation import Desired, Observation, Parent, Policy
-from subfunction_operator.offer import handed_out, offered_or_rest
-from subfunction_operator.step import CreateMediated, Decision, RemoveMediated, RemoveRecord, Steps, StoreRecord, Wait
+from subfunction_operator.offer import Offer, handed_out, offered_or_rest
+from subfunction_operator.step import CreateMediated, RemoveMediated, RemoveRecord, StoreRecord
 
 
 def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Parent, policy: Policy) -> Decision:
@@ -34,7 +36,7 @@ def made(desired: Desired, wanted: SubFunction, seen: Observation, parent: Paren
         offered = handed_out(record, device, device.vfio, policy.devices)
         node = parent.function.numa_node
         offered = msgspec.structs.replace(offered, name=desired.name, deletion=wanted.spec.deletion, numa_node=node)
-        return offered_or_rest(seen, record, offered, policy)
+        return offered_or_rest(Offer(record, offered), seen, policy)
     if leave:
         return Steps(leave)
     see = f"See `dmesg | grep {device.uuid}`."

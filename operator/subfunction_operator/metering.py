@@ -9,7 +9,7 @@ from typing import Final
 from subfunction.api import ConditionType, Phase, SubFunction
 from subfunction.metrics import OTHER, AgentMetrics, Counts, bounded
 from subfunction.reasons import Reason
-from subfunction_operator.execute import Seam
+from subfunction_operator.seam import Seam
 from subfunction_operator.step import Effect, WriteObject
 
 _WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")

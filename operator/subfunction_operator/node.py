@@ -6,7 +6,7 @@ thread and with a pause that grows: mlx5 announces neither.
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from subfunction.api import SubFunction
@@ -15,16 +15,18 @@ from subfunction.kernel.address import Handle
 from subfunction.kernel.transport import Transport
 from subfunction.kernel.worker import Workers
 from subfunction.reasons import Reason
+from subfunction_operator.decision import Rest, Wait
 from subfunction_operator.doors import Doors
+from subfunction_operator.look import Look, Others
 from subfunction_operator.observation import Desired, Memory
-from subfunction_operator.observe import Look, Others
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.parents import find, named
 from subfunction_operator.reconcile import Reconciler
-from subfunction_operator.step import Rest, Wait
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
+_BLINK: Final = 0.3
+"""Seconds after which an object that says Ready is told otherwise: the kubelet knows already."""
 _RELOAD_AGAIN: Final = 60.0
 Reserved = Callable[[Handle], Others]
 """Gives the numbers of a parent that others have or ask for."""
@@ -79,7 +81,7 @@ class Node:
                 return outcome
             if waited > self.attach_deadline:
                 return self._overdue(desired, outcome)
-            if waited > self.patience:
+            if waited > (_BLINK if desired.told_ready and not desired.deleting else self.patience):
                 return outcome
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -157,7 +159,7 @@ class Node:
             self._workers.of(thread).stop(doors.close)
 
 
-def numbers_of(objects: list[SubFunction], parent: Handle, but: str) -> Others:
+def numbers_of(objects: Iterable[SubFunction], parent: Handle, but: str) -> Others:
     """Gather the numbers and devices that other objects ask for or have on a parent: they are not to be chosen."""
     others = [each for each in objects if each.uid != but and each.status.parent in {None, str(parent)}]
     asked = {number for each in others for number in (each.spec.number, each.status.number) if number is not None}

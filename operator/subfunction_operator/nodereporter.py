@@ -5,7 +5,6 @@ Announcements come in bursts, and most are of what an object asked for: however 
 """
 
 import asyncio
-import datetime as dt
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +15,7 @@ from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.transport import Transport
 from subfunction.kernel.worker import Worker
+from subfunction_operator.endpoint import now
 from subfunction_operator.nodeclient import NodeClient
 from subfunction_operator.nodestatus import About, node_status, unseen_status
 from subfunction_operator.survey import Numbered, Survey, Surveyor
@@ -106,9 +106,9 @@ class NodeReporter:
         outcome = await self._surveyed()
         known = self._known = self._known or await self._found()
         if isinstance(outcome, Survey):
-            said = node_status(outcome, self._about, known.status, _now())
+            said = node_status(outcome, self._about, known.status, now())
         else:
-            said = unseen_status(outcome, self._about, known.status, _now())
+            said = unseen_status(outcome, self._about, known.status, now())
         # A CRD older than the agent drops what it does not know: that the server has less than we said is no news.
         unlearned = known.status == self._answered and said == self._written
         if said == known.status or unlearned:
@@ -144,7 +144,3 @@ class NodeReporter:
 
     def _wake_in(self, seconds: float | None) -> None:
         asyncio.get_running_loop().call_later(_AGAIN if seconds is None else seconds, self._wanted.set)
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from subfunction.api import GROUP, AllocatedTo, SubFunction
+from subfunction.api import GROUP, AllocatedTo, ConditionType, SubFunction
+from subfunction.claims import PortClaim
 from subfunction.errors import UnsupportedField
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
@@ -17,7 +18,7 @@ from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.kernel.vdpa import VdpaDevice
 from subfunction.kernel.vfio import GroupMember, VfioNodes
-from subfunction.records import PortClaim, Record
+from subfunction.records import Record
 
 Delivery: TypeAlias = Literal["direct", "cdi"]
 
@@ -50,12 +51,13 @@ class Memory:
     """What is remembered from look to look.
 
     `reloaded`: the function was reloaded, and waits for what that brings; `probed`: its driver was asked to bind;
-    `waited`: seconds that it has waited for the kernel by now; `overdue`: an earlier wait was in vain, and it was not
-    taken down and up again since.
+    `lowered`: it was taken down, and up again since; `waited`: seconds that it has waited for the kernel by now;
+    `overdue`: an earlier wait was in vain, and it was not taken down and up again since.
     """
 
     reloaded: bool = False
     probed: bool = False
+    lowered: bool = False
     waited: float = 0.0
     overdue: bool = False
 
@@ -93,6 +95,12 @@ class Desired:
         """The number that the object's status shows, and that is therefore kept for ever."""
         return self.object.status.number if self.object else None
 
+    @property
+    def told_ready(self) -> bool:
+        """Whether the object says that it is ready."""
+        told = self.object.status.condition(ConditionType.READY) if self.object else None
+        return told is not None and told.status == "True"
+
 
 def _mac(wanted: SubFunction) -> Mac:
     # An adopted one that is told no address keeps its own, also when it has to be made again.
@@ -128,7 +136,8 @@ class Parent:
 class Usage:
     """Whether somebody holds the device. That it cannot be told counts as held; `why` says which it is.
 
-    `asked` is false where the ledger alone was looked at: that is enough for a status, not to touch the device.
+    `asked` is false where the ledger alone was looked at: that is enough for a status, not to touch the device. Where
+    the device that somebody was given is no more, `why` says so, and `held` is false: nothing can be taken from him.
     """
 
     held: bool = False

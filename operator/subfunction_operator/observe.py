@@ -5,7 +5,6 @@ in the parent's own thread, since netlink blocks.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Protocol
 
 from subfunction.api import Flavour, Rate, Spec, VirtioDriver
@@ -22,9 +21,10 @@ from subfunction.kernel.rdma import RdmaDevice, connection_manager, namespaces_s
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction.kernel.vdpa import VdpaDevice, virtio_netdevs
-from subfunction.records import PortClaim, Record, mismatch
-from subfunction_operator.census import Census, Count
+from subfunction.records import Record, mismatch
+from subfunction_operator.census import Census
 from subfunction_operator.flavours import KINDS
+from subfunction_operator.look import Look
 from subfunction_operator.observation import Desired, Observation, Parent, Usage
 from subfunction_operator.observe_vfio import look_at_mediated_device, look_at_virtual_function, of_vfio
 from subfunction_operator.paperfolders import PaperFolders
@@ -35,51 +35,6 @@ class Holders(Protocol):
 
     def usage(self, record: Record | None, *, ask: bool) -> Usage:
         """Say who holds a record's device; with `ask`, whatever that costs."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Others:
-    """The numbers that other objects have or ask for, and those that they show to have, with their names.
-
-    `devices` names by its id who shows to have a device: a virtual function has no number to be known by.
-    """
-
-    numbers: frozenset[int] = frozenset()
-    shown: Mapping[int, str] = dataclasses.field(default_factory=dict)
-    devices: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-_NOBODY = Others()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Look:
-    """What is looked for, and what the run knows of it already.
-
-    `reserved` are the numbers of other objects; `index` is the port that was made a moment ago, and that the record
-    may not name yet; `ask` has the kubelet asked who holds the device.
-    """
-
-    desired: Desired
-    parent: Handle
-    reserved: Others = _NOBODY
-    index: int | None = None
-    ask: bool = False
-
-    @property
-    def spec(self) -> Spec | None:
-        """What is asked for, where anything is."""
-        return self.desired.object.spec if self.desired.object else None
-
-    def shows(self, device_id: str) -> bool:
-        """Say whether the object's own status names a device."""
-        wanted = self.desired.object
-        return wanted is not None and wanted.status.device is not None and wanted.status.device.id == device_id
-
-    @property
-    def bridge(self) -> str | None:
-        """The bridge that the representor should be in."""
-        return self.spec.representor.bridge if self.spec else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -220,7 +175,7 @@ class Observer:
         port = None
         # Whose a port is, is decided by a fresh look alone.
         if count is None or number is not None or record is not None:
-            count, ports = self._counted(devlink, handle)
+            count, ports = self.census.take(devlink, handle, self.records)
             port = next((port for port in ports if port.number == number), None)
         others = count.of_others(look.desired.uid)
         legacy = count.pf is None and _legacy(devlink, handle)
@@ -232,20 +187,6 @@ class Observer:
             others,
             legacy,
         ), port
-
-    def _counted(self, devlink: Devlink, handle: Handle) -> tuple[Count, list[Port]]:
-        ports = devlink.ports(handle)
-        pf = next((port.port_number for port in ports if port.flavour is PortFlavour.PHYSICAL), None)
-        mine = [port for port in ports if port.is_sub_function and port.controller == 0 and port.pf == pf]
-        taken = frozenset(port.number for port in mine if port.number is not None)
-        recorded = {
-            uid: (record.claim.number, record.name)
-            for uid, record in self.records.read_all().items.items()
-            if isinstance(record.claim, PortClaim) and record.claim.parent == str(handle)
-        }
-        count = Count(pf, taken, recorded)
-        self.census.counted(handle, count)
-        return count, mine
 
     def _auxiliary(self, port: Port | None, record: Record | None) -> AuxiliaryDevice | None:
         if port is None or port.function is None:

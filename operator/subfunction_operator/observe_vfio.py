@@ -3,6 +3,7 @@
 import dataclasses
 
 from subfunction.api import Spec, Vfio
+from subfunction.claims import MediatedDeviceClaim, VirtualFunctionClaim
 from subfunction.errors import FamilyMissing
 from subfunction.folder import Folder
 from subfunction.kernel import binding, mdev
@@ -15,7 +16,7 @@ from subfunction.kernel.port import Port
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.kernel.vfio import VfioNodes, group_members
-from subfunction.records import MediatedDeviceClaim, Record, VirtualFunctionClaim
+from subfunction.records import Record
 from subfunction_operator.functionrules import is_vfio
 from subfunction_operator.observation import Observation
 

@@ -1,5 +1,6 @@
 """What a record offers: said once it is there, and never made to fit a device that a pod has of old. Pure."""
 
+import dataclasses
 from typing import Final
 
 import msgspec
@@ -10,27 +11,38 @@ from subfunction.kernel.vfio import VfioNodes
 from subfunction.reasons import Reason
 from subfunction.records import Health, Record, State, Witness
 from subfunction_operator.cdi import delivered
+from subfunction_operator.decision import Ask, Decision, Rest, Steps
 from subfunction_operator.interruption import unready
 from subfunction_operator.native import nodes
 from subfunction_operator.observation import Observation, Policy
-from subfunction_operator.step import Ask, Decision, Rest, Step, Steps, StoreRecord
+from subfunction_operator.step import Step, StoreRecord
 
 _ANEW: Final = "its devices were made anew while a pod has the old ones"
+_DELETE_POD: Final = "Delete that pod; its successor gets a device that is whole."
+_OUTLIVED: Final = Health(reason=Reason.STALE_ALLOCATION, message=_ANEW)
 
 
-def offered_or_rest(  # noqa: PLR0913, PLR0917  # what is seen, what was said of it, and what is to be said
-    seen: Observation, old: Record, new: Record, policy: Policy, changes: tuple[Step, ...] = (), pending: str = ""
-) -> Decision:
-    """Say what is offered after the `changes` due, unless that is said already or a pod has what was offered before.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Offer:
+    """What is to be said: the record as it is, and the same with what is there now.
 
-    `old` is the record as it is, `new` the same with what is there now; `pending` is what has to wait besides.
+    `changes` are the steps that are due before, `pending` is what has to wait besides.
     """
-    new = delivered(_located(new, seen), seen, policy)
+
+    old: Record
+    new: Record
+    changes: tuple[Step, ...] = ()
+    pending: str = ""
+
+
+def offered_or_rest(offer: Offer, seen: Observation, policy: Policy) -> Decision:
+    """Say what is offered after the changes, unless that is said already or a pod has what was offered before."""
+    old, new = offer.old, delivered(_located(offer.new, seen), seen, policy)
     if old.witness.inodes and _handed(new) != _handed(old):
         if not seen.usage.asked:
             return Ask()
         if seen.held and not still(old, new):
-            return _stale(seen, old, changes)
+            return _stale(offer, seen)
         if seen.held:
             new = old  # more than was handed out (rdma_cm was loaded meanwhile) is for the next pod
     if old.state is State.READY and old.cdi_name not in {None, new.cdi_name}:
@@ -38,12 +50,13 @@ def offered_or_rest(  # noqa: PLR0913, PLR0917  # what is seen, what was said of
     same = new.device_id == old.device_id
     # Who has the device before is told by its uid, which is asked for once the new one has an id.
     let_go = same and old.state is State.READY and not seen.held
-    said = msgspec.structs.replace(new.moved(State.READY, Health(healthy=True)), remade=old.remade and not let_go)
-    taken = (*changes, *([StoreRecord(said)] if said != old else []))
+    remade = old.remade and not let_go
+    said = msgspec.structs.replace(new.moved(State.READY, _OUTLIVED if remade else Health(healthy=True)), remade=remade)
+    taken = (*offer.changes, *([StoreRecord(said)] if said != old else []))
     if taken:
         # What a change of the kernel's brought about is seen by the next look, and who holds what by its id.
-        return Steps(taken, last=same and not changes)
-    return _outlived(seen) if old.remade else Rest(pending)
+        return Steps(taken, last=same and not offer.changes)
+    return _outlived(seen) if old.remade else Rest(offer.pending)
 
 
 def still(old: Record, new: Record) -> bool:
@@ -72,14 +85,14 @@ def _located(record: Record, seen: Observation) -> Record:
     return msgspec.structs.replace(record, parent=record.claim.parent, pcie_root=root)
 
 
-def _stale(seen: Observation, old: Record, changes: tuple[Step, ...]) -> Decision:
-    sick = msgspec.structs.replace(old, health=Health(reason=Reason.STALE_ALLOCATION, message=_ANEW))
-    taken = (*changes, *([StoreRecord(sick)] if old != sick else []))
+def _stale(offer: Offer, seen: Observation) -> Decision:
+    sick = msgspec.structs.replace(offer.old, health=_OUTLIVED)
+    taken = (*offer.changes, *([StoreRecord(sick)] if offer.old != sick else []))
     return Steps(taken) if taken else _outlived(seen)
 
 
 def _outlived(seen: Observation) -> Rest:
-    return Rest(f"{_ANEW}; {seen.why_held}", Reason.STALE_ALLOCATION)
+    return Rest(f"{_ANEW}; {seen.why_held}. {_DELETE_POD}", Reason.STALE_ALLOCATION)
 
 
 def handed_out(record: Record, device: VirtualFunction | MediatedDevice, vfio: VfioNodes, devices: str) -> Record:

@@ -3,8 +3,8 @@
 import dataclasses
 
 from subfunction.errors import SubFunctionError
+from subfunction_operator.decision import Rest, Wait
 from subfunction_operator.observation import Memory, Observation
-from subfunction_operator.step import Rest, Wait
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

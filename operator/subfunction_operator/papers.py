@@ -9,19 +9,9 @@ import dataclasses
 
 from subfunction.records import Record, State
 from subfunction_operator import cdi, deviceinfo
+from subfunction_operator.decision import Decision, Rest, Steps, Wait
 from subfunction_operator.observation import Observation
-from subfunction_operator.step import (
-    Decision,
-    RemoveCdi,
-    RemoveDeviceInfo,
-    Rest,
-    Step,
-    Steps,
-    StoreRecord,
-    Wait,
-    WriteCdi,
-    WriteDeviceInfo,
-)
+from subfunction_operator.step import RemoveCdi, RemoveDeviceInfo, Step, StoreRecord, WriteCdi, WriteDeviceInfo
 
 
 def accompanied(decision: Decision, seen: Observation) -> Decision:

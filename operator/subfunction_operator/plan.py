@@ -17,11 +17,11 @@ Each call gives the steps up to the next moment at which somebody must look agai
 from subfunction.api import Flavour, SubFunction
 from subfunction.errors import ParentNotFound, UnsupportedField
 from subfunction_operator import claim, mediated, removal, shape, virtualfunction
+from subfunction_operator.decision import Decision
 from subfunction_operator.flavours import KINDS, makers
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Desired, Memory, Observation, Parent, Policy
 from subfunction_operator.papers import accompanied
-from subfunction_operator.step import Decision
 
 _FRESH = Memory()
 

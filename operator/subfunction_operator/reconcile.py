@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from subfunction.claims import PortClaim
 from subfunction.errors import (
     BridgeNotFound,
     FolderError,
@@ -21,25 +22,16 @@ from subfunction.errors import (
     Unsupported,
     UnsupportedField,
 )
-from subfunction.records import Health, PortClaim, State
+from subfunction.records import Health, State
+from subfunction_operator.decision import Ask, Rest, Steps
 from subfunction_operator.doors import Doors
 from subfunction_operator.execute import Executor
+from subfunction_operator.look import Look
 from subfunction_operator.observation import Desired, Memory, Observation, Policy
-from subfunction_operator.observe import Look, Observer
+from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.plan import plan
-from subfunction_operator.step import (
-    Ask,
-    CreatePort,
-    Deactivate,
-    ProbeDriver,
-    Reload,
-    RemoveRecord,
-    Rest,
-    Step,
-    Steps,
-    StoreRecord,
-)
+from subfunction_operator.step import CreatePort, Deactivate, ProbeDriver, Reload, RemoveRecord, Step, StoreRecord
 
 _LOG = logging.getLogger("subfunction.reconcile")
 
@@ -170,7 +162,7 @@ class _Run:
             case ProbeDriver():
                 self.memory = dataclasses.replace(self.memory, probed=True)
             case Deactivate():
-                self.memory = Memory()
+                self.memory = Memory(lowered=True)
 
 
 def _after(seen: Observation, last: Steps) -> Observation:

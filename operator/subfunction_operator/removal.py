@@ -1,13 +1,15 @@
 """The way out: off its bus, out of the kernel, forgotten. Pure."""
 
 from subfunction.api import ConditionType, DeletionPolicy
+from subfunction.claims import MediatedDeviceClaim, PortClaim, VirtualFunctionClaim
 from subfunction.reasons import Reason
-from subfunction.records import Health, MediatedDeviceClaim, PortClaim, Record, State, VirtualFunctionClaim
+from subfunction.records import Health, Record, State
 from subfunction_operator import functionclaim, mediated, virtualfunction
 from subfunction_operator.claim import claimable, published, recognised, stored
+from subfunction_operator.decision import Decision, Rest, Steps, Wait
 from subfunction_operator.interruption import vacated
 from subfunction_operator.observation import Desired, Observation
-from subfunction_operator.step import Deactivate, Decision, DeletePort, RemoveRecord, Rest, Steps, StoreRecord, Wait
+from subfunction_operator.step import Deactivate, DeletePort, RemoveRecord, StoreRecord
 
 
 def away(desired: Desired, seen: Observation) -> Decision:

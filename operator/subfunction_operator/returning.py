@@ -9,8 +9,9 @@ from subfunction.kernel.link import LinkSettings
 from subfunction.kernel.netdev import Netdev
 from subfunction.reasons import Reason
 from subfunction.records import Health, Link, State
+from subfunction_operator.decision import Steps
 from subfunction_operator.kind import Case
-from subfunction_operator.step import SetLink, Steps, StoreRecord
+from subfunction_operator.step import SetLink, StoreRecord
 
 
 def returning(case: Case) -> Steps | None:

@@ -10,18 +10,16 @@ from subfunction.kubelet.checkpoint import KUBELET_FOLDER, KUBELET_ROOT
 from subfunction.ledger import LEDGER
 from subfunction.records import BOOT_ID, RECORDS
 from subfunction.resources import STATE
+from subfunction_operator.clientsettings import ClientSettings
 from subfunction_operator.paperfolders import CDI, DEVICE_INFO
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ClientSettings):
     """The agent of one node."""
 
     node_name: str
     """The Node this agent works for; it sees and touches the SubFunctions of this node alone."""
-
-    kubeconfig: Path | None = None
-    """A kubeconfig, for development; without it the pod's own token and the cluster's address are used."""
 
     records: Path = RECORDS
     """Where records are written for the device plugin; a tmpfs, since what they say does not outlive the boot."""
@@ -82,9 +80,6 @@ class Settings:
     attach_deadline: float = 30.0
     """Seconds that a function may take to attach; hardware needs up to a few."""
 
-    resync: float = 300.0
-    """Seconds between two looks at the whole node and its SubFunctionNode; what is announced is seen at once."""
-
     relist: float = 3600.0
     """Seconds, a tenth more or less, between two comparisons of what is known with a LIST; there is one whenever the
     watch begins anew too. Each costs the API server 0.7 us for every SubFunction of the whole cluster."""
@@ -94,12 +89,3 @@ class Settings:
 
     survey_interval: float = 5.0
     """Seconds between two looks at what the node can do, at least: its SubFunctionNode is not written more often."""
-
-    listen: str = ""
-    """Where `/metrics`, `/livez` and `/readyz` are served (`:9341`, `127.0.0.1:9341`, `[::1]:9341`); empty: nowhere."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """How much is logged."""
-
-    log_format: Literal["text", "json"] = "text"
-    """Form of the log: lines for people, or one JSON object a line for collectors."""

@@ -9,29 +9,26 @@ from subfunction.errors import UnsupportedField
 from subfunction.kernel.port import Function, FunctionSettings, Port
 from subfunction.reasons import Reason
 from subfunction.records import State
+from subfunction_operator.decision import Decision, Rest, Steps, Wait
 from subfunction_operator.interruption import healed, interrupted, lapsed, vacated
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Observation, Policy
-from subfunction_operator.offer import offered_or_rest
+from subfunction_operator.offer import Offer, offered_or_rest
 from subfunction_operator.returning import returning
 from subfunction_operator.step import (
     Activate,
     Deactivate,
-    Decision,
     ProbeDriver,
     Reload,
-    Rest,
     SetFunction,
     SetParameter,
     Step,
-    Steps,
     StoreRecord,
-    Wait,
 )
 from subfunction_operator.tuning import limited, tuned
 
 _UNBOUND: Final = 2.0
-"""Seconds after which a function that no driver took is offered to the drivers once more."""
+"""Seconds after which a function that no driver took is offered to the drivers once more, or taken down and up."""
 
 
 def shaped(case: Case, policy: Policy) -> Decision:
@@ -75,9 +72,10 @@ def _unattached(case: Case) -> Decision:
     probe = (ProbeDriver("auxiliary", auxiliary.name),) if auxiliary is not None and unbound else ()
     if leave := lapsed(record):
         return Steps((*leave, *probe))
-    if probe and not case.memory.probed and case.memory.waited >= _UNBOUND:
+    late = bool(probe) and case.memory.waited >= _UNBOUND
+    if late and not case.memory.probed:
         return Steps(probe)
-    if case.memory.overdue:
+    if case.memory.overdue or (late and not case.memory.lowered):
         # A probe that failed is tried again only once the function was taken down: inactive, detached, active.
         return Steps((*vacated(seen), Deactivate(port.handle, port.index)))
     return Wait(Reason.ATTACHING, _attaching(seen), kernel=True, hint=_hint(case))
@@ -143,4 +141,4 @@ def _offered(case: Case, policy: Policy) -> Decision:
     )
     record = msgspec.structs.replace(old, claim=claim, name=case.desired.name, deletion=spec.deletion, lent=seen.away)
     offered = case.kind.offered(spec, seen, record, policy.devices)
-    return offered_or_rest(seen, old, offered, policy, changes, pending)
+    return offered_or_rest(Offer(old, offered, changes, pending), seen, policy)

@@ -3,8 +3,8 @@
 import dataclasses
 
 from subfunction.api import Flavour, SubFunction
+from subfunction.claims import MediatedDeviceClaim, PortClaim, VirtualFunctionClaim
 from subfunction.kernel.port import Port
-from subfunction.records import MediatedDeviceClaim, PortClaim, VirtualFunctionClaim
 from subfunction_operator.flavours import BUSES
 from subfunction_operator.observation import Observation
 

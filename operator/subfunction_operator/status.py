@@ -10,15 +10,16 @@ from typing import Final
 import msgspec
 
 from subfunction.api import Condition, ConditionType, Device, Phase, Status, SubFunction
+from subfunction.claims import PortClaim
 from subfunction.errors import Foreign, HeldOpen, NumberOwned
 from subfunction.kernel.port import Port
 from subfunction.reasons import Reason
-from subfunction.records import PortClaim, State
+from subfunction.records import State
+from subfunction_operator.decision import Rest, Wait
 from subfunction_operator.event import Event
 from subfunction_operator.observation import Observation
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.standing import Standing, standing
-from subfunction_operator.step import Rest, Wait
 
 TRUE, FALSE = "True", "False"
 
@@ -140,7 +141,7 @@ def _findings(wanted: SubFunction, outcome: Outcome, seen: Observation, stands: 
 
 
 def _in_use(outcome: Outcome, seen: Observation) -> _Finding:
-    if seen.held:
+    if seen.held or seen.usage.why:
         return _Finding(ConditionType.IN_USE, TRUE, Reason.IN_USE, seen.why_held)
     if isinstance(outcome.error, HeldOpen):
         return _Finding(ConditionType.IN_USE, TRUE, Reason.HELD_OPEN, outcome.error.message)

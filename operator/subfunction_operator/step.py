@@ -1,7 +1,6 @@
 """The steps between what is and what should be: each is one system call or one file, idempotent, and perhaps the last.
 
-Whatever a step needs to know stands in it. A plan is a list of steps up to the next moment at which somebody must look
-again, because the kernel chose something or takes its time.
+Whatever a step needs to know stands in it.
 """
 
 import dataclasses
@@ -12,7 +11,6 @@ from subfunction.kernel.link import LinkSettings
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.port import FunctionSettings
 from subfunction.kernel.vdpa import VdpaSettings
-from subfunction.reasons import Reason
 from subfunction.records import Record
 
 
@@ -239,38 +237,3 @@ class WriteObject:
 
 Effect: TypeAlias = Step | WriteObject
 """Whatever the agent does to the world: what a crash may come before or after."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Steps:
-    """Take these in their order, then look again; after the `last` there is nothing new to see."""
-
-    steps: tuple[Step, ...]
-    last: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do until something else happens: the kernel finishes (`kernel`), or a pod ends."""
-
-    reason: Reason
-    message: str
-    kernel: bool
-    hint: str = ""
-    """What a person does if it does not end."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rest:
-    """All is as asked; `pending` says what is left out because a pod has the device, and `reason` what kind that is."""
-
-    pending: str = ""
-    reason: Reason = Reason.CHANGE_PENDING
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Ask:
-    """Look again, and ask the kubelet this time: what comes next depends on whether a pod has the device."""
-
-
-Decision: TypeAlias = Steps | Wait | Rest | Ask

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from subfunction.api_node import ForeignSubFunction, OfferedFunction, OfferedType, RdmaNamespaces
+from subfunction.claims import PortClaim
 from subfunction.errors import FamilyMissing, Gone
 from subfunction.folder import Folder
 from subfunction.kernel.address import Handle
@@ -19,7 +20,7 @@ from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import namespaces_shared
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
-from subfunction.records import PortClaim, Record
+from subfunction.records import Record
 
 Numbered = frozenset[tuple[str, int]]
 """Sub-functions as (parent, number)."""

@@ -3,12 +3,13 @@
 import msgspec
 
 from subfunction.api import Representor
+from subfunction.claims import FunctionClaim
 from subfunction.errors import BridgeNotFound, UnsupportedField
 from subfunction.kernel.link import LinkSettings
-from subfunction.records import FunctionClaim
+from subfunction_operator.decision import Steps
 from subfunction_operator.kind import Case
 from subfunction_operator.observation import Observation
-from subfunction_operator.step import SetLink, SetRate, Step, Steps, StoreRecord
+from subfunction_operator.step import SetLink, SetRate, Step, StoreRecord
 
 _BITS = 8
 

@@ -6,26 +6,18 @@ from typing import Final
 import msgspec
 
 from subfunction.api import Spec, VirtioDriver
+from subfunction.claims import VdpaClaim
 from subfunction.errors import DriverNotLoaded, Foreign, UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.vdpa import FEATURES, VdpaSettings, vdpa_name
 from subfunction.reasons import Reason
-from subfunction.records import Health, Record, VdpaClaim, Witness
+from subfunction.records import Health, Record, Witness
+from subfunction_operator.decision import Decision, Steps, Wait
 from subfunction_operator.interruption import interrupted, lapsed, vacated
 from subfunction_operator.kind import Case
 from subfunction_operator.native import ENABLE_ETH, ENABLE_RDMA, link, nodes
 from subfunction_operator.observation import Observation
-from subfunction_operator.step import (
-    AddVdpa,
-    Decision,
-    OverrideDriver,
-    ProbeDriver,
-    Step,
-    Steps,
-    StoreRecord,
-    UnbindDriver,
-    Wait,
-)
+from subfunction_operator.step import AddVdpa, OverrideDriver, ProbeDriver, Step, StoreRecord, UnbindDriver
 
 ENABLE_VNET: Final = "enable_vnet"
 _CHILD: Final = "vnet"

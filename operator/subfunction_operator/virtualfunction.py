@@ -11,28 +11,27 @@ from typing import Final
 import msgspec
 
 from subfunction.api import SubFunction
+from subfunction.claims import FunctionClaim, VirtualFunctionClaim
 from subfunction.errors import DriverNotLoaded, NoVirtualFunction
 from subfunction.kernel.address import Mac
 from subfunction.kernel.pci import VirtualFunction
 from subfunction.kernel.port import FunctionSettings
 from subfunction.reasons import Reason
-from subfunction.records import FunctionClaim, Record, VirtualFunctionClaim
+from subfunction.records import Record
+from subfunction_operator.decision import Decision, Steps, Wait
 from subfunction_operator.functionclaim import claimed
 from subfunction_operator.functionrules import as_found, is_vfio, restored, settings_of, whole_group
 from subfunction_operator.interruption import interrupted, unready
 from subfunction_operator.observation import Desired, Memory, Observation, Parent, Policy
-from subfunction_operator.offer import handed_out, offered_or_rest
+from subfunction_operator.offer import Offer, handed_out, offered_or_rest
 from subfunction_operator.step import (
-    Decision,
     OverrideDriver,
     ProbeDriver,
     RemoveRecord,
     SetFunction,
     Step,
-    Steps,
     StoreRecord,
     UnbindDriver,
-    Wait,
 )
 from subfunction_operator.tuning import connected, disconnected
 
@@ -180,4 +179,4 @@ def _offered(  # noqa: PLR0913, PLR0917  # what is asked, what is seen, and what
         env=handed.env | told,
         numa_node=function.numa_node,
     )
-    return offered_or_rest(seen, record, offered, policy, connected(wanted.spec.representor, seen))
+    return offered_or_rest(Offer(record, offered, connected(wanted.spec.representor, seen)), seen, policy)

@@ -40,15 +40,15 @@ async def woken_by_devlink(agent: Agent, wake_node: Callable[[], None], netlink:
         wake_node()
         match event:
             case PortChanged(port) | PortDeleted(port):
-                agent.look_at(f"{port.handle}/{port.index}")
-                agent.look_at(str(port.handle))
+                agent.attention.look_at(f"{port.handle}/{port.index}")
+                agent.attention.look_at(str(port.handle))
                 if port.flavour is PortFlavour.PHYSICAL:
-                    agent.look_at_expectant()  # a parent's own port comes and goes with its e-switch mode
+                    agent.attention.look_at_expectant()  # a parent's own port comes and goes with its e-switch mode
             case InstanceChanged(handle) if handle.bus == "pci":
                 # A parent that came or went, with all its functions: what waits for it is known by no device yet.
-                agent.look_at_all_soon()
+                agent.attention.look_at_all_soon()
             case InstanceChanged(handle):
-                agent.look_at(str(handle))
+                agent.attention.look_at(str(handle))
             case Lost(why):
                 await _lost(agent, why)
 
@@ -60,10 +60,10 @@ async def woken_by_devices(agent: Agent, wake_node: Callable[[], None], transpor
             await _lost(agent, event.why)
         elif event.subsystem in _LOADED:
             wake_node()
-            agent.look_at_expectant()
+            agent.attention.look_at_expectant()
         elif event.subsystem in _BUSES:
             wake_node()
-            agent.look_at_path(event.path)
+            agent.attention.look_at_path(event.path)
 
 
 async def woken_by_links(agent: Agent, transport: Transport) -> None:
@@ -72,7 +72,7 @@ async def woken_by_links(agent: Agent, transport: Transport) -> None:
         if isinstance(event, Lost):
             await _lost(agent, event.why)
         else:
-            agent.look_at_link(event.ifindex)
+            agent.attention.look_at_link(event.ifindex)
 
 
 async def _lost(agent: Agent, why: str) -> None:
@@ -120,4 +120,4 @@ async def _look_into(
             wake_node()  # whose a sub-function is, stands in the records
             uid = name.removesuffix(".json")
             if not await asyncio.to_thread(folder.is_own, uid):
-                agent.look_soon(uid)
+                agent.attention.look_soon(uid)

@@ -10,11 +10,12 @@ from tests.cdi.conftest import NEWEST, Check
 
 from matrix.flavours import FLAVOURS
 from rig.world import World
-from subfunction.records import DeviceNode, PortClaim, Record, State
+from subfunction.claims import PortClaim
+from subfunction.records import DeviceNode, Record, State
 from subfunction_operator import cdi
+from subfunction_operator.decision import Rest
 from subfunction_operator.observation import Observation, Policy
 from subfunction_operator.paperfolders import PaperFolders
-from subfunction_operator.step import Rest
 
 CDI = Policy(device_nodes="cdi")
 NET_DEVICES = ("subfunction.dev/mlx5", "subfunction.dev/ice", "subfunction.dev/virtio")

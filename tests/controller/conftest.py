@@ -1,12 +1,10 @@
 """What the controller's tests stand on: an API server, embedded or real (`SUBFUNCTION_TEST_APISERVER`)."""
 
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import hypothesis
-import pytest
 import pytest_asyncio
 
 from components import under_test
@@ -30,13 +28,6 @@ async def api_server() -> AsyncIterator[AnyApiServer]:
 async def api(api_server: AnyApiServer) -> AsyncIterator[Client]:
     async with aiohttp.ClientSession() as session:
         yield Client(session, api_server.url)
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="op", dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
 
 
 @pytest_asyncio.fixture

@@ -65,6 +65,17 @@ async def test_a_lease_is_made_held_renewed_and_given_back(endpoint: Endpoint, a
     assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("two", 1)
 
 
+async def test_a_renewal_that_is_stored_while_it_is_given_back_is_no_fault(
+    endpoint: Endpoint, api: Client, api_server: AnyApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = lease(endpoint, "one")
+    await held.take()
+    api_server.traffic.answer_next(1, 409, verb="update", resource="leases")
+    await held.give_back()
+    assert (await api("GET", PATH)).body["spec"]["holderIdentity"] == ""
+    assert [line.message for line in caplog.records if line.levelname != "INFO"] == []
+
+
 async def test_who_comes_second_waits_until_nobody_renews(endpoint: Endpoint) -> None:
     held, waiting = lease(endpoint, "one", duration=1.0), lease(endpoint, "two", duration=1.0)
     await held.take()

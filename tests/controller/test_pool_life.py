@@ -29,7 +29,8 @@ async def test_a_pool_has_its_sub_functions_on_every_parent_of_every_node_that_i
     assert len(there) == 8
     one = await fleet.request("GET", f"{COLLECTION}/fast-n2-0000-82-00.0-1")
     assert one["metadata"]["labels"] == {"team": "blue", "subfunction.dev/pool": "fast"}
-    assert one["metadata"]["annotations"] == {"example.com/a": "b"}
+    keys = '{"labels":["team"],"annotations":["example.com/a"]}'
+    assert one["metadata"]["annotations"] == {"example.com/a": "b", "subfunction.dev/from-template": keys}
     owner = one["metadata"]["ownerReferences"][0]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("SubFunctionPool", made.uid, True)
     spec = {"flavour": "mlx5", "mtu": 9000, "resourceName": "example.com/fast", "nodeName": "n2"}
@@ -103,6 +104,30 @@ async def test_a_template_that_changes_in_place_is_followed_by_the_same_objects(
     } == {(None, 2_000_000, None, False)}
     one = await fleet.request("GET", f"{COLLECTION}/{next(iter(after))}")
     assert one["metadata"]["labels"] == {"team": "blue", "subfunction.dev/pool": "fast"}
+
+
+async def test_what_is_taken_out_of_the_templates_labels_goes_and_what_others_put_on_stays(fleet: Fleet) -> None:
+    await fleet.add_node(status=NodeStatus(parents=(parent(PARENT),)))
+    fleet.start_agents()
+    fleet.start_controller()
+    given = {"labels": {"team": "blue", "tier": "a"}, "annotations": {"example.com/a": "b"}}
+    await fleet.apply_pool(template={"metadata": given, "spec": {"flavour": "mlx5"}})
+    await fleet.until_settled()
+    path = f"{COLLECTION}/fast-n1-0000-03-00.0-0"
+    theirs = {"labels": {"theirs": "1"}, "annotations": {"example.com/theirs": "1"}}
+    await fleet.request("PATCH", path, {"metadata": theirs}, "application/merge-patch+json")
+    left = {"labels": {"team": None}, "annotations": {"example.com/a": None}}
+    await fleet.change_pool(template={"metadata": left})
+    await fleet.until_settled()
+    metadata = (await fleet.request("GET", path))["metadata"]
+    assert metadata["labels"] == {"tier": "a", "theirs": "1", "subfunction.dev/pool": "fast"}
+    note = '{"labels":["tier"]}'
+    assert metadata["annotations"] == {"example.com/theirs": "1", "subfunction.dev/from-template": note}
+    await fleet.change_pool(template={"metadata": None})
+    await fleet.until_settled()
+    metadata = (await fleet.request("GET", path))["metadata"]
+    assert metadata["labels"] == {"theirs": "1", "subfunction.dev/pool": "fast"}
+    assert metadata["annotations"] == {"example.com/theirs": "1"}
 
 
 async def test_what_cannot_change_is_replaced_within_max_unavailable_and_one_in_use_waits_for_its_pod(

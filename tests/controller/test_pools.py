@@ -142,6 +142,28 @@ def test_a_node_that_is_down_is_rolled_last_and_holds_nobody_up() -> None:
     assert order == ["n1", "n1", "n0", "n0"]
 
 
+def test_a_roll_that_waits_for_a_node_that_is_down_names_it() -> None:
+    scene = grown(paper((4, 4), (4, 4)), replicas=1)
+    scene.down.add("n0")
+    wanted = pool(replicas=1, generation=2, template={"spec": {"flavour": "mlx5", "mtu": 9000}})
+    while not (todo := scene.plan(wanted)).empty:
+        scene.execute(wanted, todo)
+        for found in scene.of(wanted):
+            scene.change(found.name, ready=found.ready or found.node != "n0")
+    [said] = pool_status(wanted, scene.plans(wanted), None, NOW).conditions
+    assert (said.reason, said.message) == (
+        "Rolling",
+        "3 of 4 ready; 3 of 4 are as the template says; waiting for n0 (its Node is not ready)",
+    )
+    more = pool(replicas=1, generation=3, template={"spec": {"flavour": "mlx5", "mtu": 9001}})
+    assert {change.member.node for change in scene.plan(more).changes} == {"n0"}, (
+        "one that is missed may change at once"
+    )
+    raised = msgspec.structs.replace(more, spec=pool(updateStrategy={"maxUnavailable": 2}).spec)
+    raised = msgspec.structs.replace(raised, spec=msgspec.structs.replace(raised.spec, template=more.spec.template))
+    assert {change.member.node for change in scene.plan(raised).changes} == {"n0", "n1"}
+
+
 def test_names_tell_pool_node_parent_and_slot() -> None:
     scene = grown(paper((4, 4)), replicas=2)
     assert sorted(scene.members) == [

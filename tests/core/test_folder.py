@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from subfunction.claims import PortClaim
 from subfunction.errors import FolderError
 from subfunction.folder import Folder, Unreadable
-from subfunction.records import PortClaim, Record, State, boot_id, records
+from subfunction.records import Record, State, boot_id, records
 
 UID = "7f9c0a52-8d3e-4c1b-9c55-0a6f1d2e3b4c"
 

@@ -6,8 +6,7 @@ import dataclasses
 import itertools
 import os
 import random
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +14,11 @@ import grpc
 import msgspec
 import pytest
 
+from subfunction.claims import PortClaim
 from subfunction.kubelet.podresources_pb2 import ListPodResourcesRequest
 from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
 from subfunction.ledger import Entry, ledger
-from subfunction.records import DeviceNode, Health, PortClaim, Record, State, Witness, records
+from subfunction.records import DeviceNode, Health, Record, State, Witness, records
 from subfunction.resources import Resources, resources
 from subfunction_deviceplugin import plugin
 from subfunction_deviceplugin.settings import Settings
@@ -217,22 +217,6 @@ class Node:
         pod = self.pod(count, resource=resource)
         assert await self.kubelet.admit(pod) is None
         return pod, await self.kubelet.start_container(pod.uid, "app")
-
-
-async def eventually(condition: Callable[[], bool], what: str, *, within: float = 30.0) -> None:
-    """Wait for something that nobody announces to a test: a file written, a process gone."""
-    deadline = asyncio.get_running_loop().time() + within
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"not within {within} s: {what}"
-        await asyncio.sleep(0.005)
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    # Short, for the 107 bytes of a socket's path; in memory where there is one, since every record is fsynced.
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="sf", dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

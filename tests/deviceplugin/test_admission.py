@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+from tests.deviceplugin.conftest import RESOURCE, Node
 
+from rig.waiting import eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from subfunction.metrics import PluginMetrics
@@ -20,7 +21,8 @@ from subfunction_deviceplugin.inventory import Inventory
 from subfunction_deviceplugin.server import Desk
 from subfunction_deviceplugin.sources import Sources
 from subfunction_deviceplugin.worker import Worker
-from subfunction_simulator.kubelet.kubelet import Kubelet, StartFailed
+from subfunction_simulator.kubelet.kubelet import Kubelet
+from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
+from subfunction.claims import PortClaim
 from subfunction.errors import AllocationRefused
 from subfunction.kubelet import deviceplugin_pb2 as api
-from subfunction.records import DeviceNode, Mount, PortClaim, Record, State
+from subfunction.records import DeviceNode, Mount, Record, State
 from subfunction_deviceplugin.allocation import answer, environment
 
 RESOURCE = "subfunction.dev/mlx5"

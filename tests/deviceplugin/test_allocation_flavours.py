@@ -13,8 +13,8 @@ from subfunction.kernel.vdpa import vdpa_name
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
 from subfunction.records import Record
 from subfunction_deviceplugin.allocation import answer
+from subfunction_operator.decision import Rest
 from subfunction_operator.observation import Policy
-from subfunction_operator.step import Rest
 
 VDPA, UUID, VF = vdpa_name("uid-blue"), mediated_uuid("uid-blue"), "0000:03:01.0"
 CM = "/dev/infiniband/rdma_cm"

@@ -1,18 +1,17 @@
-"""The ledger's promises against the agent's teardown: neither may overlook the other, in any order of steps."""
+"""The ledger's promises: made, refused, ended. Their race with the agent is in tests/operator/test_race.py."""
 
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from subfunction.claims import PortClaim
 from subfunction.errors import AllocationRefused, CheckpointUnreadable, FolderError
-from subfunction.kubelet.checkpoint import Holding
 from subfunction.kubelet.deviceplugin_pb2 import ContainerAllocateResponse
 from subfunction.ledger import NEVER_SEEN_SECONDS, Entry, ledger
 from subfunction.reasons import Reason
-from subfunction.records import Health, PortClaim, Record, State, Witness, records
+from subfunction.records import Health, Record, State, Witness, records
 from subfunction.resources import resources
 from subfunction_deviceplugin.bookkeeper import RETRY_SECONDS, Bookkeeper, Fate, fate
 from subfunction_deviceplugin.sources import Sources
@@ -362,106 +361,3 @@ def test_draining_first_refuses_and_promising_first_stops_the_teardown(desk: Des
     desk.allocate()
     rewrite(state=State.DRAINING)(desk)
     assert desk.entries().keys() == {UID}
-
-
-class Race:
-    """Plugin, kubelet and agent over one sub-function, each a sequence of steps that a scheduler mixes."""
-
-    def __init__(self, root: Path) -> None:
-        self.desk = Desk(root)
-        self.desk.sources.records.write(UID, RECORD)
-        self.desk.kubelet_writes()
-        self.memory: dict[str, str] = {}
-        self.running: set[str] = set()
-        self.torn_down = False
-        self.handed_out = 0
-        self.refused = 0
-        self.answering = False
-        self.admitting = False
-
-    def kubelet_writes(self) -> None:
-        self.desk.kubelet_writes(**self.memory)
-
-    def pod(self, name: str) -> Iterator[None]:
-        """Admit a pod, run it, end it: the plugin's two halves, then what the kubelet notes, each on its own."""
-        while self.admitting or self.memory:
-            if self.torn_down:
-                return
-            yield
-        self.admitting = self.answering = True
-        handout = self.desk.bookkeeper.promise(RESOURCE, {ID: UID})
-        yield
-        try:
-            self.desk.bookkeeper.confirm(handout)
-        except AllocationRefused:
-            self.desk.bookkeeper.withdraw(handout)
-            self.refused += 1
-            self.admitting = self.answering = False
-            return
-        assert not self.torn_down, "a device that was torn down has been handed out"
-        self.handed_out += 1
-        self.running.add(name)
-        self.answering = False
-        yield
-        self.memory[name] = UID
-        yield
-        self.kubelet_writes()
-        self.admitting = False
-        yield
-        self.running.remove(name)
-        yield
-        del self.memory[name]
-        yield
-        self.kubelet_writes()
-
-    def settling(self) -> Iterator[None]:
-        """Look, again and again; never within an answer, as both are of one thread."""
-        for _ in range(8):
-            if not self.answering:
-                self.desk.settle()
-            yield
-
-    def other_lists(self) -> Iterator[None]:
-        """Messages of other plugins make the kubelet write its file at any moment."""
-        for _ in range(4):
-            self.kubelet_writes()
-            yield
-
-    def agent(self) -> Iterator[None]:
-        """Write draining, then look at ledger and checkpoint, then tear down if neither names the device."""
-        yield
-        self.desk.sources.records.write(UID, msgspec.structs.replace(RECORD, state=State.DRAINING))
-        for _ in range(10):
-            yield
-            promised = self.desk.sources.ledger.read(UID)
-            yield
-            holdings: tuple[Holding, ...] | None = self.desk.sources.holdings()
-            yield
-            if promised is None and holdings == ():
-                assert not self.running, "a device that a pod runs with has been torn down"
-                self.torn_down = True
-                self.desk.sources.records.remove(UID)
-                self.desk.sysfs.inodes.pop("devices/a", None)
-                return
-
-    def run(self, chance: random.Random) -> None:
-        actors = [self.pod("p1"), self.pod("p2"), self.settling(), self.other_lists(), self.agent()]
-        weights = [chance.random() + 0.05 for _ in actors]
-        while actors:
-            [index] = chance.choices(range(len(actors)), weights)
-            if next(actors[index], self) is self:
-                del actors[index], weights[index]
-
-
-def test_no_order_of_steps_tears_down_what_is_handed_out(root: Path) -> None:
-    handed_out = refused = torn_down = 0
-    for seed in range(1500):
-        race = Race(root)
-        race.run(random.Random(seed))
-        handed_out += race.handed_out
-        refused += race.refused
-        torn_down += race.torn_down
-        for uid in race.desk.entries():
-            race.desk.sources.ledger.remove(uid)
-    # All three happened often, else the schedules would prove nothing.
-    assert min(handed_out, refused, torn_down) > 200, (handed_out, refused, torn_down)

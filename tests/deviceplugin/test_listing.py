@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from subfunction.claims import PortClaim
 from subfunction.kubelet.checkpoint import Holding
 from subfunction.ledger import Entry
 from subfunction.reasons import Reason
-from subfunction.records import DeviceNode, Health, PortClaim, Record, State, Witness
+from subfunction.records import DeviceNode, Health, Record, State, Witness
 from subfunction_deviceplugin.listing import Device, Promises, devices, displaced, stale
 
 BOOT = "this-boot"
@@ -74,6 +75,31 @@ def test_a_resource_without_devices_is_listed_empty() -> None:
     assert listed(resources=("subfunction.dev/virtio",)) == {"subfunction.dev/virtio": ()}
 
 
+LAPSED = record("a", "", state=State.PREPARING, health=Health(message="its device went away"))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["checkpoint", "ledger"])
+def test_a_held_device_that_went_away_is_listed_with_what_its_record_says(*, known: bool) -> None:
+    lists = listed(LAPSED, entries=[entry("sf.4", "uid-a")], holdings=[held("sf.4", "uid-a")] if known else [])
+    fault = only(lists).fault
+    assert fault is not None
+    assert (fault.reason, fault.message) == (Reason.NOT_READY, "sf.4 (a): its device went away")
+
+
+def test_a_held_device_that_is_another_one_by_now_is_listed_as_stale() -> None:
+    former, now = listed(record("a", "sf.7"), holdings=[held("sf.4", "uid-a")])[RESOURCE]
+    assert former.fault is not None
+    assert (former.fault.reason, now.device_id) == (Reason.STALE_ALLOCATION, "sf.7")
+    assert "sf.4 (a) was made anew as sf.7" in former.fault.message
+
+
+def test_a_device_made_anew_under_a_pod_says_so_as_its_object_does() -> None:
+    sick = record(remade=True, health=Health(reason=Reason.STALE_ALLOCATION, message="its devices were made anew"))
+    fault = only(listed(sick, holdings=[held("sf.4", "uid-a")])).fault
+    assert fault is not None
+    assert (fault.reason, fault.message) == (Reason.STALE_ALLOCATION, "sf.4 (a): its devices were made anew")
+
+
 def test_a_device_that_is_not_on_its_bus_yet_is_not_listed() -> None:
     assert listed(record(device_id="", state=State.PREPARING)) == {RESOURCE: ()}
 
@@ -133,7 +159,7 @@ def test_an_id_that_a_pod_holds_under_another_plugins_resource_is_taken() -> Non
 
 def test_a_sub_function_that_a_pod_holds_under_its_former_id_is_taken() -> None:
     former, now = listed(record(device_id="sf.7"), entries=[entry("sf.4", "uid-a")])[RESOURCE]
-    assert (former.device_id, reason(former)) == ("sf.4", Reason.UNKNOWN_DEVICE)
+    assert (former.device_id, reason(former)) == ("sf.4", Reason.STALE_ALLOCATION)
     assert (now.device_id, reason(now)) == ("sf.7", Reason.ID_TAKEN)
 
 
@@ -186,6 +212,7 @@ def test_a_container_does_not_start_again_once_the_runtime_has_moved_its_netdev(
         (record(), "devices/x is gone", [entry("sf.4", "uid-a")], []),
         (record(boot_id="another"), None, [entry("sf.4", "uid-a")], []),
         (record(witness=Witness()), None, [entry("sf.4", "uid-a")], []),
+        (record(remade=True), None, [entry("sf.4", "uid-a")], [held("sf.4", "uid-a")]),
     ],
     ids=[
         "record gone",
@@ -197,6 +224,7 @@ def test_a_container_does_not_start_again_once_the_runtime_has_moved_its_netdev(
         "witness broken",
         "not verified since the boot",
         "no witness",
+        "made anew",
     ],
 )
 def test_a_container_does_not_start_on_a_device_that_is_not_its_own(

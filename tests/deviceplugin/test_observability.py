@@ -4,13 +4,14 @@ import asyncio
 
 import grpc
 import pytest
-from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+from tests.deviceplugin.conftest import RESOURCE, Node
 
 from rig.scrape import ANYWHERE, Scraper
+from rig.waiting import eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from subfunction.records import Health
-from subfunction_simulator.kubelet.kubelet import StartFailed
+from subfunction_simulator.kubelet.plugincalls import StartFailed
 
 ID = "mlx5_core.sf.4"
 

@@ -3,8 +3,9 @@
 import time
 
 import pytest
-from tests.deviceplugin.conftest import RESOURCE, Node, eventually
+from tests.deviceplugin.conftest import RESOURCE, Node
 
+from rig.waiting import eventually
 from subfunction.records import Health, State
 from subfunction_simulator.kubelet.kubelet import Kubelet
 

@@ -1,8 +1,10 @@
 """The program as a process: how it starts, what it says, and how it goes."""
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -10,9 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tests.deviceplugin.conftest import Node, eventually
+from tests.deviceplugin.conftest import Node
 
 from rig.confinement import RUNTIME, Confinement
+from rig.waiting import eventually
 from subfunction.errors import FolderError
 from subfunction_deviceplugin.__main__ import app
 from subfunction_deviceplugin.settings import Settings
@@ -29,7 +32,7 @@ class Program:
         self.running: list[subprocess.Popen[str]] = []
         self.log = node.root / "log"
 
-    def start(self, *flags: str, **environment: str) -> "subprocess.Popen[str]":
+    def start(self, *flags: str, may_register: bool = True, **environment: str) -> "subprocess.Popen[str]":
         root = self.node.root
         folders = {
             "SUBFUNCTION_RECORDS": root / "devices",
@@ -40,9 +43,16 @@ class Program:
             "SUBFUNCTION_KUBELET_ROOT": root,
             "SUBFUNCTION_KUBELET_FOLDER": root / "device-plugins",
         }
+        sockets = root / "device-plugins"
         confinement = Confinement(
-            reads=(root / "devices", root / "state", root / "sys", root / "boot_id"),
-            writes=(root / "allocations", root / "device-plugins"),
+            reads=(
+                *(() if may_register else (sockets,)),
+                root / "devices",
+                root / "state",
+                root / "sys",
+                root / "boot_id",
+            ),
+            writes=(root / "allocations", *((sockets,) if may_register else ())),
         )
         for folder in (*confinement.reads[:-1], *confinement.writes):
             folder.mkdir(exist_ok=True)
@@ -160,6 +170,45 @@ async def test_told_to_stop_while_it_waits_for_the_kubelet_it_stops(node: Node, 
     await eventually(lambda: "waiting for the kubelet" in program.log.read_text(), "it waits")
     assert await program.end(process, signal.SIGTERM) == 0
     assert all(line.startswith("{") for line in program.log.read_text().splitlines())
+
+
+async def test_as_json_every_line_is_an_object_whatever_happens_to_the_kubelet(node: Node, program: Program) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    process = program.start("--log-format", "json")
+    await node.allocatable(1)
+    [ours] = program.sockets()
+    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(str(ours))
+            stranger.sendall(nonsense)
+    await node.kubelet.stop()
+    await eventually(lambda: "waiting for the kubelet" in program.log.read_text(), "it misses the kubelet")
+    assert await program.end(process, signal.SIGTERM) == 0
+    assert {json.loads(line)["level"] for line in program.log.read_text().splitlines()} == {"info", "warning"}
+
+
+async def test_where_it_may_not_listen_it_says_why_as_json_too(node: Node, program: Program) -> None:
+    node.agent.device("a", "mlx5_core.sf.4")
+    await node.start_kubelet()
+    process = program.start("--log-format", "json", may_register=False)
+    await eventually(lambda: "cannot listen" in program.log.read_text(), "it tries")
+    assert await program.end(process, signal.SIGTERM) == 0
+    lines = [json.loads(line) for line in program.log.read_text().splitlines()]
+    [said, *_] = [line["message"] for line in lines if "cannot listen" in line["message"]]
+    assert ".sock: Read-only file system. See `ls -ld " in said
+    assert "GRPC_VERBOSITY" not in said
+
+
+def test_a_warning_and_a_fault_nobody_catches_are_json_too() -> None:
+    code = "import warnings; from subfunction import journal; journal.configure('info', 'json')"
+    code += "; warnings.warn('old'); raise ValueError('new')"
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert ended.returncode == 1
+    warned, died = (json.loads(line) for line in ended.stderr.splitlines())
+    assert (warned["level"], died["level"]) == ("warning", "critical")
+    assert "UserWarning: old" in warned["message"]
+    assert "ValueError: new" in died["exception"]
 
 
 async def test_a_folder_that_cannot_be_watched_is_told_in_a_sentence_and_ends_it(program: Program) -> None:

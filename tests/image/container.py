@@ -38,11 +38,15 @@ class Containers:
         user: int = 0,
         writes: Sequence[Path] = (),
         reads: Sequence[Path] = (),
+        scratch: Sequence[Path] = (),
         network: bool = False,
         environment: Sequence[str] = (),
         working: str = "/",
     ) -> list[str]:
-        """Give the line that runs a container in the foreground; `network`: the host's, else one of its own."""
+        """Give the line that runs a container in the foreground.
+
+        `scratch` are empty folders in memory; `network`: the host's, else one of its own.
+        """
         bundle = self.folder / name
         bundle.mkdir()
         subprocess.run([*self._runc(), "spec", "--bundle", str(bundle)], check=True, timeout=_SECONDS)
@@ -55,6 +59,8 @@ class Containers:
             user={"uid": user, "gid": user}, noNewPrivileges=True, capabilities={}, rlimits=[],
         )  # fmt: skip
         spec["root"] = {"path": str(self.image.root), "readonly": True}
+        # First, since the tests' own folders are below /tmp.
+        spec["mounts"] += [{"destination": str(each), "type": "tmpfs", "source": "tmpfs"} for each in scratch]
         spec["mounts"] += [_bind(each, "rw") for each in writes] + [_bind(each, "ro") for each in reads]
         linux.pop("resources", None)
         if network:

@@ -1,5 +1,6 @@
 """The programs, started from the image as a kubelet would: read-only root, no capability, no folder but those named."""
 
+import functools
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 from tests.image.build import version
-from tests.image.container import NOBODY, Containers
+from tests.image.container import Containers
+from tests.image.manifest import Manifest, manifests
 
 from harness.process import Guarded
 from worker.bench import Bench, Container, eventually
@@ -64,26 +66,47 @@ def test_its_root_cannot_be_written(containers: Containers) -> None:
 
 
 class Pods:
-    """Starts agent and device plugin as two containers, each with no more of the node than its DaemonSet mounts."""
+    """Starts the programs as containers with what the chart gives them of the node, and no more.
 
-    def __init__(self, containers: Containers, root: Path, kubelet: Path) -> None:
+    But for two things: a kubeconfig stands for the pod's token, and who asks the API server has the host's network,
+    since that server listens on the host's loopback.
+    """
+
+    def __init__(self, containers: Containers, root: Path, bench: Bench) -> None:
         self._containers = containers
+        self._kubeconfig = bench.worker.kubeconfig
         self._root = root
-        self._kubelet = kubelet
+        (root / "helm").mkdir()
+        self._values = {
+            "records": root / "run" / "devices",
+            "ledger": root / "run" / "allocations",
+            "state": root / "state",
+            "kubeletRoot": bench.worker.root,
+            "kubeletFolder": bench.folder,
+            "agent.cdiFolder": root / "cdi",
+            "agent.deviceInfoFolder": root / "devinfo",
+            # Other tests of this machine may listen there.
+            "agent.listen": "",
+            "controller.listen": "",
+        }
+
+    @functools.cached_property
+    def _manifests(self) -> dict[str, Manifest]:
+        return manifests(self._root / "helm", self._values, self._root / "kernel")
 
     def __call__(self, module: str, arguments: Sequence[str]) -> list[str]:
-        root, kubelet = self._root, self._kubelet
-        devices, ledger, state = (root / name for name in ("run/devices", "run/allocations", "state"))
-        for folder in (devices, ledger, state):
-            folder.mkdir(parents=True, exist_ok=True)
         if module == "subfunction_operator":
-            return self._containers.line(
-                "agent", ["subfunction-operator", *arguments], network=True,
-                writes=(devices, state, root / "kernel"), reads=(ledger, kubelet.parent),
-            )  # fmt: skip
+            return self.line(arguments[0], arguments)
+        return self.line("device-plugin", arguments)
+
+    def line(self, name: str, arguments: Sequence[str]) -> list[str]:
+        """Give the line that starts a component; its arguments come first, then what its pod's environment says."""
+        of = self._manifests[name]
+        asks = name != "device-plugin"
+        assert tuple(arguments[: len(of.command) - 1]) == of.command[1:]
         return self._containers.line(
-            "plugin", ["subfunction-device-plugin", *arguments],
-            writes=(ledger, kubelet), reads=(devices, state, root / "kernel"),
+            name, [of.command[0], *arguments], user=of.user, network=asks, environment=of.environment,
+            writes=of.writes, reads=(*of.reads, *([self._kubeconfig] if asks else [])), scratch=of.scratch,
         )  # fmt: skip
 
 
@@ -105,7 +128,7 @@ def removed(containers: Containers) -> Iterator[None]:
 async def test_agent_and_plugin_give_a_pod_its_device_and_end_when_told(
     containers: Containers, bench: Bench, tmp_path: Path
 ) -> None:
-    async with hosting(tmp_path, bench, Pods(containers, tmp_path, bench.worker.root)) as host:
+    async with hosting(tmp_path, bench, Pods(containers, tmp_path, bench)) as host:
         programs = [host.start_agent(), host.start_plugin()]
         await host.create("blue")
         record = (await host.offered("blue"))["blue"]
@@ -132,13 +155,12 @@ def assert_ended_well(host: Host, root: Path) -> None:
 async def test_the_controller_fills_a_pool_as_nobody_and_ends_when_told(
     containers: Containers, bench: Bench, tmp_path: Path
 ) -> None:
-    async with hosting(tmp_path, bench, Pods(containers, tmp_path, bench.worker.root)) as host:
+    pods = Pods(containers, tmp_path, bench)
+    async with hosting(tmp_path, bench, pods) as host:
         host.start_agent()
-        kubeconfig = tmp_path / "kubeconfig"
-        kubeconfig.write_bytes(bench.worker.kubeconfig.read_bytes())
-        line = ["subfunction-operator", "controller", "--kubeconfig", str(kubeconfig)]
         log = tmp_path / "controller.log"
-        controller = Guarded(containers.line("controller", line, user=NOBODY, network=True, reads=(kubeconfig,)), log)
+        line = pods.line("controller", ["controller", "--kubeconfig", str(bench.worker.kubeconfig)])
+        controller = Guarded(line, log)
         try:
             assert (await bench.api("POST", POOLS, POOL)).code == 201
             await bench.until(f"{POOLS}/fast", lambda pool: pool.get("status", {}).get("ready") == 1, "ready")

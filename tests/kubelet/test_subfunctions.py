@@ -13,7 +13,7 @@ import pytest
 
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
-from subfunction.records import Record
+from subfunction.records import Record, State
 from worker.bench import PATIENCE, Bench, Container, eventually, state_of
 from worker.host import COLLECTION, PARENT, RESOURCE, Host, hosting
 from worker.sight import NO_DRIVER, Sight
@@ -224,7 +224,8 @@ async def made_anew(host: Host, before: Mapping[str, Record]) -> dict[str, Recor
     def changed() -> bool:
         found.update({each.name: each for each in host.records.read_all().items.values()})
         return all(
-            found[name].witness != record.witness and found[name].health.healthy for name, record in before.items()
+            found[name].state is State.READY and found[name].witness != record.witness
+            for name, record in before.items()
         )
 
     await eventually(changed, "the records are as before")

@@ -1,7 +1,6 @@
-"""A folder in memory for each test, and a node in it."""
+"""A node for each test."""
 
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -28,14 +27,6 @@ CARDS: Final = {
     ),
 }
 """The cards of the node on which a sub-function's life is lived."""
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    # In memory where there is such a place, since every record is fsynced; short, for a socket's path.
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="op", dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -7,7 +7,8 @@ from rig.world import World, derived
 from subfunction.api import DeletionPolicy
 from subfunction.errors import Foreign, NumberOwned
 from subfunction.kernel.address import Mac
-from subfunction_operator.step import Deactivate, Rest, SetFunction
+from subfunction_operator.decision import Rest
+from subfunction_operator.step import Deactivate, SetFunction
 
 THEIRS = "00:11:22:33:44:55"
 

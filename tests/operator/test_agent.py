@@ -241,12 +241,12 @@ async def test_an_object_created_while_a_list_is_under_way_is_not_forgotten(node
 
     agent.server = Slow()  # type: ignore[assignment]  # only its list is asked here
     await agent.compare()
-    assert {found.uid for found in agent._objects.values()} == {ready.uid, "late"}
+    assert {found.uid for found in agent.objects.all()} == {ready.uid, "late"}
     older = msgspec.structs.replace(
         late, metadata=msgspec.structs.replace(late.metadata, resource_version="3", generation=0)
     )
     agent.seen(older)
-    assert agent._objects["late"] == late
+    assert agent.objects.get("late") == late
 
 
 async def test_deletions_in_a_gap_of_the_watch_are_noticed_by_a_list(node: Cluster) -> None:

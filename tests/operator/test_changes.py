@@ -10,7 +10,8 @@ from rig.world import PARENT, World, derived
 from subfunction.errors import UnsupportedField
 from subfunction.kernel.address import Handle
 from subfunction.records import State
-from subfunction_operator.step import Deactivate, Rest, SetFunction, StoreRecord, Wait
+from subfunction_operator.decision import Rest, Wait
+from subfunction_operator.step import Deactivate, SetFunction, StoreRecord
 from subfunction_simulator.kernel import Parent, Topology
 
 MAC = "02:00:5e:10:00:01"

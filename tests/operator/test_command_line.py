@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -66,7 +67,7 @@ def test_a_kubeconfig_that_cannot_be_read_is_refused_in_a_sentence(tmp_path: Pat
 async def test_sigterm_ends_it_with_success_and_at_once_even_while_the_api_server_is_away(node: Cluster) -> None:
     log = node.root / "log"
     with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(*node.command(), stdout=file, stderr=file)
+        process = await asyncio.create_subprocess_exec(*node.command(log_format="json"), stdout=file, stderr=file)
     await node.apply()
     await node.until_ready(within=30)
     node.server.stop()
@@ -76,3 +77,4 @@ async def test_sigterm_ends_it_with_success_and_at_once_even_while_the_api_serve
     assert await asyncio.wait_for(process.wait(), 10) == 0, log.read_text()
     assert time.monotonic() - began < 3
     assert "Traceback" not in log.read_text()
+    assert all(json.loads(line)["message"] for line in log.read_text().splitlines())

@@ -10,8 +10,9 @@ from subfunction.errors import BridgeNotFound, Invalid, SubFunctionError, Unsupp
 from subfunction.kernel.devlink import RateLeaf
 from subfunction.kernel.netdev import Netdev
 from subfunction.reasons import Reason
+from subfunction_operator.decision import Rest
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Deactivate, Rest, SetLink, SetRate
+from subfunction_operator.step import Deactivate, SetLink, SetRate
 from subfunction_simulator.kernel import Operation, Topology
 
 GBIT = 1_000_000_000

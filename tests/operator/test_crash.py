@@ -14,7 +14,8 @@ import pytest
 from rig.claims import port_claim
 from rig.world import PARENT, Killed, World, derived
 from subfunction.records import State
-from subfunction_operator.step import CreatePort, Rest
+from subfunction_operator.decision import Rest
+from subfunction_operator.step import CreatePort
 
 MAC = "02:00:5e:10:00:01"
 

@@ -15,9 +15,10 @@ from matrix.flavour import NUMBER, Flavour, Operation
 from matrix.flavours import FLAVOURS
 from matrix.sight import paths, sight
 from rig.world import Killed, World
-from subfunction.records import PortClaim, State, mismatch
+from subfunction.claims import PortClaim
+from subfunction.records import State, mismatch
+from subfunction_operator.decision import Rest
 from subfunction_operator.observation import Policy
-from subfunction_operator.step import Rest
 
 UID = "uid-blue"
 DIRECT = Policy()

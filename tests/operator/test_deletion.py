@@ -7,7 +7,8 @@ from rig.world import PARENT, World
 from subfunction.api import ConditionType
 from subfunction.reasons import Reason
 from subfunction.records import State
-from subfunction_operator.step import DeletePort, Wait
+from subfunction_operator.decision import Wait
+from subfunction_operator.step import DeletePort
 from subfunction_simulator.kernel import Kind
 
 

@@ -1,16 +1,17 @@
 """docs/faults.md is what `kubectl describe` prints of each fault, made here; `make docs` writes it anew."""
+# ruff: noqa: E501 - a cell of a table is one line
 
 import asyncio
-import functools
 import os
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rig.cluster import Cluster, cluster
+from fleet.fleet import Fleet
+from rig.cluster import NODE, Cluster
 from rig.world import PARENT
-from subfunction.api import ConditionType, SubFunction
+from subfunction.api import Condition, ConditionType
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.uapi import EswitchMode
@@ -20,17 +21,19 @@ from subfunction_simulator.kubectl import kubectl
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
-LEGACY, UNABLE, SMALL = "pci/0000:05:00.0", "pci/0000:06:00.0", "pci/0000:07:00.0"
+LEGACY, UNABLE, SMALL, PAIR = (f"pci/0000:0{n}:00.0" for n in (5, 6, 7, 8))
 TOPOLOGY = Topology(
     parents=(
         Parent(bdf=PARENT.device, netdev="enp3s0np0", virtual_functions=4, functions_per_group=2),
         Parent(bdf="0000:05:00.0", netdev="enp5s0np0", mode=EswitchMode.LEGACY),
         Parent(bdf="0000:06:00.0", netdev="enp6s0np0", sub_functions=False),
         Parent(bdf="0000:07:00.0", netdev="enp7s0np0", capacity=1),
+        Parent(bdf="0000:08:00.0", netdev="enp8s0np0", capacity=2),
     ),
     modules=("mlx5_ib", "mlx5_vdpa", "vfio_pci"),
 )
 EIO = 5
+HELD = ("busy", "leaving", "outlived")
 
 
 class Fault(NamedTuple):
@@ -57,12 +60,19 @@ async def break_the_driver(node: Cluster) -> None:
 
 
 async def hold(node: Cluster, name: str) -> None:
-    made = await node.apply(name, number=20 if name == "busy" else 21)
+    made = await node.apply(name, number=20 + HELD.index(name))
     await node.until_ready(name)
     record = node.records.read(made.uid)
     assert record is not None
     node.give(Pod(f"pod-{name}", "default", f"user-of-{name}", (Container("app", {record.resource: 1}),)), record)
     node.hand_out(record)
+
+
+async def lose_what_is_held(node: Cluster) -> None:
+    await hold(node, "outlived")
+    held = await node.until_ready("outlived")
+    assert held.status.device is not None
+    node.kernel.unbind_function(held.status.device.id)
 
 
 async def change_what_is_held(node: Cluster) -> None:
@@ -161,6 +171,20 @@ FAULTS = (
         delete_what_is_held,
     ),
     Fault(
+        Reason.STALE_ALLOCATION,
+        "The device went away under its pod (a driver that was unbound, a reset of the card) and was made anew. The"
+        " pod has the old one, and its status says `Unhealthy` of it.",
+        "outlived",
+        {},
+        lose_what_is_held,
+    ),
+    Fault(
+        Reason.NO_NODE_FITS,
+        "The controller found no node for one that names none; each node's obstacle is counted.",
+        "homeless",
+        {"nodeName": None, "nodeSelector": {"nic": "fast"}},
+    ),
+    Fault(
         Reason.PROBE_FAILED,
         "The function is active, and its driver did not come up.",
         "broken",
@@ -168,56 +192,218 @@ FAULTS = (
         break_the_driver,
     ),
 )
+POOLS = (
+    Fault(
+        Reason.FULL,
+        "More are asked for than fit. Those that fit are made; the rest come when there is room. Scale it back"
+        " (`kubectl scale sfpool crowd --replicas=2`), or have the firmware give more. `status.replicas` is what the parent"
+        " furthest from the wish has, so an autoscaler sees the truth.",
+        "crowd",
+        {"replicas": 3, "parents": [{"device": PAIR}]},
+    ),
+    Fault(
+        Reason.PARENT_NOT_FOUND,
+        "No selected node has the parent that is named: the pool has nothing to do, and says so. A parent that one"
+        " node has and another has not is no fault: pools are for nodes that differ.",
+        "nowhere",
+        {"parents": [{"device": "pci/0000:99:00.0"}]},
+    ),
+    Fault(
+        Reason.READY,
+        "Scaled to nothing (`kubectl scale sfpool none --replicas=0`) it is ready. Those that no pod has are gone; those"
+        " that pods have are on their way out until these pods end, and `IN-USE` counts them.",
+        "none",
+        {"replicas": 0, "parents": [{"device": str(PARENT)}]},
+    ),
+    Fault(
+        Reason.NO_AGENT,
+        "A node that the pool selects has no agent that says what it can do. A node without such a card needs no label"
+        " that selects it.",
+        "everywhere",
+        {"nodeSelector": {"nic": "yes"}},
+    ),
+    Fault(
+        Reason.ROLLING,
+        "The template changed, and not all are as it says yet. With `OnDelete` it stays so until you delete them; with"
+        " `RollingUpdate` the message names the nodes that are waited for.",
+        "rolled",
+        {"parents": [{"device": str(PARENT)}], "updateStrategy": {"type": "OnDelete"}},
+    ),
+)
+OTHERS = {
+    Reason.READY: ("all", "all is as asked"),
+    Reason.PLACED: ("`Placed`", "it has a node"),
+    Reason.CREATED: ("`Created`", "the kernel has it"),
+    Reason.ATTACHED: ("`Active`", "its function is active, and its driver attached"),
+    Reason.BOUND: ("`Bound`", "it is on the bus of its use, with its driver"),
+    Reason.CONNECTED: ("`Connected`", "its representor is there"),
+    Reason.OFFERED: ("`Allocatable`", "pods can have it"),
+    Reason.FREE: ("`InUse`", "no pod has it"),
+    Reason.IN_USE: ("`InUse`", "a pod has it; the message names the pod, and so does `status.allocatedTo`"),
+    Reason.PENDING: (
+        "`Ready` and others",
+        "nothing stands in the way but time. Longer than a minute: `kubectl logs` of the agent on that node (of the controller, on a pool)",
+    ),
+    Reason.ATTACHING: (
+        "`Ready`",
+        "the kernel is at work: its driver probes. It ends by itself, or as `ProbeFailed` after `agent.attachDeadline`",
+    ),
+    Reason.STILL_ATTACHED: (
+        "`Ready`",
+        "a driver has not let go since the function was taken down. It ends by itself; longer than a minute: `dmesg` of the node for hung tasks",
+    ),
+    Reason.RETURNING: (
+        "`Ready`",
+        "its netdev came back from a pod, and is given its name, MAC and MTU again. It ends by itself",
+    ),
+    Reason.HELD_OPEN: (
+        "`Ready`, `InUse`",
+        "the kernel waits until a process closes the device. `fuser -v /dev/vhost-vdpa-* /dev/vfio/*` on the node names it; end it",
+    ),
+    Reason.FORCED: (
+        "`Ready`, Event",
+        "`deletionPolicy: Force` takes the device from the pod that the message names. Delete that pod, whose device is gone",
+    ),
+    Reason.RDMA_EXCLUSIVE: (
+        "`Allocatable`",
+        "pods can have it, but not its RDMA device: `rdma system set netns shared` on the node before anything uses RDMA, or the rdma CNI plugin for the pod",
+    ),
+    Reason.NUMBERS_EXHAUSTED: (
+        "`Ready`",
+        "every number of the range is taken on this parent: delete sub-functions there, or widen `agent.firstNumber` and `agent.lastNumber`",
+    ),
+    Reason.INVALID: ("`Ready`", "the kernel finds a value wrong; the message has its own words. Mend the spec"),
+    Reason.KERNEL_REFUSED: (
+        "`Ready`",
+        "the kernel refused; the message has the command and its words. `dmesg` of the node says more. It is tried again by itself",
+    ),
+    Reason.KERNEL_BUSY: (
+        "`Ready`",
+        "the kernel did not answer within `agent.kernelDeadline`. `dmesg` of the node for hung tasks; firmware that is being updated or reset does this for minutes. It is tried again by itself",
+    ),
+    Reason.MALFORMED_REPLY: (
+        "`Ready`",
+        "an answer of the kernel that cannot be what it claims to be. Report it, with `uname -r` and the agent's log",
+    ),
+    Reason.NOT_PERMITTED: (
+        "`Ready`",
+        "the agent lacks a privilege; the message names the line of its manifest. Compare with `helm get manifest` ([security](security.md))",
+    ),
+    Reason.RECORD_UNREADABLE: (
+        "Event",
+        "a file of the agent's (`/run/subfunction/devices`) could not be read and was moved aside; the kernel was looked at instead. Nothing is to be done; who writes there?",
+    ),
+    Reason.RECORD_NOT_WRITTEN: (
+        "`Ready`",
+        "`/run/subfunction` of the node cannot be written: full (`df /run`), or read-only. It is tried again by itself",
+    ),
+    Reason.API_REFUSED: (
+        "trouble of a pool, metrics",
+        "the API server would not have it; the message has its words: a quota, a policy, a webhook, a role that was changed",
+    ),
+    Reason.API_UNAVAILABLE: (
+        "metrics, logs",
+        "the API server does not answer; on no object, since none can be written. What exists goes on working",
+    ),
+    Reason.ID_TAKEN: (
+        "Allocate's refusal, the device plugin's log",
+        "a pod was promised another sub-function under this id, or this one under another. It ends when that pod is deleted",
+    ),
+    Reason.UNKNOWN_DEVICE: (
+        "Allocate's refusal, the device plugin's log",
+        "the device went away between list and Allocate, or a container holds what no record names. A new pod will do",
+    ),
+    Reason.NOT_READY: (
+        "Allocate's refusal, the device plugin's log",
+        "the agent finds the device unfit, or has not verified it since the boot; `kubectl describe sf` says why",
+    ),
+}
+"""Where the words stand that are no fault by themselves, or that a simulated kernel does not bring about, and what to do."""
 HEAD = """# Faults, as `kubectl describe sf` shows them
 
 Whatever stands in the way is on the object: in the condition `Ready`, with the kernel's own words and what to type
 next, and once as an Event. Here are those that people meet, each as a test produces it on the simulated kernel
-(`tests/operator/test_faults_page.py`; `make docs` writes this page). Lines that do not matter are left out.
+(`tests/operator/test_faults_page.py`; `make docs` writes this page). Lines that do not matter are left out. Pools come after
+them, and all other words of `Reason:` stand in a table [at the end](#all-other-reasons).
+"""
+POOL_HEAD = """# On a SubFunctionPool
+
+A pool's `Ready` has the reason of the first node in trouble, `status.trouble` has each node's (up to 32): any of the words here.
+"""
+TAIL = """# All other reasons
+
+| reason | stands in | means, and what to do |
+|---|---|---|
 """
 
 
 async def test_the_page_shows_each_fault_as_kubectl_prints_it(root: Path) -> None:
-    async with cluster(root, TOPOLOGY) as node:
+    async with Fleet(root, TOPOLOGY) as node:
+        await node.add_machine(NODE, {"here": "yes"})
+        await node.add_machine("worker-2", {"nic": "yes"})
         node.start_agent(attach_deadline=0.2)
+        node.start_controller()
         await node.apply("first", number=1)
         await node.until_ready("first")
-        blocks = [HEAD]
-        for fault in FAULTS:
-            if fault.prelude is not None:
-                await fault.prelude(node)
-            if await node.get(fault.name) is None:
-                await node.apply(fault.name, **fault.spec)
-            await node.until_object(functools.partial(_says, fault.reason), fault.name)
-            blocks.append(f"## {fault.reason}\n\n{fault.when}\n\n{await _described(node, fault.name)}")
-        page = "\n".join(blocks)
+        of_pools = [await _pool_in(fault, node) for fault in POOLS]
+        of_objects = [await _object_in(fault, node) for fault in FAULTS]
+        rows = (f"| `{reason}` | {place} | {means} |" for reason, (place, means) in sorted(OTHERS.items()))
+        page = "\n".join([HEAD, *of_objects, POOL_HEAD, *of_pools, TAIL + "\n".join(rows), ""])
     if os.environ.get("SUBFUNCTION_WRITE_DOCS"):
         PAGE.write_text(page)
     assert PAGE.read_text() == page, "type `make docs`, and look at what changed"
 
 
-def _says(reason: Reason, seen: SubFunction) -> bool:
-    condition = seen.status.condition(ConditionType.READY)
+def test_every_reason_has_its_entry() -> None:
+    shown = {fault.reason for fault in (*FAULTS, *POOLS)}
+    assert shown | set(OTHERS) == set(Reason)
+
+
+async def _object_in(fault: Fault, node: Cluster) -> str:
+    if fault.prelude is not None:
+        await fault.prelude(node)
+    if await node.get(fault.name) is None:
+        await node.apply(fault.name, **fault.spec)
+    await node.until_object(lambda seen: _says(fault.reason, seen.status.condition(ConditionType.READY)), fault.name)
+    return await _described(node, "sf", fault)
+
+
+async def _pool_in(fault: Fault, node: Fleet) -> str:
+    await node.apply_pool(fault.name, **{"nodeSelector": {"here": "yes"}, **fault.spec})
+    if fault.reason is Reason.ROLLING:
+        await node.until_pool(lambda seen: seen.status.ready == 1, fault.name)
+        await node.change_pool(fault.name, template={"spec": {"mtu": 9000}})
+    await node.until_pool(
+        lambda seen: (
+            _says(fault.reason, seen.status.condition(ConditionType.READY)) and seen.status.ready == seen.status.current
+        ),
+        fault.name,
+    )
+    return await _described(node, "sfpool", fault)
+
+
+def _says(reason: Reason, condition: Condition | None) -> bool:
     return condition is not None and condition.reason == reason
 
 
-async def _described(node: Cluster, name: str) -> str:
+async def _described(node: Cluster, kind: str, fault: Fault) -> str:
     """Ask until the Event is there too, which comes after the condition."""
     for _ in range(20):
-        block, announced = await _asked(node, name)
+        block, announced = await _asked(node, kind, fault.name)
         if announced:
-            return block
+            return f"## {fault.reason}\n\n{fault.when}\n\n{block}"
         await asyncio.sleep(0.1)
-    raise AssertionError(f"no Event of {name}: {block}")
+    raise AssertionError(f"no Event of {fault.name}: {block}")
 
 
-async def _asked(node: Cluster, name: str) -> tuple[str, bool]:
+async def _asked(node: Cluster, kind: str, name: str) -> tuple[str, bool]:
     """Give what kubectl prints, without what differs from run to run and what says nothing here."""
     process = await asyncio.create_subprocess_exec(
         kubectl(),
         "--kubeconfig",
         str(node.kubeconfig),
         "describe",
-        "sf",
+        kind,
         name,
         env={**os.environ, "HOME": str(node.root)},
         stdout=asyncio.subprocess.PIPE,
@@ -229,15 +415,14 @@ async def _asked(node: Cluster, name: str) -> tuple[str, bool]:
         r"    Message: +(.*)\n    Observed Generation: +\d+\n    Reason: +(.*)\n    Status: +(.*)\n    Type: +Ready\n",
         text,
     )
-    phase = re.search(r"^  Phase: +(\w+)$", text, re.MULTILINE)
+    rest = re.search(r"^  Phase: +\w+$|^  Trouble:\n(?:    .*\n)+", text, re.MULTILINE)
     assert spec is not None
     assert ready is not None
-    assert phase is not None
     message, reason, status = ready.groups()
     events = _events(text, reason)
     block = "\n".join(
         (
-            f"    $ kubectl describe sf {name}",
+            f"    $ kubectl describe {kind} {name}",
             "    Spec:",
             *(f"    {line}" for line in spec[1].splitlines()),
             "    Status:",
@@ -246,7 +431,7 @@ async def _asked(node: Cluster, name: str) -> tuple[str, bool]:
             f"        Reason:   {reason}",
             f"        Status:   {status}",
             "        Type:     Ready",
-            f"      Phase:  {phase[1]}",
+            *(f"    {line}" for line in _aligned(rest[0] if rest else "")),
             *events,
             "",
         )
@@ -254,8 +439,15 @@ async def _asked(node: Cluster, name: str) -> tuple[str, bool]:
     return block, bool(events)
 
 
+def _aligned(rest: str) -> list[str]:
+    """Give the lines of an excerpt as kubectl aligns them where nothing else stands beside them."""
+    return re.sub(r"^(  Phase:) +", r"\1  ", rest).splitlines()
+
+
 def _events(text: str, reason: str) -> list[str]:
     rows = text.partition("\nEvents:\n")[2].splitlines()[2:]
     found = [re.split(r"\s{2,}", row.strip(), maxsplit=4) for row in rows if row.strip()]
-    told = [f"      {row[0]}  {row[1]}  {row[-1][:60]}..." for row in found if row[1] == reason]
+    # How many were ready when it was said is a matter of moments.
+    words = [(row[0], row[1], re.sub(r"^\d+( of \d+ ready)", r"0\1", row[-1])) for row in found if row[1] == reason]
+    told = [f"      {kind}  {why}  {message[:60]}..." for kind, why, message in words]
     return ["    Events:", told[-1]] if told else []

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from rig.cluster import Cluster
+from subfunction.claims import PortClaim
 from subfunction.errors import SubFunctionError
 from subfunction.ledger import ledger
-from subfunction.records import PortClaim, Record, State
+from subfunction.records import Record, State
 from subfunction_operator.holders import Holders, Kubelet
 from subfunction_operator.observation import Usage
 from subfunction_simulator.kubelet.pods import Container, Pod

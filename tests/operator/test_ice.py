@@ -10,8 +10,9 @@ from rig.world import PARENT, Killed, World, derived
 from subfunction.errors import NumberTaken, ParentNotFound
 from subfunction.kernel.netdev import Netdev
 from subfunction.reasons import Reason
+from subfunction_operator.decision import Rest
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import ProbeDriver, Rest
+from subfunction_operator.step import ProbeDriver
 from subfunction_simulator.kernel import Parent, Topology
 
 ICE = Topology(parents=(Parent(bdf="0000:03:00.0", netdev="ens1f0np0", driver="ice"),))

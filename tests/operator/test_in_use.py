@@ -2,7 +2,11 @@
 
 from rig.cluster import Cluster, is_ready, quiet, says
 from subfunction.api import ConditionType, Phase
+from subfunction.reasons import Reason
+from subfunction_simulator.kernel import Operation
 from subfunction_simulator.kubelet.pods import Container, Pod
+
+EIO = 5
 
 
 async def test_a_held_device_is_kept_says_who_holds_it_and_goes_by_itself_when_the_pod_ends(node: Cluster) -> None:
@@ -80,3 +84,37 @@ async def test_an_in_use_that_ends_is_written_once(node: Cluster) -> None:
     await node.until_object(lambda seen: says(seen, ConditionType.IN_USE) == ("False", "Free"))
     await quiet(node)
     assert node.server.writes()["patch", "status"] == before + 2
+
+
+async def test_a_driver_lost_under_a_pod_is_told_at_once_and_until_the_pod_has_ended(node: Cluster) -> None:
+    node.start_agent()
+    await node.apply()
+    ready = await node.until_ready()
+    record = node.records.read_all().items[ready.uid]
+    pod = Pod("pod-1", "default", "trainer", (Container("app", {record.resource: 1}),))
+    node.give(pod, record)
+    node.hand_out(record)
+    await node.until_object(lambda seen: says(seen, ConditionType.IN_USE) == ("True", "InUse"))
+
+    node.kernel.faults.fail_next(Operation.PROBE, EIO)
+    node.kernel.unbind_function(record.device_id)
+    lost = await node.until_object(lambda seen: says(seen, ConditionType.READY) == ("False", "Attaching"), within=1.0)
+    assert says(lost, ConditionType.IN_USE) == ("True", "InUse")
+    assert lost.status.allocated_to is not None
+    in_use = lost.status.condition(ConditionType.IN_USE)
+    assert in_use is not None
+    assert in_use.message == f"pod default/trainer holds {record.device_id}; that device went away"
+
+    # One that failed to probe is taken down and up, long before it counts as stuck.
+    anew = await node.until_object(
+        lambda seen: says(seen, ConditionType.READY) == ("False", "StaleAllocation"), within=5.0
+    )
+    assert says(anew, ConditionType.IN_USE) == ("True", "InUse")
+    assert says(anew, ConditionType.ALLOCATABLE) == ("False", "StaleAllocation")
+    sick = node.records.read_all().items[ready.uid].health
+    assert (sick.healthy, sick.reason) == (False, Reason.STALE_ALLOCATION)
+
+    node.take_back(pod)
+    node.ledger.remove(record.uid)
+    await node.until_ready()
+    assert node.records.read_all().items[ready.uid].health.healthy

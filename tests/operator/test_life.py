@@ -10,7 +10,8 @@ from rig.verdicts import assert_clean, assert_ready, assert_ready_and_named
 from rig.world import PARENT, WithoutRdma, World, derived
 from subfunction.errors import KernelError, ParentNotFound
 from subfunction.records import State
-from subfunction_operator.step import CreatePort, Deactivate, ProbeDriver, Reload, Rest, StoreRecord, Wait
+from subfunction_operator.decision import Rest, Wait
+from subfunction_operator.step import CreatePort, Deactivate, ProbeDriver, Reload, StoreRecord
 from subfunction_simulator.kernel import Operation, Topology
 
 MAC = "02:00:5e:10:00:01"
@@ -80,11 +81,20 @@ def test_a_driver_that_was_unbound_is_bound_again_at_the_first_look(world: World
 def test_a_function_that_no_driver_takes_is_offered_once_more_and_then_taken_down_and_up(world: World) -> None:
     world.kernel.faults.fail_next(Operation.PROBE, EINVAL, times=2)
     world.apply()
+    assert_ready(world, world.settle(), 1, derived())
+    assert len([step for step in world.seam.steps if isinstance(step, ProbeDriver)]) == 1
+    assert len([step for step in world.seam.steps if isinstance(step, Deactivate)]) == 1
+
+
+@pytest.mark.mlx5("attaching takes its time")
+def test_a_function_that_no_driver_takes_is_taken_down_and_up_once_until_its_wait_was_in_vain(world: World) -> None:
+    world.kernel.faults.fail_next(Operation.PROBE, EINVAL, times=4)
+    world.apply()
     outcome = world.settle()
     assert isinstance(outcome.decision, Wait)
-    assert len([step for step in world.seam.steps if isinstance(step, ProbeDriver)]) == 1
-    assert_ready(world, world.settle(memory=dataclasses.replace(outcome.memory, overdue=True)), 1, derived())
     assert len([step for step in world.seam.steps if isinstance(step, Deactivate)]) == 1
+    assert_ready(world, world.settle(memory=dataclasses.replace(outcome.memory, overdue=True)), 1, derived())
+    assert len([step for step in world.seam.steps if isinstance(step, Deactivate)]) == 2
 
 
 @pytest.mark.mlx5("class devices")

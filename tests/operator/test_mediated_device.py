@@ -11,8 +11,8 @@ from subfunction.errors import HeldOpen, NoMediatedType
 from subfunction.kernel.mdev import MediatedDevice, mediated_uuid
 from subfunction.reasons import Reason
 from subfunction.records import State
+from subfunction_operator.decision import Rest, Wait
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Rest, Wait
 from subfunction_simulator.kernel import MediatedType, Parent, Topology
 
 TYPES = Parent(bdf="0000:03:00.0", netdev="enp3s0np0", mediated_types=(MediatedType("mlx5_core-local", available=2),))

@@ -6,6 +6,7 @@ import pytest
 
 from subfunction.api import Flavour
 from subfunction.api_node import ForeignSubFunction, OfferedType, Possibility, RdmaNamespaces
+from subfunction.claims import PortClaim
 from subfunction.errors import FamilyMissing
 from subfunction.folder import Folder
 from subfunction.kernel.address import Handle, Mac
@@ -16,7 +17,7 @@ from subfunction.kernel.mdev import create, mediated_uuid, types
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kernel.uapi import EswitchMode
-from subfunction.records import PortClaim, Record, State, records
+from subfunction.records import Record, State, records
 from subfunction_operator.potential import potential
 from subfunction_operator.survey import Numbered, Survey, SurveyedParent, Surveyor
 from subfunction_simulator.kernel import MediatedType, Parent, SimulatedKernel, Topology

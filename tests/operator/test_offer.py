@@ -10,7 +10,7 @@ from subfunction.errors import KernelError, ParentNotFound
 from subfunction.kernel.address import Handle
 from subfunction.reasons import Reason
 from subfunction.records import State
-from subfunction_operator.step import Rest
+from subfunction_operator.decision import Rest
 from subfunction_simulator.kernel import Operation
 
 
@@ -65,12 +65,25 @@ def test_made_anew_after_a_reset_it_is_ready_once_no_pod_has_the_one_before(worl
     ready = world.objects["uid-blue"].status.condition(ConditionType.READY)
     assert ready is not None
     assert (ready.status, ready.reason) == (("False", Reason.STALE_ALLOCATION) if held else ("True", Reason.READY))
-    assert world.offered()  # to the next pod: the kubelet gives it to nobody before
+    assert world.offered() is not held  # the kubelet tells the pod's status so
     world.restart()
     world.settle()
     assert ready == world.objects["uid-blue"].status.condition(ConditionType.READY)
     world.pods.give_back("uid-blue")
     assert_ready(world, world.settle(), 1, derived())
+
+
+def test_made_anew_under_a_pod_it_stays_out_of_the_offer_whatever_else_is_asked_of_it(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.pods.take("uid-blue")
+    world.kernel.crash_driver(PARENT)
+    world.settle()
+    world.apply(macAddress="02:00:00:00:00:06")
+    world.settle()
+    assert not world.offered()
+    world.pods.give_back("uid-blue")
+    assert_ready(world, world.settle(), 1, "02:00:00:00:00:06")
 
 
 @pytest.mark.mlx5("RDMA")

@@ -17,6 +17,7 @@ from subfunction.kernel.uapi import EswitchMode
 from subfunction.kernel.vdpa import vdpa_name
 from subfunction.reasons import Reason
 from subfunction.records import State
+from subfunction_operator.decision import Rest, Wait
 from subfunction_operator.observation import Policy
 from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.step import (
@@ -25,10 +26,8 @@ from subfunction_operator.step import (
     RemoveCdi,
     RemoveDeviceInfo,
     RemoveRecord,
-    Rest,
     StoreRecord,
     UnbindDriver,
-    Wait,
     WriteCdi,
     WriteDeviceInfo,
 )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rig.claims import port_claim
 from subfunction.api import Metadata, Status, SubFunction
+from subfunction.claims import PortClaim
 from subfunction.errors import SubFunctionError
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.auxiliary import AuxiliaryDevice
@@ -17,25 +18,21 @@ from subfunction.kernel.pci import PciFunction
 from subfunction.kernel.port import Function, Port
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.kernel.uapi import PortFlavour
-from subfunction.records import Health, PortClaim, Record, State
+from subfunction.records import Health, Record, State
+from subfunction_operator.decision import Ask, Decision, Rest, Steps, Wait
 from subfunction_operator.observation import Desired, Memory, Observation, Parent, Policy, Usage
 from subfunction_operator.plan import plan
 from subfunction_operator.step import (
     Activate,
-    Ask,
     CreatePort,
     Deactivate,
-    Decision,
     DeletePort,
     Reload,
     RemoveRecord,
-    Rest,
     SetFunction,
     SetLink,
     SetParameter,
-    Steps,
     StoreRecord,
-    Wait,
 )
 
 HANDLE = Handle.parse("pci/0000:03:00.0")

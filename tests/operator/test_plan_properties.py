@@ -4,7 +4,6 @@
 """
 
 import errno
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from rig.claims import port_claim
+from rig.folder import folder
 from rig.world import PARENT, Killed, World, derived
 from subfunction.errors import Foreign, SubFunctionError
 from subfunction.records import State
+from subfunction_operator.decision import Rest
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Rest
 from subfunction_simulator.kernel import Kind, Operation
 
 NAMES = ("a", "b", "c")
@@ -50,8 +50,7 @@ class Node(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        memory = Path("/dev/shm")
-        self.folder = tempfile.TemporaryDirectory(prefix="op", dir=memory if memory.is_dir() else None)
+        self.folder = folder()
         self.world = World(Path(self.folder.name))
         self.theirs: dict[int, tuple[object, ...]] = {}
         self.promised: dict[str, tuple[object, ...]] = {}

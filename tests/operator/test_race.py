@@ -150,6 +150,12 @@ class Race:
                 self.bookkeeper.settle(self.sources.holdings())
             yield
 
+    def other_lists(self) -> Iterator[None]:
+        """Messages of other plugins make the kubelet write its file at any moment."""
+        while True:
+            self.kubelet_writes()
+            yield
+
     def kubelet_writes(self) -> None:
         answer = ContainerAllocateResponse(envs={account.UID_VARIABLE: UID})
         held = [
@@ -166,7 +172,7 @@ class Race:
         assert self.world.settle().error is None
         record = self.world.record()
         pods = [self.pod(name, record.device_id, record.resource) for name in ("p1", "p2")]
-        self.others = [*pods, self.settling()]
+        self.others = [*pods, self.settling(), self.other_lists()]
         self.world.delete()
         for _ in range(_SETTLES):
             if UID not in self.world.objects:

@@ -7,7 +7,8 @@ from rig.world import World, derived
 from subfunction.kernel.netdev import Netdev
 from subfunction.reasons import Reason
 from subfunction.records import Health, State
-from subfunction_operator.step import Rest, SetLink, StoreRecord
+from subfunction_operator.decision import Rest
+from subfunction_operator.step import SetLink, StoreRecord
 from subfunction_simulator.kernel import Operation
 
 EEXIST, EIO = 17, 5

@@ -5,7 +5,6 @@
 
 import contextlib
 import errno
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from rig.folder import folder
 from rig.throng import Throng
 from rig.wishes import CHANGES, OF_FLAVOUR, TOPOLOGY, WISHES
 from rig.world import OTHER_PARENT, PARENT, Killed, World
+from subfunction.claims import PortClaim
 from subfunction.errors import Foreign, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.uapi import EswitchMode
-from subfunction.records import PortClaim, Record
+from subfunction.records import Record
+from subfunction_operator.decision import Rest
 from subfunction_operator.observation import Policy
-from subfunction_operator.step import Rest
 from subfunction_simulator.kernel import Kind, Operation
 from subfunction_simulator.kernel.wire import Refusal
 
@@ -42,8 +43,7 @@ class Node(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        memory = Path("/dev/shm")
-        self.folder = tempfile.TemporaryDirectory(prefix="op", dir=memory if memory.is_dir() else None)
+        self.folder = folder()
         self.world = World(Path(self.folder.name), TOPOLOGY)
         self.throng = Throng(self.world)
         self.kernel = self.world.kernel

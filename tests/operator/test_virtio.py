@@ -15,8 +15,9 @@ from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.vdpa import FEATURES, VdpaDevice, VdpaSettings, vdpa_name
 from subfunction.reasons import Reason
 from subfunction.records import State
+from subfunction_operator.decision import Rest
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Deactivate, DeletePort, DeleteVdpa, OverrideDriver, Rest, UnbindDriver
+from subfunction_operator.step import Deactivate, DeletePort, DeleteVdpa, OverrideDriver, UnbindDriver
 from subfunction_simulator.kernel import Topology
 from subfunction_simulator.kernel.topology import MODULES
 

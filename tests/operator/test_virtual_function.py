@@ -16,7 +16,8 @@ from subfunction.errors import (
     UnsupportedField,
 )
 from subfunction.kernel.uapi import EswitchMode
-from subfunction_operator.step import ProbeDriver, Wait
+from subfunction_operator.decision import Wait
+from subfunction_operator.step import ProbeDriver
 from subfunction_simulator.kernel import Operation, Parent, Topology
 from subfunction_simulator.kernel.topology import MODULES
 

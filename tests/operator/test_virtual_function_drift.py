@@ -21,7 +21,7 @@ from rig.world import PARENT, World, derived
 from subfunction.errors import Foreign, NumberOwned, ParentNotFound
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.reasons import Reason
-from subfunction_operator.step import Rest
+from subfunction_operator.decision import Rest
 from subfunction_simulator.kernel import Operation, Topology
 from subfunction_simulator.kernel.topology import MODULES
 

@@ -21,11 +21,12 @@ from rig.virtualfunctions import (
 )
 from rig.waiting import until
 from rig.world import PARENT, Killed, World
+from subfunction.claims import VirtualFunctionClaim
 from subfunction.errors import HeldOpen
 from subfunction.kernel.address import Mac
 from subfunction.kernel.uapi import EswitchMode
-from subfunction.records import VirtualFunctionClaim
-from subfunction_operator.step import ProbeDriver, Rest, SetFunction, UnbindDriver
+from subfunction_operator.decision import Rest
+from subfunction_operator.step import ProbeDriver, SetFunction, UnbindDriver
 from subfunction_simulator.kernel import Operation, Parent, Topology
 
 

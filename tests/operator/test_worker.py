@@ -12,10 +12,11 @@ from rig.world import OTHER_PARENT, PARENT, WithoutRdma, World, derived
 from subfunction.errors import KernelBusy, ProbeFailed
 from subfunction.kernel.address import Handle
 from subfunction.kernel.worker import Worker, Workers
+from subfunction_operator.decision import Rest
+from subfunction_operator.look import Others
 from subfunction_operator.node import Node
 from subfunction_operator.observation import Desired
-from subfunction_operator.observe import Others
-from subfunction_operator.step import Reload, Rest
+from subfunction_operator.step import Reload
 from subfunction_simulator.kernel import Kind
 
 pytestmark = pytest.mark.mlx5("attaching takes its time")

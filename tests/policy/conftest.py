@@ -39,12 +39,6 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="op") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
 def strict_plane() -> Iterator[ControlPlane]:
     """Another one, which asks of who sets an owner what OpenShift asks."""
     with ControlPlane(admission=("OwnerReferencesPermissionEnforcement",)) as plane, _installed(plane):
@@ -69,16 +63,20 @@ def _installed(plane: ControlPlane, *words: str) -> Iterator[None]:
 def _until_in_force(plane: ControlPlane) -> None:
     """Wait until the policy is heeded: an API server learns of a new one a moment after it was stored."""
     token = accounts.free_token(plane, SYSTEM, ACCOUNT)
-    body = {"metadata": {"name": "probe"}}
+    probes = {
+        f"{_GROUP}/subfunctionnodes": _node("probe"),
+        "/api/v1/namespaces/default/events": {"metadata": {"name": "probe"}, "involvedObject": {}},
+    }
     deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        try:
-            plane.request("POST", f"{_GROUP}/subfunctionnodes?dryRun=All", _node("probe") | body, token=token)
-        except CommandFailed as error:
-            if "must be bound to its pod" in error.output:
-                return
+    while probes and time.monotonic() < deadline:
+        for path, body in tuple(probes.items()):
+            try:
+                plane.request("POST", f"{path}?dryRun=All", body, token=token)
+            except CommandFailed as error:
+                if "must be bound to its pod" in error.output:
+                    del probes[path]
         time.sleep(0.1)
-    raise AssertionError("the policy is not in force")
+    assert not probes, "the policies are not in force"
 
 
 def _node(name: str) -> dict[str, object]:
@@ -93,9 +91,12 @@ def token(plane: ControlPlane) -> str:
 
 @pytest.fixture(scope="module")
 def every_right(plane: ControlPlane) -> Iterator[None]:
-    """The agent's account may do anything in our group, as far as roles are concerned: the policy stands alone."""
-    everything = {"apiGroups": ["subfunction.dev"], "resources": ["*"], "verbs": ["*"]}
-    plane.request("POST", f"{_ROLES}/clusterroles", {"metadata": {"name": "careless"}, "rules": [everything]})
+    """The agent's account may do anything in our group and to Events, as far as roles are concerned."""
+    rules = [
+        {"apiGroups": ["subfunction.dev"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["*"]},
+    ]
+    plane.request("POST", f"{_ROLES}/clusterroles", {"metadata": {"name": "careless"}, "rules": rules})
     binding = {
         "metadata": {"name": "careless"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "careless"},

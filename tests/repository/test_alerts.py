@@ -20,7 +20,7 @@ RULES: list[dict[str, Any]] = [
 KNOWN: dict[str, frozenset[str]] = {
     "reason": frozenset(map(str, Reason)),
     "phase": frozenset(map(str, Phase)),
-    "code": frozenset({"403"}),
+    "code": frozenset({"403", "none"}),
     "state": frozenset({"working", "due", "later"}),
 }
 ADDED = {"node", "component"}

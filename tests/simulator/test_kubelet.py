@@ -6,8 +6,7 @@ import itertools
 import json
 import random
 import socket
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -23,7 +22,8 @@ from subfunction.kubelet.deviceplugin_pb2_grpc import (
 from subfunction.kubelet.podresources_pb2 import GetPodResourcesRequest, ListPodResourcesRequest, PodResources
 from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
 from subfunction_simulator.kubelet.devices import GRACE_SECONDS
-from subfunction_simulator.kubelet.kubelet import Kubelet, StartFailed
+from subfunction_simulator.kubelet.kubelet import Kubelet
+from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 RESOURCE = "example.com/nic"
@@ -127,12 +127,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sf") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ import asyncio
 import base64
 import contextlib
 import json
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +145,6 @@ class Rig:
         while path.exists():
             assert time.monotonic() < deadline, f"{path} is still there"
             await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sf") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

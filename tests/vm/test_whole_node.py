@@ -71,16 +71,23 @@ def test_a_pod_opens_the_devices_made_for_it_and_afterwards_the_kernel_is_as_it_
     until(node.sfsim.listing, lambda now: now == before, 60)
 
 
-def test_a_device_that_loses_its_driver_under_a_pod_is_unhealthy_in_the_pods_status(node: WholeNode) -> None:
+def test_a_device_lost_under_a_pod_is_unhealthy_in_its_status_until_the_pod_ends_though_it_is_made_anew(
+    node: WholeNode,
+) -> None:
     node.cluster.apply("red")
     node.wait("condition=Ready", "sf/red")
     node.counted(MLX5, 1)
     node.run(pod_of("watched", Container(limits={MLX5: 1})))
     until(lambda: health(node, "watched"), lambda seen: seen == "Healthy", 60)
     auxiliary = node.get("sf/red")["status"]["device"]["id"]
-    # Else the agent would have mended it before anybody looks.
-    node.sfsim.fail_next(PCI, "probe", errno.EIO, count=1000)
+    # So that it takes more than to ask its driver again.
+    node.sfsim.fail_next(PCI, "probe", errno.EIO)
     node.sfsim.machine.run(f"echo {auxiliary} > {AUX}/{auxiliary}/driver/unbind")
+    node.wait("jsonpath={.status.conditions[?(@.type=='Ready')].reason}=StaleAllocation", "sf/red")
+    node.wait("condition=InUse", "sf/red")
     until(lambda: health(node, "watched"), lambda seen: seen == "Unhealthy", 60)
-    node.delete("pod/watched", "sf/red")
+    node.delete("pod/watched")
+    node.wait("condition=Ready", "sf/red")
+    node.counted(MLX5, 1)
+    node.delete("sf/red")
     assert node.sfsim.ports("pcisf") == {}

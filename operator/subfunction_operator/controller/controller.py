@@ -6,30 +6,24 @@ wrote. What is then done depends on nothing but what is known, and each write is
 
 import asyncio
 import dataclasses
-import datetime as dt
 import logging
-from collections.abc import Iterable
 from typing import Final
 
-from subfunction.api import KIND, Condition, ConditionType
-from subfunction.api_pool import POOL_KIND, SubFunctionPool, Trouble
-from subfunction.errors import ApiRefused, SubFunctionError
+from subfunction.api_pool import SubFunctionPool
+from subfunction.errors import SubFunctionError
 from subfunction.journal import concerning
 from subfunction.metrics import ControllerMetrics
-from subfunction.reasons import Reason
 from subfunction_operator.backlog import Backlog
 from subfunction_operator.controller.cluster import Cluster
 from subfunction_operator.controller.clusternode import ClusterNode, Inventory
-from subfunction_operator.controller.execution import CHANGED, Execution
+from subfunction_operator.controller.execution import Execution
 from subfunction_operator.controller.gone import Gone
 from subfunction_operator.controller.member import Member
-from subfunction_operator.controller.placement import Candidate, Nowhere, Policy, place
+from subfunction_operator.controller.placement import Policy
+from subfunction_operator.controller.placing import Placing
 from subfunction_operator.controller.poolplans import PoolPlans
-from subfunction_operator.controller.poolstatus import pool_status
-from subfunction_operator.controller.rollout import Plan
-from subfunction_operator.controller.unplaced import Signature, signature, unplaced_conditions
+from subfunction_operator.controller.poolwork import PoolWork
 from subfunction_operator.controller.writes import Writes
-from subfunction_operator.event import Event
 
 _LOG = logging.getLogger("subfunction.controller")
 
@@ -37,10 +31,6 @@ _SOON: Final = 0.05
 """Seconds for which what is asked is gathered."""
 _STIR: Final = 0.25
 """Seconds for which what happened by itself is gathered."""
-_MOST_AT_ONCE: Final = 512
-"""How many writes are made for one pool before others have their turn."""
-_REFUSED_AGAIN: Final = 10.0
-"""Seconds until that is tried again which the server would not have."""
 _PLACEMENT: Final = "placement"
 _POOL, _NODE = "pool/", "node/"
 
@@ -69,15 +59,14 @@ class Controller:
             pools=self._pool_news,
             synced=self.synced.set,
         )
-        self._writes = writes
-        self._manners = manners
         self._metrics = metrics
         metrics.backlog.source = self.backlog.lengths
         metrics.unplaced.source = lambda: {(): len(self.cluster.unplaced)}
         self._plans = PoolPlans(self.cluster)
+        execution = Execution(self.cluster, writes, manners.workers)
+        self._pools = PoolWork(self.cluster, self._plans, execution, writes, manners.status_interval)
+        self._placing = Placing(self.cluster, execution, writes, manners.policy)
         self._gone = Gone(self.cluster, writes, manners.gone_grace)
-        self._execution = Execution(self.cluster, writes, manners.workers)
-        self._told_at: dict[str, float] = {}
 
     # --- what wakes it ---
 
@@ -155,9 +144,10 @@ class Controller:
     async def _worked(self, key: str) -> float | None:
         try:
             if key == _PLACEMENT:
-                return await self._place_all()
+                await self._placing.work()
+                return None
             if key.startswith(_POOL):
-                return await self._work_on_pool(key.removeprefix(_POOL))
+                return await self._pools.work(key.removeprefix(_POOL))
             return await self._gone.work(key.removeprefix(_NODE))
         except SubFunctionError as error:
             _LOG.warning("%s: %s", key, error)
@@ -168,110 +158,6 @@ class Controller:
             self._metrics.failed(SubFunctionError.reason)
             return 60.0
 
-    # --- pools ---
-
-    async def _work_on_pool(self, name: str) -> float | None:
-        pool = self.cluster.pools.get(name)
-        if pool is None or pool.deleting:
-            # Its sub-functions are the garbage collector's, or left as they are: that is the deleter's to say.
-            self._told_at.pop(name, None)
-            return None
-        await self._plans.refresh(pool)
-        todo, is_all = _some_of(self._plans.plan(pool))
-        refused = await self._execution.carry_out(pool, todo)
-        await self._plans.refresh(pool)
-        delay = await self._tell(name, refused)
-        if refused is not None:
-            return _REFUSED_AGAIN if delay is None else min(delay, _REFUSED_AGAIN)
-        return delay if is_all else 0.0
-
-    async def _tell(self, name: str, refused: Trouble | None) -> float | None:
-        """Write the status if it says something new; gives the seconds to wait where the last one is too fresh."""
-        pool = self.cluster.pools.get(name)
-        if pool is None:
-            return None
-        said = pool_status(pool, self._plans.of(pool), refused, _now())
-        if said == pool.status:
-            return None
-        clock = asyncio.get_running_loop().time()
-        due = self._told_at.get(name, clock - self._manners.status_interval) + self._manners.status_interval
-        if clock < due:
-            return due - clock
-        self._told_at[name] = clock
-        old, new = pool.status.condition(ConditionType.READY), said.condition(ConditionType.READY)
-        try:
-            self.cluster.pools.answered(await self._writes.write_pool(pool, said))
-        except ApiRefused as error:
-            if error.status not in CHANGED:
-                raise
-            return None  # gone, or another one: the watch tells
-        if new is not None and (old is None or (old.status, old.reason) != (new.status, new.reason)):
-            bad = new.status == "False" and bool(said.trouble)
-            await self._announce(POOL_KIND, pool, Event(new.reason, new.message, warning=bad))
-        return None
-
-    # --- placement ---
-
-    async def _place_all(self) -> float | None:
-        """Find a node for each that has none, by name; those that are alike and fit nowhere are asked about once."""
-        candidates: dict[str, Candidate] = {}
-        nowhere: dict[Signature, Nowhere] = {}
-        changed = {node.name for node in self.cluster.nodes}
-        for name in sorted(self.cluster.unplaced):
-            wanted = self.cluster.unplaced.get(name)
-            if wanted is None or wanted.deleting:
-                continue
-            for node in changed:
-                if (known := self.cluster.nodes.get(node)) is not None:
-                    candidates[node] = self.cluster.candidate(known)
-            changed = set()
-            kind = signature(wanted)
-            where = nowhere.get(kind) or place(wanted, candidates.values(), self._manners.policy)
-            if isinstance(where, Nowhere):
-                nowhere[kind] = where
-                await self._tell_unplaced(wanted, where)
-            elif await self._execution.written(wanted, self._writes.place(wanted, where)):
-                _LOG.info("placed %s on %s", name, where)
-                changed = {where}
-                await self._announce(KIND, wanted, Event(Reason.PLACED, f"on node {where}"))
-            await asyncio.sleep(0)
-        return None
-
-    async def _tell_unplaced(self, wanted: Member, why: Nowhere) -> None:
-        conditions = unplaced_conditions(wanted, why, _now())
-        if conditions is None:
-            return
-        if not await self._execution.written(wanted, self._writes.tell_unplaced(wanted, conditions)):
-            return
-        before = _condition(wanted.unplaced.conditions if wanted.unplaced else (), ConditionType.PLACED)
-        if before is None or before.status != "False":
-            await self._announce(KIND, wanted, Event(Reason.NO_NODE_FITS, why.message, warning=True))
-
-    async def _announce(self, kind: str, of: Member | SubFunctionPool, event: Event) -> None:
-        try:
-            await self._writes.announce(kind, of, event, _now())
-        except SubFunctionError as error:
-            # The condition has said it already; an Event is the second place.
-            _LOG.warning("%s: %s: %s (no Event: %s)", of.name, event.reason, event.message, error)
-
-
-def _some_of(todo: Plan) -> tuple[Plan, bool]:
-    """Give as much of a plan as is done at once, and whether that is all."""
-    count = len(todo.creations) + len(todo.deletions) + len(todo.changes)
-    if count <= _MOST_AT_ONCE:
-        return todo, True
-    deletions = todo.deletions[:_MOST_AT_ONCE]
-    changes = todo.changes[: _MOST_AT_ONCE - len(deletions)]
-    return Plan(todo.creations[: _MOST_AT_ONCE - len(deletions) - len(changes)], deletions, changes), False
-
 
 def _alike(old: ClusterNode, new: ClusterNode) -> bool:
     return (old.uid, old.labels, old.cordoned, old.ready) == (new.uid, new.labels, new.cordoned, new.ready)
-
-
-def _condition(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:
-    return next((condition for condition in conditions if condition.type == kind), None)
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -43,7 +43,7 @@ class Execution:
 
         jobs = [guarded(made.node, functools.partial(self._create, pool, made)) for made in todo.creations]
         jobs += [guarded(gone.node or "", functools.partial(self._delete, gone)) for gone in todo.deletions]
-        jobs += [guarded(each.member.node or "", functools.partial(self._change, pool, each)) for each in todo.changes]
+        jobs += [guarded(each.member.node or "", functools.partial(self._change, each)) for each in todo.changes]
         outcomes = await asyncio.gather(*jobs, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -69,11 +69,11 @@ class Execution:
         _LOG.info("deleted %s", member.name)
         self._left(member, left)
 
-    async def _change(self, pool: SubFunctionPool, change: Change) -> None:
+    async def _change(self, change: Change) -> None:
         if change.replace:
             await self._delete(change.member)
             return
-        await self.written(change.member, self._writes.change(pool, change))
+        await self.written(change.member, self._writes.change(change))
 
     async def written(self, member: Member, write: Awaitable[Member]) -> bool:
         """Make a write that hits a member only as it is known; gives whether it did."""

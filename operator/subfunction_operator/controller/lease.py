@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from subfunction.errors import ApiRefused, ApiUnavailable, LeaseLost, SubFunctionError
+from subfunction.errors import ApiConflict, ApiRefused, ApiUnavailable, LeaseLost, SubFunctionError
 from subfunction_operator.endpoint import Endpoint
 
 _LOG = logging.getLogger("subfunction.lease")
@@ -111,15 +111,25 @@ class Lease:
             return
         try:
             async with asyncio.timeout(_FAREWELL):
-                # A renewal that was under way may have been stored, though its answer was not waited for.
-                await self._look_again()
-                held = self._held
-                spec = _Spec("", 1, held.spec.lease_transitions, held.spec.acquire_time, _timestamp())
-                await self._put(spec, held.metadata.resource_version)
+                while not await self._given_back():
+                    pass
         except (SubFunctionError, TimeoutError) as error:
             _LOG.warning("the lease was not given back, and lasts for %g s: %s", self._terms.duration, error)
         finally:
             self._held = None
+
+    async def _given_back(self) -> bool:
+        """Give it back as it is now: a renewal that was under way may have been stored, or be stored meanwhile."""
+        await self._look_again()
+        held = self._held
+        if held is None:
+            return True
+        spec = _Spec("", 1, held.spec.lease_transitions, held.spec.acquire_time, _timestamp())
+        try:
+            await self._put(spec, held.metadata.resource_version)
+        except ApiConflict:
+            return False
+        return True
 
     async def _try(self) -> str:
         """Take it if it is free; gives who holds it."""

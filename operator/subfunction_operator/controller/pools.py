@@ -14,13 +14,13 @@ from subfunction.api import TemplateSpec
 from subfunction.api_node import ParentStatus
 from subfunction.api_pool import (
     LONGEST_TROUBLE,
-    POOL_LABEL,
     Per,
     SubFunctionPool,
     Trouble,
 )
 from subfunction.reasons import Reason
-from subfunction_operator.controller.member import Member, Pairs
+from subfunction_operator.controller.marks import Marks
+from subfunction_operator.controller.member import Member
 from subfunction_operator.controller.names import name_of
 from subfunction_operator.controller.rollout import Change, Creation, NodePlan, Site
 from subfunction_operator.controller.room import fits, of
@@ -53,7 +53,7 @@ def plan_node(pool: SubFunctionPool, site: Site, taken: Taken) -> NodePlan:
     """Say what a pool wants of one node; `taken` tells which names are given."""
     if not site.selected:
         return _left(site)
-    marks = labels(pool), annotations(pool)
+    marks = Marks.of(pool)
     groups, surplus = _groups(pool, site)
     deletions = [member for member in surplus if not member.deleting]
     creations: list[Creation] = []
@@ -76,9 +76,11 @@ def plan_node(pool: SubFunctionPool, site: Site, taken: Taken) -> NodePlan:
     if not troubles and (failed := [member for member in staying if member.failed]):
         troubles.append(_failed(site.node, failed, len(staying)))
     if not troubles and site.status is None and (pool.spec.node_selector or staying):
-        troubles.append(
-            Trouble(node=site.node, reason=Reason.NO_AGENT, message="its agent has not said what it can do")
+        words = (
+            "its agent has not said what it can do; see"
+            f" `kubectl get pods -A -o wide --field-selector spec.nodeName={site.node}`"
         )
+        troubles.append(Trouble(node=site.node, reason=Reason.NO_AGENT, message=words))
     outgrown = {
         change.member.name: change for member in staying if (change := _change(pool, member, marks)) is not None
     }
@@ -107,16 +109,6 @@ def wanted_spec(pool: SubFunctionPool, slot: int) -> TemplateSpec:
     if first is None:
         return spec
     return msgspec.structs.replace(spec, vfio=msgspec.structs.replace(spec.vfio, virtual_function=first + slot))
-
-
-def labels(pool: SubFunctionPool) -> Pairs:
-    """Give the labels of a pool's sub-functions."""
-    return frozenset({**pool.spec.template.metadata.labels, POOL_LABEL: pool.name}.items())
-
-
-def annotations(pool: SubFunctionPool) -> Pairs:
-    """Give the annotations of a pool's sub-functions."""
-    return frozenset(pool.spec.template.metadata.annotations.items())
 
 
 def _left(site: Site) -> NodePlan:
@@ -207,14 +199,14 @@ def _created(pool: SubFunctionPool, site: Site, group: _Group, missing: int, tak
     return made
 
 
-def _change(pool: SubFunctionPool, member: Member, marks: tuple[Pairs, Pairs]) -> Change | None:
+def _change(pool: SubFunctionPool, member: Member, marks: Marks) -> Change | None:
     """Say what of a member is not as the template says."""
     spec, wanted = member.spec, wanted_spec(pool, member.slot or 0)
-    marked = marks[0] <= member.labels and marks[1] <= member.annotations
-    if marked and spec == wanted:
+    marked = marks.on(member)
+    if marked == Marks(member.labels, member.annotations) and spec == wanted:
         return None
     differing = {name for name in wanted.__struct_fields__ if getattr(spec, name) != getattr(wanted, name)}
-    return Change(member, wanted, replace=bool(differing & set(FIXED)), quiet=not differing - set(QUIET))
+    return Change(member, wanted, marked, replace=bool(differing & set(FIXED)), quiet=not differing - set(QUIET))
 
 
 def _missing(site: Site, group: _Group, missing: int, spec: TemplateSpec) -> Trouble:
@@ -223,7 +215,8 @@ def _missing(site: Site, group: _Group, missing: int, spec: TemplateSpec) -> Tro
     room = site.room
     if group.parents and room is not None:
         noun = "virtual functions" if spec.vfio.virtual_function is not None else "sub-functions"
-        why = f"{missing} of {group.wanted} do not fit on {where}: it has no room for more {noun}"
+        why = f"{missing} of {group.wanted} do not fit on {where}: no room for more {noun};"
+        why += f" `kubectl describe sfnode {site.node}` shows what each parent can have"
         return Trouble(node=site.node, reason=Reason.FULL, message=why)
     parents = [room.parents[label]] if room and label in room.parents else list(room.parents.values()) if room else []
     can = next((can for parent in parents if (can := of(parent, spec.flavour)) and not can.possible), None)

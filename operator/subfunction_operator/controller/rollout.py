@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from subfunction.api import TemplateSpec
 from subfunction.api_node import NodeStatus
 from subfunction.api_pool import SubFunctionPool, Trouble, UpdateType
+from subfunction_operator.controller.marks import Marks
 from subfunction_operator.controller.member import Member
 from subfunction_operator.controller.room import Room
 
@@ -27,6 +28,7 @@ class Change:
 
     member: Member
     spec: TemplateSpec
+    marks: Marks
     replace: bool
     quiet: bool
     """Whether its device does not notice."""

@@ -1,16 +1,14 @@
 """What can be set of the controller: one name in four spellings (flag, environment, Helm value, docs)."""
 
 import dataclasses
-from pathlib import Path
 from typing import Literal
+
+from subfunction_operator.clientsettings import ClientSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ControllerSettings:
+class ControllerSettings(ClientSettings):
     """The controller of one cluster."""
-
-    kubeconfig: Path | None = None
-    """A kubeconfig, for development; without it the pod's own token and the cluster's address are used."""
 
     lease_namespace: str = ""
     """The namespace of the Lease; empty: the pod's own, or `default` outside of one."""
@@ -41,15 +39,3 @@ class ControllerSettings:
 
     status_interval: float = 1.0
     """Seconds between two writes of one pool's status, at least."""
-
-    resync: float = 300.0
-    """Seconds between two looks at everything; what happens is looked at when it happens."""
-
-    listen: str = ""
-    """Where `/metrics`, `/livez` and `/readyz` are served (`:9343`, `127.0.0.1:9343`, `[::1]:9343`); empty: nowhere."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """How much is logged."""
-
-    log_format: Literal["text", "json"] = "text"
-    """Lines for people, or one JSON object a line for collectors."""

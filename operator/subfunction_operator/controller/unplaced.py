@@ -28,16 +28,21 @@ def signature(wanted: Member) -> Signature:
     return Signature(wanted.spec, wanted.asks, selector, wanted.number)
 
 
+def told(wanted: Member, kind: ConditionType) -> Condition | None:
+    """Give what was said before of why it is not so; None where nothing was."""
+    before = wanted.unplaced.conditions if wanted.unplaced else ()
+    return next((condition for condition in before if condition.type == kind and condition.status == "False"), None)
+
+
 def unplaced_conditions(wanted: Member, why: Nowhere, now: str) -> tuple[Condition, ...] | None:
     """Say why it fits nowhere; None where that has been said. `now` is RFC 3339 in UTC."""
-    told = wanted.unplaced.conditions if wanted.unplaced else ()
+    before = wanted.unplaced.conditions if wanted.unplaced else ()
     conditions = tuple(_condition(kind, wanted, why, now) for kind in (ConditionType.PLACED, ConditionType.READY))
-    return None if conditions == told else conditions
+    return None if conditions == before else conditions
 
 
 def _condition(kind: ConditionType, wanted: Member, why: Nowhere, now: str) -> Condition:
-    told = wanted.unplaced.conditions if wanted.unplaced else ()
-    old = next((condition for condition in told if condition.type == kind and condition.status == "False"), None)
+    old = told(wanted, kind)
     return Condition(
         type=kind,
         status="False",

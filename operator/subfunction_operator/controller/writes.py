@@ -4,6 +4,7 @@ Where a server says that the object is another one by now, the caller reads it a
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,13 +12,15 @@ import msgspec
 
 from subfunction.api import FINALIZER, GROUP, KIND, PLURAL, VERSION, Condition, ParentSpec, Phase, TemplateSpec
 from subfunction.api_pool import POOL_KIND, POOL_PLURAL, PoolStatus, SubFunctionPool
-from subfunction.errors import ApiRefused, ApiUnavailable
+from subfunction.errors import ApiRefused, ApiUnavailable, SubFunctionError
 from subfunction_operator.controller.clusternode import ClusterNode, read_node
+from subfunction_operator.controller.marks import Marks
 from subfunction_operator.controller.member import Member, Members
-from subfunction_operator.controller.pools import annotations, labels
 from subfunction_operator.controller.rollout import Change, Creation
 from subfunction_operator.endpoint import JSON_PATCH, MERGE, Endpoint, Involved, Reporter
 from subfunction_operator.event import Event
+
+_LOG = logging.getLogger("subfunction.controller")
 
 SUBFUNCTIONS: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 POOLS: Final = f"/apis/{GROUP}/{VERSION}/{POOL_PLURAL}"
@@ -61,9 +64,10 @@ class Writes:
             "controller": True,
             "blockOwnerDeletion": True,
         }
-        metadata: dict[str, Any] = {"name": made.name, "labels": dict(labels(pool)), "ownerReferences": [owner]}
-        if given := dict(annotations(pool)):
-            metadata["annotations"] = given
+        marks = Marks.of(pool)
+        metadata: dict[str, Any] = {"name": made.name, "labels": dict(marks.labels), "ownerReferences": [owner]}
+        if marks.annotations:
+            metadata["annotations"] = dict(marks.annotations)
         spec = _plain(made.spec) | {"nodeName": made.node, "parent": _plain(ParentSpec(device=made.parent))}
         body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": metadata, "spec": spec}
         return self._known(await self._raw("POST", SUBFUNCTIONS, body))
@@ -76,7 +80,7 @@ class Writes:
             return None
         return self._known(raw)
 
-    async def change(self, pool: SubFunctionPool, change: Change) -> Member:
+    async def change(self, change: Change) -> Member:
         """Bring one to what the template says, in place."""
         member, fields = change.member, msgspec.structs.fields(TemplateSpec)
         wanted = _plain(change.spec)
@@ -90,11 +94,11 @@ class Writes:
             else:
                 patch.append({"op": "remove", "path": path})
         for path, had, wants in (
-            ("/metadata/labels", member.labels, labels(pool)),
-            ("/metadata/annotations", member.annotations, annotations(pool)),
+            ("/metadata/labels", member.labels, change.marks.labels),
+            ("/metadata/annotations", member.annotations, change.marks.annotations),
         ):
-            if not wants <= had:
-                patch.append({"op": "add", "path": path, "value": dict(had) | dict(wants)})
+            if wants != had:
+                patch.append({"op": "add", "path": path, "value": dict(wants)})
         return await self._patched(member, "", patch)
 
     async def place(self, member: Member, node: str) -> Member:
@@ -126,10 +130,14 @@ class Writes:
         raw = await self._raw("PATCH", f"{POOLS}/{pool.name}/status", patch, JSON_PATCH)
         return msgspec.json.decode(raw, type=SubFunctionPool)
 
-    async def announce(self, kind: str, of: Member | SubFunctionPool, event: Event, now: str) -> None:
-        """Post an Event."""
-        self._ours()
-        await self.endpoint.post_event(Involved(kind, of.name, of.uid, of.version), event, self.reporter, now)
+    async def announce(self, kind: str, of: Member | SubFunctionPool, event: Event) -> None:
+        """Post an Event, as well as that can be done."""
+        try:
+            self._ours()
+            await self.endpoint.post_event(Involved(kind, of.name, of.uid, of.version), event, self.reporter)
+        except SubFunctionError as error:
+            # The condition has said it already; an Event is the second place.
+            _LOG.warning("%s: %s: %s (no Event: %s)", of.name, event.reason, event.message, error)
 
     async def _patched(self, member: Member, below: str, patch: list[dict[str, Any]]) -> Member:
         tests = [

@@ -13,25 +13,19 @@ from pathlib import Path
 
 import grpc
 
-from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.checkpoint import CHECKPOINT
 from subfunction.kubelet.deviceplugin_pb2_grpc import add_RegistrationServicer_to_server
 from subfunction.kubelet.podresources_pb2_grpc import add_PodResourcesListerServicer_to_server
 from subfunction_simulator.kubelet import checkpoint
 from subfunction_simulator.kubelet.container import merge
 from subfunction_simulator.kubelet.devices import DeviceTable, Unavailable
-from subfunction_simulator.kubelet.plugins import Plugin, Registration
+from subfunction_simulator.kubelet.plugincalls import PluginCalls, StartFailed, words
+from subfunction_simulator.kubelet.plugins import Registration
 from subfunction_simulator.kubelet.podresources import PodResourcesLister
-from subfunction_simulator.kubelet.pods import Container, Pod, Rejected, Running
+from subfunction_simulator.kubelet.pods import Pod, Rejected, Running
 from subfunction_simulator.kubelet.watcher import PluginWatcher
 
 logger = logging.getLogger(__name__)
-
-_PRE_START_SECONDS = 30.0
-
-
-class StartFailed(Exception):
-    """A container could not be started; the kubelet tries again, with pauses."""
 
 
 class Kubelet:
@@ -67,7 +61,6 @@ class Kubelet:
         self._clock = clock
         self._chance = chance or random.Random()  # noqa: S311 - which device is taken is nobody's secret
         self._admission = asyncio.Lock()
-        self._reusable: tuple[str, defaultdict[str, frozenset[str]]] = ("", defaultdict(frozenset))
         self._changed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
         self._servers: list[grpc.aio.Server] = []
@@ -126,14 +119,14 @@ class Kubelet:
         """
         async with self._admission:
             self.pods[pod.uid] = pod
-            self._reusable = (pod.uid, defaultdict(frozenset))
+            self._calls.admits(pod.uid)
             try:
                 for container in pod.containers:
                     if self.sources_ready or container.name not in running:
-                        await self._allocate(pod, container)
+                        await self._calls.allocate(pod, container)
             except (Unavailable, grpc.aio.AioRpcError) as error:
                 self._ended.add(pod.uid)
-                message = f"Pod was rejected: Allocate failed due to {_words(error)}, which is unexpected"
+                message = f"Pod was rejected: Allocate failed due to {words(error)}, which is unexpected"
                 return Rejected("UnexpectedAdmissionError", message)
             finally:
                 self._notify()
@@ -152,12 +145,12 @@ class Kubelet:
         known = [resource for resource, count in container.limits.items() if count and self.table.knows(resource)]
         try:
             for resource in known:
-                await self._pre_start(pod_uid, container, resource)
-            if not all(self._held(pod_uid, name, resource) for resource in known):
+                await self._calls.pre_start(pod_uid, container, resource)
+            if not all(self._calls.held(pod_uid, name, resource) for resource in known):
                 async with self._admission:
-                    await self._allocate(pod, container)
+                    await self._calls.allocate(pod, container)
         except (Unavailable, grpc.aio.AioRpcError) as error:
-            raise StartFailed(_words(error)) from error
+            raise StartFailed(words(error)) from error
         return merge(container, self.table.of_container(pod_uid, name))
 
     def remove(self, pod_uid: str) -> None:
@@ -209,6 +202,7 @@ class Kubelet:
     def _begin(self) -> None:
         self.table = DeviceTable(self._clock, self._chance)
         self.registration = Registration(self.folder, self.table, self._on_list, self._notify)
+        self._calls = PluginCalls(self.table, self.registration, self._forget_ended, self._write)
 
     def _on_list(self) -> None:
         self._write()
@@ -238,80 +232,3 @@ class Kubelet:
                 text = f"{resource}, requested: {requested}, used: {used}, capacity: {has}"
                 return Rejected(f"OutOf{resource}", f"Pod was rejected: Node didn't have enough resource: {text}")
         return None
-
-    async def _allocate(self, pod: Pod, container: Container) -> None:
-        if self._reusable[0] != pod.uid:
-            self._reusable = (pod.uid, defaultdict(frozenset))
-        reusable, changed = self._reusable[1], False
-        for resource, count in container.limits.items():
-            if not count or not self.table.knows(resource):
-                continue
-            self._forget_ended()
-            held = self._held(pod.uid, container.name, resource)
-            self.table.check(resource, held)
-            if not held:
-                held, changed = await self._obtain(pod, container, resource, reusable[resource]), True
-            if container.init and not container.restartable:
-                reusable[resource] |= held
-            else:
-                reusable[resource] -= held
-        if changed:
-            self._write()
-
-    async def _obtain(self, pod: Pod, container: Container, resource: str, reusable: frozenset[str]) -> frozenset[str]:
-        count = container.limits[resource]
-        taken, free = self.table.candidates(resource, count, reusable)
-        plugin = self._serving(resource)
-        missing = count - len(taken)
-        hint = await _preferred(plugin, free, taken, count) if 0 < missing < len(free) else frozenset[str]()
-        ids = self.table.shuffled({*taken, *self.table.choose(free, hint, missing)})
-        request = api.AllocateRequest(container_requests=[api.ContainerAllocateRequest(devices_ids=ids)])
-        answer = await plugin.stub.Allocate(request)
-        if not answer.container_responses:
-            raise Unavailable("no containers return in allocation response")
-        self.table.record(pod.uid, container.name, resource, ids, answer.container_responses[0])
-        return frozenset(ids)
-
-    async def _pre_start(self, pod_uid: str, container: Container, resource: str) -> None:
-        plugin = self.registration.plugins.get(resource)
-        # A kubelet that came up before its plugin does not know that it asked for PreStartContainer, and skips it.
-        if plugin is None or not plugin.options.pre_start_required:
-            return
-        ids = self._held(pod_uid, container.name, resource)
-        if not ids:
-            where = f"for pod {pod_uid}, container {container.name}, resource {resource}"
-            raise StartFailed(f"no devices found allocated in local cache {where}")
-        request = api.PreStartContainerRequest(devices_ids=self.table.shuffled(ids))
-        try:
-            await self._serving(resource).stub.PreStartContainer(request, timeout=_PRE_START_SECONDS)
-        except (Unavailable, grpc.aio.AioRpcError) as error:
-            text = f"device plugin PreStartContainer rpc failed with err: {_words(error)}"
-            raise StartFailed(text) from error
-
-    def _held(self, pod_uid: str, container: str, resource: str) -> frozenset[str]:
-        held = self.table.of_container(pod_uid, container)
-        return frozenset[str]().union(*(each.ids for each in held if each.resource == resource))
-
-    def _serving(self, resource: str) -> Plugin:
-        plugin = self.registration.plugins.get(resource)
-        if plugin is None or self.table.resources[resource].stopped_at is not None:
-            raise Unavailable(f"endpoint {resource} has been stopped")
-        return plugin
-
-
-async def _preferred(plugin: Plugin, free: frozenset[str], taken: frozenset[str], count: int) -> frozenset[str]:
-    if not plugin.options.get_preferred_allocation_available:
-        return frozenset()
-    wanted = api.ContainerPreferredAllocationRequest(
-        available_deviceIDs=[*free, *taken], must_include_deviceIDs=[*taken], allocation_size=count
-    )
-    answer = await plugin.stub.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=[wanted]))
-    return frozenset(answer.container_responses[0].deviceIDs) if answer.container_responses else frozenset()
-
-
-def _words(error: Unavailable | grpc.aio.AioRpcError) -> str:
-    """Say it as the kubelet's Go would."""
-    if isinstance(error, Unavailable):
-        return str(error)
-    code = error.code().name.title().replace("_", "")
-    return f"rpc error: code = {code} desc = {error.details()}"

@@ -9,7 +9,8 @@ from typing import Any
 from subfunction_simulator.kubelet import podstatus
 from subfunction_simulator.kubelet.containers import Containers
 from subfunction_simulator.kubelet.insist import Insistent
-from subfunction_simulator.kubelet.kubelet import Kubelet, StartFailed
+from subfunction_simulator.kubelet.kubelet import Kubelet
+from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod, Rejected, Running
 from subfunction_simulator.kubelet.settings import KubeletSettings
 

@@ -23,7 +23,8 @@ SAID: Final = {
     "SubFunctionNotReady": "n1: agent is not ready; its /readyz says why.",
     "SubFunctionFailed": "n1: 2 SubFunctions of flavour mlx5 are Failed.",
     "SubFunctionNotPermitted": "n1: the agent lacks a privilege; the condition Ready of its SubFunctions names it.",
-    "SubFunctionRelistOld": "n1: agent has compared nothing with a LIST for 29m 59s.",
+    "SubFunctionRelistOld": "n1: agent has compared nothing with a LIST for 3h 9m 59s.",
+    "SubFunctionApiUnreachable": "n1: agent gets no answer from the API server.",
     "SubFunctionBacklogStuck": "n1: the backlog of agent is never empty; a kernel is slow or stuck.",
 }
 """What the person on call reads."""

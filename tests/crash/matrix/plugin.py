@@ -23,7 +23,7 @@ from matrix.trial import Ordeal, Point
 from matrix.zygote import Zygote
 from subfunction_deviceplugin import plugin
 from subfunction_deviceplugin.settings import Settings
-from subfunction_simulator.kubelet.kubelet import StartFailed
+from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 RESOURCE: Final = "subfunction.dev/mlx5"

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from matrix.seam import FENCE, Agent
 from matrix.sight import paths, sight
 from matrix.zygote import Zygote
 from rig.cluster import COLLECTION, Cluster
+from rig.folder import folder, place
 from subfunction.kernel.address import Mac
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.genetlink import Netlink
@@ -64,8 +64,8 @@ class Stage:
 @contextlib.asynccontextmanager
 async def staged(flavour: Flavour, zygote: Zygote) -> AsyncIterator[Stage]:
     """Set a node up in a folder of its own; whatever runs on it ends with it."""
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=_place()) as folder:
-        cluster = Cluster(Path(folder), flavour.topology)
+    with folder(f"{_PREFIX}{os.getpid()}-") as path:
+        cluster = Cluster(Path(path), flavour.topology)
         cluster.kernel.tree.trigger(FENCE, lambda _: None)
         async with cluster:
             _foreign(cluster)
@@ -87,14 +87,9 @@ async def staged(flavour: Flavour, zygote: Zygote) -> AsyncIterator[Stage]:
                     agent.kill()
 
 
-def _place() -> Path:
-    memory = Path("/dev/shm")  # in memory where that is, since every record is fsynced
-    return memory if memory.is_dir() else Path(tempfile.gettempdir())
-
-
 def sweep() -> None:
     """Remove what matrices that were killed have left."""
-    leftovers.sweep(_place(), _PREFIX)
+    leftovers.sweep(place(), _PREFIX)
 
 
 def _foreign(cluster: Cluster) -> None:

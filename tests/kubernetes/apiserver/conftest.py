@@ -1,8 +1,4 @@
-"""A real API server, and a folder for an agent before it."""
-
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+"""A real API server, emptied for each test."""
 
 import pytest
 
@@ -16,10 +12,3 @@ def plane() -> ControlPlane:
     plane = under_test.plane()
     under_test.empty(plane)
     return plane
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A short path, for a socket's name is at most 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="op") as folder:
-        yield Path(folder)

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from subfunction.api import SubFunction
+from subfunction.claims import PortClaim
 from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kernel.transport import KernelTransport
 from subfunction.ledger import ledger
-from subfunction.records import PortClaim, boot_id, mismatch, records
+from subfunction.records import boot_id, mismatch, records
 from subfunction_operator.execute import Executor
 from subfunction_operator.holders import Holders, Kubelet
+from subfunction_operator.look import Others
 from subfunction_operator.node import Node
 from subfunction_operator.observation import Desired, Policy
-from subfunction_operator.observe import Observer, Others
+from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler

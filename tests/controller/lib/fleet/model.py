@@ -10,8 +10,9 @@ from subfunction.api import FINALIZER, Flavour, ParentSpec
 from subfunction.api_node import NodeStatus, OfferedFunction, ParentStatus, Possibility
 from subfunction.api_pool import SubFunctionPool
 from subfunction.reasons import Reason
+from subfunction_operator.controller.marks import Marks
 from subfunction_operator.controller.member import Member, Unplaced
-from subfunction_operator.controller.pools import annotations, labels, plan_node
+from subfunction_operator.controller.pools import plan_node
 from subfunction_operator.controller.rollout import NodePlan, Plan, Site, plan
 from subfunction_operator.controller.room import Room
 
@@ -111,6 +112,7 @@ class Paper:
         return Site(node, node in self.selected, known, room, mine, down=node in self.down)
 
     def execute(self, wanted: SubFunctionPool, todo: Plan) -> None:
+        marks = Marks.of(wanted)
         for made in todo.creations:
             assert made.name not in self.members, made
             self.members[made.name] = member(
@@ -120,8 +122,8 @@ class Paper:
                 parent=made.parent,
                 spec=made.spec,
                 pool=wanted.uid,
-                labels=labels(wanted),
-                annotations=annotations(wanted),
+                labels=marks.labels,
+                annotations=marks.annotations,
                 ready=False,
             )
         for gone in todo.deletions:
@@ -130,8 +132,8 @@ class Paper:
             if change.replace:
                 self.change(change.member.name, deleting=True)
             else:
-                marks = {"labels": labels(wanted), "annotations": annotations(wanted)}
-                self.change(change.member.name, spec=change.spec, ready=change.quiet, **marks)
+                carried = {"labels": change.marks.labels, "annotations": change.marks.annotations}
+                self.change(change.member.name, spec=change.spec, ready=change.quiet, **carried)
 
     def settle(self) -> None:
         """Let the agents do their work."""

@@ -1,6 +1,7 @@
 """What a record claims, where the test knows it to be a sub-function's port."""
 
-from subfunction.records import PortClaim, Record
+from subfunction.claims import PortClaim
+from subfunction.records import Record
 
 
 def port_claim(record: Record) -> PortClaim:

@@ -24,11 +24,11 @@ from subfunction.ledger import Entry, ledger
 from subfunction.metrics import AgentMetrics
 from subfunction.records import Record, records
 from subfunction.resources import resources
-from subfunction_operator import program
+from subfunction_operator import assembly, program
 from subfunction_operator.agent import Agent
 from subfunction_operator.apiserver import ApiServer as ApiClient
-from subfunction_operator.execute import Seam
 from subfunction_operator.paperfolders import PaperFolders
+from subfunction_operator.seam import LoggedSteps, Seam
 from subfunction_operator.settings import Settings
 from subfunction_simulator.apiserver.traffic import Asked
 from subfunction_simulator.kernel import SimulatedKernel, Timing, Topology
@@ -230,7 +230,8 @@ class Cluster:
     def bare_agent(self) -> Agent:
         """Give the agent's core alone, with nothing that wakes it."""
         settings = self.settings()
-        return program._agent(settings, ApiClient(self.session, self.server.url, NODE), None, AgentMetrics())
+        server = ApiClient(self.session, self.server.url, NODE)
+        return assembly.agent(settings, server, LoggedSteps(), AgentMetrics())
 
     # --- people ---
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from subfunction.claims import PortClaim, VirtualFunctionClaim
 from subfunction.folder import Folder
-from subfunction.records import PortClaim, Record, State, VirtualFunctionClaim
+from subfunction.records import Record, State
 
 OWNER: Final = "subfunction.dev/uid"
 

@@ -6,11 +6,12 @@ from collections import Counter
 from matrix.sight import sight
 from rig.pods import Tenants
 from rig.world import OTHER_PARENT, PARENT, World
+from subfunction.claims import PortClaim
 from subfunction.kernel.address import Handle
-from subfunction.records import PortClaim, State, mismatch
+from subfunction.records import State, mismatch
+from subfunction_operator.decision import Rest
 from subfunction_operator.observation import Memory
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Rest
 
 
 class Throng:

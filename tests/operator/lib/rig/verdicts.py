@@ -3,8 +3,8 @@
 from rig.claims import port_claim
 from rig.world import PARENT, World, derived
 from subfunction.records import State
+from subfunction_operator.decision import Rest
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Rest
 
 
 def assert_ready(world: World, outcome: Outcome, number: int, mac: str, name: str = "blue") -> None:

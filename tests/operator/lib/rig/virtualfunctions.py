@@ -8,8 +8,8 @@ from subfunction.kernel.link import LinkSettings
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.pci import VirtualFunction
 from subfunction.kernel.port import Function, FunctionSettings, Port
+from subfunction_operator.decision import Rest
 from subfunction_operator.outcome import Outcome
-from subfunction_operator.step import Rest
 from subfunction_simulator.kernel import Parent
 
 EINVAL: Final = 22

@@ -15,9 +15,10 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.records import Record, State, records
 from subfunction_operator.doors import Doors
 from subfunction_operator.execute import Executor
+from subfunction_operator.look import Look
 from subfunction_operator.node import numbers_of
 from subfunction_operator.observation import Desired, Memory, Observation, Policy, Usage
-from subfunction_operator.observe import Look, Observer
+from subfunction_operator.observe import Observer
 from subfunction_operator.outcome import Outcome
 from subfunction_operator.paperfolders import PaperFolders
 from subfunction_operator.reconcile import Reconciler
@@ -71,8 +72,10 @@ class Pods:
     asked: int = 0
 
     def usage(self, record: Record | None, *, ask: bool) -> Usage:
-        if record is None or not record.device_id:
+        if record is None or not (record.device_id or record.remade):
             return Usage()
+        if not record.device_id:
+            return Usage(why="pod default/p holds what went away") if record.uid in self.in_ledger else Usage()
         if record.uid not in self.in_ledger and record.state is State.READY and not ask:
             return Usage(asked=False)
         self.asked += 1
