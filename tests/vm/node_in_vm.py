@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,15 @@ HOUR: Final = "3600"
 _KUBECONFIG: Final = "/run/share/kubeconfig"
 _LATENESS: Final = "/run/lateness"
 _PROGRAMS: Final = "/src/tests/vm/programs"
-_RIG: Final = "/src/tests/operator/lib"
+CONFINING: Final = f"{_PROGRAMS}:/src/tests/operator/lib"
+"""The PYTHONPATH of programs/confined.py."""
+_READS: Final = ("/run/subfunction/allocations", "/var/lib/kubelet/pod-resources", "/var/lib/kubelet/device-plugins")
+_WRITES: Final = (
+    "/run/subfunction/devices",
+    "/var/lib/subfunction",
+    "/var/run/cdi",
+    "/var/run/k8s.cni.cncf.io/devinfo/dp",
+)
 _OBJECTS: Final = "apis/subfunction.dev/v1alpha1/subfunctions"
 _NODE: Final = {"apiVersion": "v1", "kind": "Node"}
 _numbers = itertools.count(1)
@@ -106,6 +114,17 @@ class Cluster:
         return ready if told else {}
 
 
+def _confinement(sysfs: str = "rw", keeps: Sequence[str] = (NET_ADMIN,)) -> str:
+    """The chart's confinement of an agent, as programs/confined.py takes it: the host's /sys is at /host/sys."""
+    mounts = [
+        *((path, path, "ro") for path in (*_READS, _KUBECONFIG)),
+        *((path, path, "rw") for path in _WRITES),
+        ("/sys", "/host/sys", sysfs),
+        ("/run/own-tmp", "/tmp", "rw"),
+    ]
+    return json.dumps({"mounts": mounts, "keeps": list(keeps)})
+
+
 @contextlib.contextmanager
 def api_server() -> Iterator[Cluster]:
     """The embedded API server, in a process of its own."""
@@ -132,7 +151,7 @@ class Node:
     timed: bool = False
     """Whether a clock runs in the agent's event loop; it takes no options then."""
     confinement: Mapping[str, Any] | None = None
-    """How the agent is confined (see programs/confined.py); None where it may do all that root may."""
+    """How the agent's confinement differs from the chart's (`_confinement`); None where it may do all that root may."""
     agents: list[Process] = field(default_factory=list)
 
     @property
@@ -153,9 +172,8 @@ class Node:
         args = ["agent", "--kubeconfig", _KUBECONFIG, "--node-name", NAME, *args]
         module, env = "subfunction_operator", {}
         if self.confinement is not None:
-            given = json.dumps({"token": [_KUBECONFIG], "sysfs": "rw", "keeps": [NET_ADMIN], **self.confinement})
-            module, args = "confined", [given, module, *args, "--sysfs", "/host/sys"]
-            env = {"PYTHONPATH": f"{_PROGRAMS}:{_RIG}"}
+            module, args = "confined", [_confinement(**self.confinement), module, *args, "--sysfs", "/host/sys"]
+            env = {"PYTHONPATH": CONFINING}
         self.agents.append(self.machine.spawn(module=module, args=args, name=name, env=env))
 
     def kill_agent(self) -> None:

@@ -105,15 +105,21 @@ def whole_node(sfsim: Sfsim) -> Iterator[WholeNode]:
         plane.request("POST", "/api/v1/namespaces/default/serviceaccounts", account)
         kubeconfig = plane.folder / "kubeconfig"
         kubeconfig.write_text(plane.kubeconfig())
-        programs = start(sfsim.machine, plane)
+        machine = sfsim.machine
+        arguments = ["agent", "--kubeconfig", f"{_RUN}/kubeconfig", "--node-name", NAME, "--usage-interval", "1"]
+        programs = (
+            *start_kubelet(machine, plane),
+            machine.spawn(module="subfunction_operator", args=arguments, name="agent"),
+            machine.spawn(module="subfunction_deviceplugin", name="plugin"),
+        )
         node = WholeNode(sfsim, Cluster(kubeconfig), programs)
         until(lambda: _registered(plane), bool, _PATIENCE)
         node.wait("condition=Ready", f"node/{NAME}")
         yield node
 
 
-def start(machine: Machine, plane: ControlPlane, name: str = NAME) -> tuple[Process, ...]:
-    """Start the programs of a node called `name` on a machine with the disk: containerd, kubelet, agent, plugin.
+def start_kubelet(machine: Machine, plane: ControlPlane, name: str = NAME) -> tuple[Process, Process]:
+    """Start containerd and the kubelet of a node called `name` on a machine with the disk.
 
     The kubelet also runs what stands in `STATIC`, whether or not there is an API server.
     """
@@ -132,18 +138,7 @@ def start(machine: Machine, plane: ControlPlane, name: str = NAME) -> tuple[Proc
     )
     started = machine.spawn(kubelet_line, name="kubelet", env=_PATH)
     machine.run(f"{_CTR} images import --snapshotter native {_DISK}/{ARCHIVE}", env=_PATH, timeout=60)
-    return containerd, started, start_agent(machine, name), start_plugin(machine)
-
-
-def start_agent(machine: Machine, name: str = NAME) -> Process:
-    """Start the agent of a node."""
-    arguments = ["agent", "--kubeconfig", f"{_RUN}/kubeconfig", "--node-name", name, "--usage-interval", "1"]
-    return machine.spawn(module="subfunction_operator", args=arguments, name="agent")
-
-
-def start_plugin(machine: Machine) -> Process:
-    """Start the device plugin of a node."""
-    return machine.spawn(module="subfunction_deviceplugin", name="plugin")
+    return containerd, started
 
 
 def _registered(plane: ControlPlane) -> bool:

@@ -20,7 +20,12 @@ def pod_token(plane: ControlPlane, namespace: str, account: str, node: str | Non
     }
     if node is not None:
         pod["spec"]["nodeName"] = node
-    return _token(plane, namespace, account, "Pod", _made(plane, f"/api/v1/namespaces/{namespace}/pods", pod))
+    return token_of(plane, _made(plane, f"/api/v1/namespaces/{namespace}/pods", pod))
+
+
+def token_of(plane: ControlPlane, pod: Any) -> str:
+    """Make a token bound to a pod that there is."""
+    return _token(plane, pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"], "Pod", pod)
 
 
 def secret_token(plane: ControlPlane, namespace: str, account: str) -> str:

@@ -225,7 +225,7 @@ class ControlPlane:
             self._store_port = _free_port()
             store = Guarded(self._store_command(), log)
             for _ in _patiently(f"etcd does not answer; its log is {log}"):
-                if _answers(f"http://127.0.0.1:{self._store_port}/health"):
+                if answers(f"http://127.0.0.1:{self._store_port}/health"):
                     self._store = store
                     return
                 if store.ended():
@@ -272,7 +272,7 @@ class ControlPlane:
                 raise MachineDied("kube-apiserver ended by itself", _tail(self.log))
             # Its certificate is there a little later than the process, and whole a little later than that.
             with contextlib.suppress(FileNotFoundError, ssl.SSLError):
-                if _answers(f"{self.url}/readyz", self.tls()):
+                if answers(f"{self.url}/readyz", self.tls()):
                     return
 
 
@@ -285,7 +285,8 @@ def _patiently(otherwise: str) -> Iterator[None]:
     raise MachineDied(f"{otherwise} (after {_SECONDS_TO_START:.0f} s)", "")
 
 
-def _answers(url: str, tls: ssl.SSLContext | None = None) -> bool:
+def answers(url: str, tls: ssl.SSLContext | None = None) -> bool:
+    """Whether a GET is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=5, context=tls) as response:
             return bool(response.status == 200)

@@ -1,7 +1,7 @@
-"""Runs inside the machine: a program as a DaemonSet runs the agent, in a process that is confined before it begins.
+"""Runs inside the machine: a program as a DaemonSet runs it, in a process that is confined before it begins.
 
-The first argument is the confinement, as JSON; the others are a module and its arguments. The mounts are those of the
-chart: the host's /sys is at /host/sys, writable unless the confinement says otherwise.
+The first argument is the confinement, as JSON: `{"mounts": [[host, place, "ro" | "rw"], ...], "keeps": [...]}`; the
+others are a module and its arguments. It stays in the host's network.
 """
 
 import json
@@ -11,23 +11,15 @@ from pathlib import Path
 
 from rig.confinement import Confinement, Mount
 
-READS = ("/run/subfunction/allocations", "/var/lib/kubelet/pod-resources", "/var/lib/kubelet/device-plugins")
-WRITES = ("/run/subfunction/devices", "/var/lib/subfunction", "/var/run/cdi", "/var/run/k8s.cni.cncf.io/devinfo/dp")
-HOST_SYSFS = Path("/host/sys")
-
 
 def main(told: str, module: str, *argv: str) -> None:
     given = json.loads(told)
-    for folder in (*READS, *WRITES, "/run/own-tmp"):
-        # The kubelet makes them (DirectoryOrCreate), or waits for them.
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    Confinement(
-        reads=(*map(Path, READS), *map(Path, given["token"])),
-        writes=tuple(map(Path, WRITES)),
-        others=(Mount(Path("/sys"), HOST_SYSFS, given["sysfs"]), Mount(Path("/run/own-tmp"), Path("/tmp"), "rw")),
-        keeps=tuple(given["keeps"]),
-        host_network=True,
-    ).enter()
+    mounts = tuple(Mount(Path(host), Path(place), mode) for host, place, mode in given["mounts"])
+    for mount in mounts:
+        if not mount.host.exists():
+            # The kubelet makes it (DirectoryOrCreate), or waits for it.
+            mount.host.mkdir(parents=True, exist_ok=True)
+    Confinement(reads=(), writes=(), others=mounts, keeps=tuple(given["keeps"]), host_network=True).enter()
     sys.argv = [module, *argv]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
