@@ -27,6 +27,7 @@ from subfunction_operator.traffic import counted
 _LOG = logging.getLogger("subfunction.watch")
 
 _RESTART_SECONDS: Final = 1.0
+_LONGEST_UNSERVED: Final = 10.0
 _WATCH_SECONDS: Final = 300
 """How long one watch lasts; an integer, since kopf sends it as it is and the server parses no fraction."""
 
@@ -132,12 +133,13 @@ class Watch:
 
     async def _until_served(self, session: aiohttp.ClientSession) -> None:
         """Wait for the kind: kopf looks once, and one that is not served then (or was deleted) it never watches."""
-        said = False
+        pause = 0.0
         while not await self._served(session):
-            if not said:
+            if not pause:
                 _LOG.warning("%s.%s is not served; it is watched once it is (kubectl get crd)", PLURAL, GROUP)
-                said = True
-            await asyncio.sleep(_RESTART_SECONDS)
+            # Every agent of the cluster asks.
+            pause = min(pause + _RESTART_SECONDS, _LONGEST_UNSERVED)
+            await asyncio.sleep(pause)
 
     async def _served(self, session: aiohttp.ClientSession) -> bool:
         """Tell whether the server has the kind; without a clear answer kopf is left to try."""
