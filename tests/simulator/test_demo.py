@@ -81,7 +81,6 @@ def test_the_whole_story_is_told_in_its_order_and_nothing_is_left(folder: Path) 
         "PCIDEVICE_SUBFUNCTION_DEV_MLX5=mlx5_core.sf.",
         "SUBFUNCTION_UID=",
         "/dev/infiniband/uverbs",
-        "is held by pod default/worker",
         "READY",
         "kubectl get sfnode",
         "PARENTS   SUBFUNCTIONS",
@@ -99,6 +98,9 @@ def test_the_whole_story_is_told_in_its_order_and_nothing_is_left(folder: Path) 
         found = said.find(beat, at)
         assert found >= 0, f"{beat!r} is not told after its forerunner:\n{said}"
         at = found
+    # The agent and the kubelet tell of the pod each in its own time.
+    applied, deleted = (said.index(each) for each in ("kubectl apply -f examples/01-native-nic/pod", "delete sf blue"))
+    assert applied < said.index("is held by pod default/worker") < deleted
     assert demo.left() == []
 
 
