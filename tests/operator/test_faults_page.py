@@ -66,6 +66,7 @@ async def hold(node: Cluster, name: str) -> None:
     assert record is not None
     node.give(Pod(f"pod-{name}", "default", f"user-of-{name}", (Container("app", {record.resource: 1}),)), record)
     node.hand_out(record)
+    await node.until_object(lambda seen: seen.status.allocated_to is not None, name)
 
 
 async def lose_what_is_held(node: Cluster) -> None:
