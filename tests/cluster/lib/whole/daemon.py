@@ -38,11 +38,12 @@ class Daemon:
         """Make sure that it still runs: none of our programs ends by itself.
 
         Raises:
-            HarnessError: it ended; with its last words.
+            HarnessError: it ended; with its last words, and the kernel's, which may have had no memory left for it.
         """
         if not self.process.alive():
             words = "\n".join(self.process.log.read_text(errors="replace").splitlines()[-15:])
-            raise HarnessError(f"{self.workload.name} ended by itself\n{words}")
+            kernel = self.process.machine.run("dmesg | tail -8; free -m").stdout
+            raise HarnessError(f"{self.workload.name} ended by itself\n{words}\nThe kernel:\n{kernel}")
 
     def end(self) -> None:
         """What a kubelet does: SIGTERM, and SIGKILL after the pod's grace."""
