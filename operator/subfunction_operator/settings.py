@@ -82,7 +82,7 @@ class Settings(ClientSettings):
 
     relist: float = 3600.0
     """Seconds, a tenth more or less, between two comparisons of what is known with a LIST; there is one whenever the
-    watch begins anew too. Each costs the API server 0.7 us for every SubFunction of the whole cluster."""
+    watch begins anew too. Each costs the API server 0.5 us for every SubFunction of the whole cluster."""
 
     usage_interval: float = 10.0
     """Seconds between two looks at who holds what, while anything is handed out: the kubelet announces no end."""
