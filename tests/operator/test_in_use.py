@@ -1,15 +1,16 @@
 """A device in a pod's hands: kept, said, and gone or changed by itself when the pod ends."""
 
 from rig.cluster import Cluster, is_ready, quiet, says
-from subfunction.api import ConditionType, Phase
+from subfunction.api import ConditionType, Phase, SubFunction
 from subfunction.reasons import Reason
+from subfunction.records import Record
 from subfunction_simulator.kernel import Operation
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 EIO = 5
 
 
-async def test_a_held_device_is_kept_says_who_holds_it_and_goes_by_itself_when_the_pod_ends(node: Cluster) -> None:
+async def held_by_a_pod(node: Cluster) -> tuple[SubFunction, Record, Pod]:
     node.start_agent()
     await node.apply()
     ready = await node.until_ready()
@@ -17,6 +18,11 @@ async def test_a_held_device_is_kept_says_who_holds_it_and_goes_by_itself_when_t
     pod = Pod("pod-1", "default", "trainer", (Container("app", {record.resource: 1}),))
     node.give(pod, record)
     node.hand_out(record)
+    return ready, record, pod
+
+
+async def test_a_held_device_is_kept_says_who_holds_it_and_goes_by_itself_when_the_pod_ends(node: Cluster) -> None:
+    _, record, pod = await held_by_a_pod(node)
     found = await node.until_object(lambda seen: says(seen, ConditionType.IN_USE) == ("True", "InUse"))
     condition = found.status.condition(ConditionType.IN_USE)
     assert condition is not None
@@ -87,13 +93,7 @@ async def test_an_in_use_that_ends_is_written_once(node: Cluster) -> None:
 
 
 async def test_a_driver_lost_under_a_pod_is_told_at_once_and_until_the_pod_has_ended(node: Cluster) -> None:
-    node.start_agent()
-    await node.apply()
-    ready = await node.until_ready()
-    record = node.records.read_all().items[ready.uid]
-    pod = Pod("pod-1", "default", "trainer", (Container("app", {record.resource: 1}),))
-    node.give(pod, record)
-    node.hand_out(record)
+    ready, record, pod = await held_by_a_pod(node)
     await node.until_object(lambda seen: says(seen, ConditionType.IN_USE) == ("True", "InUse"))
 
     node.kernel.faults.fail_next(Operation.PROBE, EIO)
