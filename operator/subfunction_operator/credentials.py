@@ -10,6 +10,8 @@ import os
 import ssl
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,6 +20,7 @@ import aiohttp
 import yaml
 
 from subfunction.errors import ApiUnavailable
+from subfunction_operator.connections import Connections
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -109,7 +112,8 @@ class Credentials:
         token: Token = TokenFile(folder / user["tokenFile"]) if "tokenFile" in user else FixedToken(user.get("token"))
         return cls(server, token, _tls(cluster, user, folder) if server.startswith("https:") else None)
 
-    def session(self, *further: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+    @asynccontextmanager
+    async def session(self, *further: aiohttp.ClientMiddlewareType) -> AsyncIterator[aiohttp.ClientSession]:
         """Open a bounded session; it belongs to the running loop. `further` see each request and its answer."""
 
         async def authorised(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -117,9 +121,14 @@ class Credentials:
                 request.headers["Authorization"] = f"Bearer {token}"
             return await send(request)
 
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self.tls if self.tls is not None else True)
-        headers = {"User-Agent": f"{self.client}/{version('subfunction')}"}
-        return aiohttp.ClientSession(connector=connector, headers=headers, middlewares=(authorised, *further))
+        tls, connections = self.tls if self.tls is not None else True, Connections()
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls, socket_factory=connections.made)
+        headers, seen_by = {"User-Agent": f"{self.client}/{version('subfunction')}"}, (authorised, *further)
+        try:
+            async with aiohttp.ClientSession(connector=connector, headers=headers, middlewares=seen_by) as session:
+                yield session
+        finally:
+            await connections.end()
 
 
 def _named(config: Any, kind: str, name: str) -> Any:

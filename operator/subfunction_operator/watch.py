@@ -115,21 +115,22 @@ class Watch:
         self._cancel = self._cancellation()
         if self._stop.is_set():
             return
-        session = self._credentials.session(self._relisting(), counted(self._metrics))
-        beating = asyncio.create_task(self.heartbeat.beating())
-        try:
-            await self._until_served(session)
-            await kopf.operator(
-                registry=self._registry(kopf.AiohttpSession(server=self._credentials.server, aiohttp_session=session)),
-                settings=self._settings(),
-                clusterwide=True,
-                standalone=True,
-                # Else it asks who runs it, and fails where no /etc/passwd names uid 0 (an image without a system).
-                identity=Identity(self._node),
-            )
-        finally:
-            beating.cancel()
-            await session.close()
+        async with self._credentials.session(self._relisting(), counted(self._metrics)) as session:
+            beating = asyncio.create_task(self.heartbeat.beating())
+            try:
+                await self._until_served(session)
+                await kopf.operator(
+                    registry=self._registry(
+                        kopf.AiohttpSession(server=self._credentials.server, aiohttp_session=session)
+                    ),
+                    settings=self._settings(),
+                    clusterwide=True,
+                    standalone=True,
+                    # Else it asks who runs it, and fails where no /etc/passwd names uid 0 (an image without a system).
+                    identity=Identity(self._node),
+                )
+            finally:
+                beating.cancel()
 
     async def _until_served(self, session: aiohttp.ClientSession) -> None:
         """Wait for the kind: kopf looks once, and one that is not served then (or was deleted) it never watches."""

@@ -1,5 +1,6 @@
 """A node for each test."""
 
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -46,3 +47,14 @@ async def node(root: Path) -> AsyncIterator[Cluster]:
     """A node with everything, the agent not yet started."""
     async with Cluster(root) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that vouches for itself, with its key."""
+    folder = tmp_path_factory.mktemp("pair")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    return folder

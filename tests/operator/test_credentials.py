@@ -2,7 +2,6 @@
 
 import base64
 import ssl
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,17 +36,6 @@ def written(tmp_path: Path) -> Written:
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate that vouches for itself, with its key."""
-    folder = tmp_path_factory.mktemp("pair")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
-    return folder
 
 
 def test_the_current_context_leads_to_server_and_token(written: Written) -> None:

@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from components.controlplane import ADMIN, ControlPlane
+from subfunction_operator.connections import Connections
 from subfunction_simulator.apiserver.status import RefusedError
 from subfunction_simulator.apiserver.traffic import Asked, SeveredError, Traffic
 
@@ -44,6 +45,7 @@ class RelayedApiServer:
         self._token = token
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._connections = Connections()
         self._exchanges: set[asyncio.Future[aiohttp.ClientResponse]] = set()
 
     @property
@@ -58,7 +60,7 @@ class RelayedApiServer:
     async def start(self) -> None:
         """Listen, on the same port as before."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self.plane.tls()),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self.plane.tls(), socket_factory=self._connections.made),
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             read_bufsize=_LONGEST_LINE,
@@ -81,9 +83,7 @@ class RelayedApiServer:
             await asyncio.wait(self._exchanges)
         if session:
             await session.close()
-            # An aborted connection is closed in the loop's next turns; there is nothing to wait for but these.
-            for _ in range(4):
-                await asyncio.sleep(0)
+            await self._connections.end()
 
     async def __aenter__(self) -> Self:
         """Start."""
