@@ -59,6 +59,17 @@ def test_a_background_process_writes_its_log_to_the_host_and_can_be_killed(machi
     process.wait()
 
 
+def test_a_process_that_was_only_just_started_is_alive(machine: Machine) -> None:
+    busy = machine.spawn("while :; do :; done & while :; do :; done")
+    started = []
+    for _ in range(20):
+        started.append(machine.spawn(module="timeit", args=["-n", "1", "-r", "1", "import time; time.sleep(1000)"]))
+        assert started[-1].alive()
+    for process in (busy, *started):
+        process.signal(signal.SIGKILL)
+        process.wait()
+
+
 def test_a_port_of_the_guest_is_reached_from_the_host(machine: Machine) -> None:
     machine.spawn(["nc", "-l", "-p", "5000", "-e", "cat"], name="nc")
     port = machine.forward(5000)

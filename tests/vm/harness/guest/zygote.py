@@ -98,7 +98,7 @@ class Zygote:
         match request["op"]:
             case "signal":
                 try:
-                    os.killpg(request["pid"], request["signal"])
+                    self._signal(request["pid"], request["signal"])
                 except ProcessLookupError:
                     self._send({"id": request["id"], "code": 1, "out": "", "err": "no such process"})
                 else:
@@ -110,6 +110,15 @@ class Zygote:
                 self._send({"id": request["id"], "pid": job.pid})
             case _:
                 self._start(request)
+
+    def _signal(self, pid: int, number: int) -> None:
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            # A child just forked has no group of its own before it has run a little.
+            if all(job.pid != pid for job in self._jobs.values()):
+                raise
+            os.kill(pid, number)
 
     def _start(self, request: dict[str, Any]) -> None:
         files = (f"{JOBS}/{request['id']}.out", f"{JOBS}/{request['id']}.err")
