@@ -19,7 +19,8 @@ from subfunction.kubelet.checkpoint import Holding
 from subfunction.ledger import NEVER_SEEN_SECONDS, Entry
 from subfunction.reasons import Reason
 from subfunction.records import Record
-from subfunction_deviceplugin.listing import Fault, Promises, displaced, stale, taken, unready
+from subfunction_deviceplugin.listing import Promises, displaced, stale
+from subfunction_deviceplugin.scrutiny import confirmed, refused, unfit
 from subfunction_deviceplugin.sources import Sources, ignored
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,14 @@ class Bookkeeper:
             AllocationRefused: a device cannot be given.
         """
         others = self._others(handout)
-        return tuple(self._confirmed(entry, others) for entry in handout.entries)
+        looked_at = self._sources
+        return tuple(
+            confirmed(looked_at, entry.resource, entry.device_id, entry.uid, others) for entry in handout.entries
+        )
+
+    def unfit(self, resource: str, uids: Mapping[str, str]) -> frozenset[str]:
+        """Say which devices (their uids by id) could not be handed out now, whatever was listed; promise nothing."""
+        return unfit(self._sources, resource, uids)
 
     def withdraw(self, handout: Handout) -> None:
         """Take entries back, to what stood there before: an older promise may still be held.
@@ -167,10 +175,10 @@ class Bookkeeper:
                 record = None
             mismatch = None if record is None else self._sources.mismatch(record)
             if (fault := stale(device_id, record, mismatch, promises, boot=self._sources.boot)) is not None:
-                raise _refused(fault)
+                raise refused(fault)
             records += [] if record is None else [record]
         if (fault := displaced(resource, records, holdings)) is not None:
-            raise _refused(fault)
+            raise refused(fault)
 
     def settle(self, holdings: tuple[Holding, ...] | None) -> tuple[Mapping[str, Entry], float | None]:
         """End the entries that are over; give those that stand, by uid, and the seconds until one is due by its age."""
@@ -216,21 +224,3 @@ class Bookkeeper:
         own = {entry.uid for entry in handout.entries}
         entries = [entry for uid, entry in self._entries.items() if uid not in own]
         return Promises.of([*entries, *handout.replaced.values()], handout.holdings)
-
-    def _confirmed(self, entry: Entry, others: Promises) -> Record:
-        record = self._sources.records.read(entry.uid)
-        if record is None or (record.device_id, record.resource) != (entry.device_id, entry.resource):
-            raise AllocationRefused(
-                Reason.UNKNOWN_DEVICE,
-                f"{entry.device_id} is gone since it was listed",
-                hint="The list is being corrected; a new pod will do.",
-            )
-        mismatch = self._sources.mismatch(record)
-        fault = unready(record, mismatch, boot=self._sources.boot) or taken(record, others)
-        if fault is not None:
-            raise _refused(fault)
-        return record
-
-
-def _refused(fault: Fault) -> AllocationRefused:
-    return AllocationRefused(fault.reason, fault.message, hint=fault.hint)

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NoReturn, ParamSpec, TypeVar
 
 import grpc
@@ -36,6 +37,8 @@ _CODES = {
 }
 
 
+_ADVICE_SECONDS = 1.0
+"""The kubelet admits no pod meanwhile; Allocate comes right after."""
 _DELIVERY_SECONDS = 1.0
 
 
@@ -103,22 +106,8 @@ class DevicePlugin(DevicePluginServicer):
     async def GetPreferredAllocation(
         self, request: api.PreferredAllocationRequest, context: Context
     ) -> api.PreferredAllocationResponse:
-        """Advise: few NUMA nodes, parents by policy, and no device that was only just given back."""
-        places = {
-            device.device_id: Place(device.numa_node, device.pcie_root, device.parent)
-            for device in self._inventory.devices(self._resource)
-        }
-        choices = (
-            preferred(
-                wanted.available_deviceIDs,
-                wanted.must_include_deviceIDs,
-                wanted.allocation_size,
-                places=places,
-                last_used=self._last_used,
-                policy=self._desk.policy,
-            )
-            for wanted in request.container_requests
-        )
+        """Advise: no device that Allocate would refuse, few NUMA nodes, parents by policy, and none just given back."""
+        choices = [await self._advice(wanted) for wanted in request.container_requests]
         return api.PreferredAllocationResponse(
             container_responses=[api.ContainerPreferredAllocationResponse(deviceIDs=choice) for choice in choices]
         )
@@ -158,6 +147,38 @@ class DevicePlugin(DevicePluginServicer):
             self._desk.metrics.start_refused(error.reason)
             await _abort(context, "PreStartContainer", request.devices_ids, error)
         return api.PreStartContainerResponse()
+
+    async def _advice(self, wanted: api.ContainerPreferredAllocationRequest) -> tuple[str, ...]:
+        listed = {device.device_id: device for device in self._inventory.devices(self._resource)}
+        places = {each: Place(device.numa_node, device.pcie_root, device.parent) for each, device in listed.items()}
+
+        def chosen(available: AbstractSet[str]) -> tuple[str, ...]:
+            return preferred(
+                available,
+                wanted.must_include_deviceIDs,
+                wanted.allocation_size,
+                places=places,
+                last_used=self._last_used,
+                policy=self._desk.policy,
+            )
+
+        available = frozenset(wanted.available_deviceIDs)
+        choice = chosen(available)
+        # What the kubelet has heard of is a moment old; a pod whose device is refused to it has failed for good.
+        if await self._unfit(listed, choice):
+            choice = chosen(available - await self._unfit(listed, available))
+        return choice
+
+    async def _unfit(self, listed: Mapping[str, Device], ids: Iterable[str]) -> frozenset[str]:
+        uids = {each: listed[each].uid for each in ids if each in listed}
+        known = {each: uid for each, uid in uids.items() if uid is not None}
+        try:
+            async with asyncio.timeout(_ADVICE_SECONDS):
+                return await self._desk.worker.do(self._desk.bookkeeper.unfit, self._resource, known)
+        except TimeoutError:
+            # Allocate has a deadline of its own, and says what there is to say.
+            logger.warning("no answer from records and sysfs within %g s: advice goes by the list", _ADVICE_SECONDS)
+            return frozenset()
 
     def _uids(self, ids: Iterable[str]) -> Mapping[str, str]:
         uids: dict[str, str] = {}

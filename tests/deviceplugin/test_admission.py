@@ -148,6 +148,45 @@ async def test_a_device_being_drained_fails_the_pod_that_was_promised_it_too_lat
     assert ready.agent.promised() == {}
 
 
+@pytest.mark.parametrize("late", ["draining", "gone", "unplugged"])
+async def test_a_pod_gets_the_device_that_is_fit_though_the_kubelet_was_told_of_others_too(
+    node: Node, late: str
+) -> None:
+    """A pool that is made smaller while pods come: no list is as new as the records."""
+    records = [node.agent.device(f"d{number}", f"mlx5_core.sf.{number}") for number in range(6)]
+    await node.start_kubelet()
+    await node.start_plugin(coalesce=30.0)
+    await node.allocatable(6)
+    for number, record in enumerate(records):
+        if number == 4:
+            continue
+        if late == "draining":
+            node.agent.change(record, state=State.DRAINING)
+        elif late == "gone":
+            node.agent.records.remove(record.uid)
+        else:
+            node.agent.unplug(record.device_id)
+    _, running = await node.run()
+    assert running.env["SUBFUNCTION_UID"] == "uid-d4"
+
+
+async def test_advice_on_a_file_system_that_hangs_goes_by_the_list(node: Node) -> None:
+    record = node.agent.device("a", ID)
+    await node.start_kubelet()
+    await node.start_plugin(allocate_deadline=20.0)
+    await node.allocatable(1)
+    path = node.root / "devices" / "uid-a.json"
+    async with dialled(node) as plugin:
+        os.mkfifo(pipe := path.with_name("pipe"))
+        pipe.rename(path)
+        asked = api.ContainerPreferredAllocationRequest(available_deviceIDs=[ID], allocation_size=1)
+        advice = await plugin.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=[asked]))
+        path.rename(pipe)
+        node.agent.change(record)
+        await eventually(lambda: not unblocked(pipe), "nobody reads the pipe")
+    assert [list(each.deviceIDs) for each in advice.container_responses] == [[ID]]
+
+
 async def test_the_reason_of_a_refusal_stands_in_the_pods_status(ready: Node) -> None:
     ready.agent.unplug(ID)  # sysfs announces nothing, so the kubelet still holds it for healthy
     rejected = await ready.kubelet.admit(ready.pod())

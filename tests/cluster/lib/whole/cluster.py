@@ -13,6 +13,7 @@ Played here, since there is no controller manager, no scheduler and no kubelet w
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +29,7 @@ from node_disk import disk
 from node_in_vm import Cluster
 from whole.daemon import delete_pods
 from whole.objects import found
-from whole.pods import Pods
+from whole.pods import Pods, Refusal
 from whole.pools import Pools
 from whole.release import Release
 from whole.replica import Replica
@@ -37,6 +38,18 @@ from whole.worker import Identity, Worker
 
 NAMES: Final = ("worker-1", "worker-2", "worker-3")
 _LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/subfunction-controller"
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """The time in which a node had not both its programs ready."""
+
+    began: float
+    ended: float
+
+    def explains(self, refusal: Refusal) -> bool:
+        """Whether the kubelet may have been without a device plugin when it refused the pod."""
+        return refusal.began < self.ended and self.began < refusal.ended
 
 
 @dataclass(slots=True)
@@ -126,11 +139,13 @@ class WholeCluster:
         for each in before:
             self.replicas.pop(each).end()
 
-    def roll_out(self, name: str) -> None:
+    def roll_out(self, name: str) -> Absence:
         """End a node's pods of all DaemonSets and start new ones (maxSurge 0); wait until these are ready."""
+        began = time.monotonic()
         for workload in self.release.daemon_sets():
             self.workers[name].roll(workload)
         self.workers[name].until_ready()
+        return Absence(began, time.monotonic())
 
     @contextlib.contextmanager
     def without_api_server(self) -> Iterator[None]:

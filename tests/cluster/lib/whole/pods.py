@@ -5,7 +5,9 @@ good, and is replaced: so it goes while a device plugin is away of which the Nod
 """
 
 import json
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from components.controlplane import ControlPlane
@@ -19,24 +21,35 @@ from worker.sight import Sight
 MLX5: Final = "subfunction.dev/mlx5"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A pod that the kubelet of its node refused, and from when to when it was asked to run it."""
+
+    pod: str
+    node: str
+    why: str
+    began: float
+    ended: float
+
+
 class Pods:
     """The pods of the namespace `default`."""
 
     def __init__(self, plane: ControlPlane, workers: Mapping[str, Worker]) -> None:
         self._plane = plane
         self._workers = workers
-        self.refusals: list[str] = []
-        """Why pods were refused by their kubelets."""
+        self.refusals: list[Refusal] = []
 
     def run(self, name: str, node: str) -> Mapping[str, str]:
         """Have one run on a node; its environment."""
         while True:
-            until(f"{node} has one to give", lambda: self._room(node), bool)
+            until(f"{node} has one to give", lambda: self._room(node), lambda room: room > 0)
+            began = time.monotonic()
             made = self._plane.request("POST", PODS, _manifest(name, node))
             pod = until(f"{name} runs or is refused", lambda: self.get(name), _decided)
             if pod["status"].get("phase") != "Failed":
                 return self._told(node, f"{name}_{made['metadata']['uid']}")
-            self.refusals.append(f"{name}: {pod['status'].get('message')}")
+            self.refusals.append(Refusal(name, node, pod["status"].get("message", ""), began, time.monotonic()))
             self.delete(name)
 
     def run_static(self, name: str, node: str) -> Mapping[str, str]:
