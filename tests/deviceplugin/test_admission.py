@@ -15,7 +15,7 @@ from rig.waiting import eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from subfunction.metrics import PluginMetrics
-from subfunction.records import DeviceNode, State
+from subfunction.records import DeviceNode, Record, State
 from subfunction_deviceplugin.bookkeeper import Bookkeeper
 from subfunction_deviceplugin.inventory import Inventory
 from subfunction_deviceplugin.server import Desk
@@ -175,15 +175,9 @@ async def test_advice_on_a_file_system_that_hangs_goes_by_the_list(node: Node) -
     await node.start_kubelet()
     await node.start_plugin(allocate_deadline=20.0)
     await node.allocatable(1)
-    path = node.root / "devices" / "uid-a.json"
-    async with dialled(node) as plugin:
-        os.mkfifo(pipe := path.with_name("pipe"))
-        pipe.rename(path)
+    async with dialled(node) as plugin, hanging(node, record):
         asked = api.ContainerPreferredAllocationRequest(available_deviceIDs=[ID], allocation_size=1)
         advice = await plugin.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=[asked]))
-        path.rename(pipe)
-        node.agent.change(record)
-        await eventually(lambda: not unblocked(pipe), "nobody reads the pipe")
     assert [list(each.deviceIDs) for each in advice.container_responses] == [[ID]]
 
 
@@ -246,21 +240,28 @@ async def test_a_file_system_that_hangs_costs_the_kubelet_no_more_than_the_deadl
     await node.start_kubelet()
     await node.start_plugin(allocate_deadline=0.2)
     await node.allocatable(1)
-    path = node.root / "devices" / "uid-a.json"
     async with dialled(node) as plugin:
-        # Whoever opens a pipe for reading waits until somebody writes.
-        os.mkfifo(pipe := path.with_name("pipe"))
-        pipe.rename(path)
-        with pytest.raises(grpc.aio.AioRpcError) as refusal:
-            await plugin.Allocate(wanted(ID), timeout=10)
-        path.rename(pipe)
-        node.agent.change(record)
-        # As many writers as there are readers; the last one leaves the pipe when nobody is left to read.
-        await eventually(lambda: not unblocked(pipe), "nobody reads the pipe")
+        async with hanging(node, record):
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await plugin.Allocate(wanted(ID), timeout=10)
         answer = await allocated_in_the_end(plugin)
     assert refusal.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "no answer from records and sysfs within 0.2 s" in str(refusal.value.details())
     assert answer.container_responses[0].envs["SUBFUNCTION_UID"] == "uid-a"
+
+
+@asynccontextmanager
+async def hanging(node: Node, record: Record) -> AsyncIterator[None]:
+    """Let whoever reads a record wait, until the end of the block."""
+    path = node.root / "devices" / f"{record.uid}.json"
+    # Whoever opens a pipe for reading waits until somebody writes.
+    os.mkfifo(pipe := path.with_name("pipe"))
+    pipe.rename(path)
+    yield
+    path.rename(pipe)
+    node.agent.change(record)
+    # As many writers as there are readers; the last one leaves the pipe when nobody is left to read.
+    await eventually(lambda: not unblocked(pipe), "nobody reads the pipe")
 
 
 async def allocated_in_the_end(plugin: "DevicePluginAsyncStub") -> api.AllocateResponse:
