@@ -98,7 +98,7 @@ def _phase(wanted: SubFunction, outcome: Outcome) -> Phase:
     record = outcome.seen.record if outcome.seen else None
     if record is not None and record.state is State.RETURNING:
         return Phase.RETURNING
-    return Phase.READY if isinstance(outcome.decision, Rest) else Phase.PREPARING
+    return Phase.READY if _ready(wanted, outcome).status == TRUE else Phase.PREPARING
 
 
 def _device(stands: Standing, seen: Observation) -> Device | None:

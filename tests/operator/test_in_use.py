@@ -73,7 +73,8 @@ async def test_a_change_of_a_held_device_is_pending_and_done_when_the_pod_ends(n
     node.hand_out(record)
     await node.until_object(lambda seen: says(seen, ConditionType.IN_USE) == ("True", "InUse"))
     await node.change(macAddress="02:00:5e:10:00:09")
-    await node.until_object(lambda seen: says(seen, ConditionType.READY) == ("False", "ChangePending"))
+    pending = await node.until_object(lambda seen: says(seen, ConditionType.READY) == ("False", "ChangePending"))
+    assert pending.status.phase == Phase.PREPARING
     assert node.records.read(ready.uid) == record
     node.ledger.remove(record.uid)
     await node.until_object(lambda seen: is_ready(seen) and seen.status.mac_address == "02:00:5e:10:00:09")
