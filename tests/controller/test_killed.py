@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -39,13 +40,13 @@ async def test_killed_at_each_write_the_next_one_ends_where_an_undisturbed_one_d
         first, second = {*SLOTS, "blue"}, {*SLOTS[:2], "blue"}
         await fleet.apply_pool(replicas=3)
         await fleet.apply("blue", nodeName=None)
-        struck = await killed_at(fleet, passing, loop, after=after)
+        struck = await killed_at(fleet, passing, loop, functools.partial(placed, first, None), after=after)
         fleet.start_work()
         await fleet.until_all(functools.partial(placed, first, None))
         await fleet.until_quiet(0.3)
         await fleet.stop_all()
         await fleet.change_pool(replicas=2, template={"spec": {"mtu": 9000}})
-        struck = await killed_at(fleet, passing, loop, after=after) or struck
+        struck = await killed_at(fleet, passing, loop, functools.partial(placed, second, 9000), after=after) or struck
         fleet.start_work()
         await fleet.until_all(functools.partial(placed, second, 9000))
         found = await fleet.until_pool(lambda found: found.status.observed_generation == 2)
@@ -60,8 +61,15 @@ async def test_killed_at_each_write_the_next_one_ends_where_an_undisturbed_one_d
     assert kills >= 7, "three made, one placed, and what is told of them"
 
 
-async def killed_at(fleet: Fleet, passing: int, loop: asyncio.AbstractEventLoop, *, after: bool) -> bool:
-    """Run a controller until it is killed at a write, or has none to make."""
+async def killed_at(
+    fleet: Fleet,
+    passing: int,
+    loop: asyncio.AbstractEventLoop,
+    done: Callable[[dict[str, SubFunction]], bool],
+    *,
+    after: bool,
+) -> bool:
+    """Run a controller until it is killed at a write, or is done and has none to make any more."""
     task, struck = fleet.start_work(), asyncio.Event()
     traffic = fleet.server.api.traffic
 
@@ -70,9 +78,17 @@ async def killed_at(fleet: Fleet, passing: int, loop: asyncio.AbstractEventLoop,
         loop.call_soon_threadsafe(struck.set)
 
     fleet.server.call(lambda: traffic.sever(is_write, passing, after=after, struck=kill))
-    quiet = asyncio.create_task(fleet.until_quiet(0.5))
+
+    async def undisturbed() -> None:
+        await fleet.until_all(done)
+        # It tells of a pool once a second at most.
+        await fleet.until_quiet(1.5)
+
+    quiet = asyncio.create_task(undisturbed())
     hit = asyncio.create_task(struck.wait())
     await asyncio.wait({quiet, hit}, return_when=asyncio.FIRST_COMPLETED)
+    if not struck.is_set():
+        quiet.result()
     fleet.server.call(traffic.heal)
     quiet.cancel()
     hit.cancel()

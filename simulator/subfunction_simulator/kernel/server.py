@@ -57,8 +57,15 @@ async def running(kernel: SimulatedKernel) -> AsyncIterator[Path]:
     listener = _listen(path)
     connections = _Connections(kernel)
     with Inotify() as inotify:
+
+        def accept() -> None:
+            # In one go: what `sock_accept` has accepted is lost where its task is cancelled at that moment.
+            with contextlib.suppress(BlockingIOError):
+                connections.take(listener.accept()[0])
+
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listener, accept)
         tasks = [
-            asyncio.create_task(_accept(listener, connections)),
             asyncio.create_task(_firmware(kernel)),
             asyncio.create_task(_writes(kernel, inotify)),
         ]
@@ -68,6 +75,7 @@ async def running(kernel: SimulatedKernel) -> AsyncIterator[Path]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            loop.remove_reader(listener)
             listener.close()
             path.unlink(missing_ok=True)
             kernel.release_all()
@@ -85,12 +93,6 @@ def _listen(path: Path) -> socket.socket:
     listener.listen(64)
     listener.settimeout(0)
     return listener
-
-
-async def _accept(listener: socket.socket, connections: "_Connections") -> None:
-    while True:
-        connection, _ = await asyncio.get_running_loop().sock_accept(listener)
-        connections.take(connection)
 
 
 async def _firmware(kernel: SimulatedKernel) -> None:
