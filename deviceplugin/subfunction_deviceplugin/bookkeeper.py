@@ -136,9 +136,8 @@ class Bookkeeper:
             AllocationRefused: a device cannot be given.
         """
         others = self._others(handout)
-        looked_at = self._sources
         return tuple(
-            confirmed(looked_at, entry.resource, entry.device_id, entry.uid, others) for entry in handout.entries
+            confirmed(self._sources, entry.resource, entry.device_id, entry.uid, others) for entry in handout.entries
         )
 
     def unfit(self, resource: str, uids: Mapping[str, str]) -> frozenset[str]:

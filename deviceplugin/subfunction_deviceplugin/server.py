@@ -170,8 +170,7 @@ class DevicePlugin(DevicePluginServicer):
         return choice
 
     async def _unfit(self, listed: Mapping[str, Device], ids: Iterable[str]) -> frozenset[str]:
-        uids = {each: listed[each].uid for each in ids if each in listed}
-        known = {each: uid for each, uid in uids.items() if uid is not None}
+        known = {each: uid for each in ids if each in listed and (uid := listed[each].uid) is not None}
         try:
             async with asyncio.timeout(_ADVICE_SECONDS):
                 return await self._desk.worker.do(self._desk.bookkeeper.unfit, self._resource, known)
