@@ -49,7 +49,7 @@ LABEL org.opencontainers.image.title="subfunction" \
 COPY --from=build /opt/subfunction /opt/subfunction
 ENV PATH=/opt/subfunction/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# Whoever needs more than nobody's rights (agent and device plugin, for the node's folders) is given them by the chart.
+# The chart gives agent and device plugin the rights that they need beyond this user's, for the node's folders.
 USER 65532:65532
 # No entry point: there are several programs, and each is called by its name.
 CMD ["subfunction-operator", "--help"]

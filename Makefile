@@ -38,15 +38,17 @@ demo: $(VENV)/.installed ## the whole story on a simulated node, in under a minu
 # Suites with a task of their own.
 OTHERS := cdi chart/managed chart/real cluster image kubernetes policy vm
 
-test: $(VENV)/.installed ## all tests that need no kernel of our own
+test: $(VENV)/.installed ## all tests that need no kernel of our own (five CPU minutes)
+	@echo "This takes five CPU minutes: two and a half on two idle cores. The tests are collected first; then each line ends with the share that is done."
 	@$(BIN)/python -m pytest tests $(patsubst %,--ignore=tests/%,$(OTHERS)) -n 3 --dist worksteal -q $(PYTEST)
 
 # The agent before a real API server: its life, and what it outlives.
-AGENT_TESTS := $(patsubst %,tests/operator/test_%.py,agent agent_faults examples faults_page guards in_use node_object_written outages resource_file torn_records)
+AGENT_TESTS := $(patsubst %,tests/agent/%.py,test_agent test_agent_faults test_examples test_faults_page api/test_watch api/test_outages \
+	inventory/test_reporter observe/test_in_use state/test_quarantine state/test_resource_names)
 
 test-apiserver: $(VENV)/.installed ## what we rely on of an API server, asked of a real one (built with Go; or KUBEBUILDER_ASSETS)
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build --control-plane >/dev/null
-	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver tests/controller $(AGENT_TESTS) \
+	@SUBFUNCTION_TEST_APISERVER=real $(BIN)/python -m pytest tests/kubernetes/apiserver tests/apiserver tests/controller tests/kube $(AGENT_TESTS) \
 		-n 3 --dist worksteal -q $(PYTEST)
 
 test-chart: $(VENV)/.installed ## the chart by the real Helm, in a cluster of real controllers; its policy and roles, by attack
@@ -77,8 +79,8 @@ test-image: $(VENV)/.installed ## build the image, scan it, run its programs as 
 	@$(BIN)/python -m pytest tests/image -q $(PYTEST)
 
 crash-matrix: $(VENV)/.installed ## kill the agent at each point of each flavour's life (ONLY=mlx5); 10,000 races with Allocate
-	@PYTHONPATH=tests/crash:tests/operator/lib:tests/kubernetes:tests/vm $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
-	@$(if $(ONLY),,SUBFUNCTION_RACES=10000 $(BIN)/python -m pytest tests/operator/test_race.py -n 2 -q)
+	@PYTHONPATH=tests/crash:tests/agent/lib:tests/kubernetes:tests/vm $(BIN)/python -m matrix $(if $(ONLY),--only $(ONLY))
+	@$(if $(ONLY),,SUBFUNCTION_RACES=10000 $(BIN)/python -m pytest tests/agent/reconcile/test_race.py -n 2 -q)
 
 fuzz: $(VENV)/.installed ## fuzz the netlink decoders with atheris (SECONDS_EACH=60)
 	@$(BIN)/uv sync --quiet --locked --all-extras --inexact --group fuzz
@@ -99,7 +101,7 @@ format: $(VENV)/.installed ## put the code into its form
 	@$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.installed ## write docs/faults.md anew, from what kubectl prints, and the chart's README, from its values
-	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/operator/test_faults_page.py tests/chart/test_values.py -q
+	@SUBFUNCTION_WRITE_DOCS=1 $(BIN)/python -m pytest tests/agent/test_faults_page.py tests/chart/test_values.py -q
 
 # Not kept in the repository: a copy of the CRDs would be a second source. A release publishes both.
 DIST ?= dist
@@ -108,7 +110,7 @@ manifests: $(VENV)/.installed ## dist/install.yaml and kustomization.yaml, for t
 	@cp charts/release/kustomization.yaml $(DIST)/
 
 crds: $(VENV)/.installed ## write anew what crds/subfunctionpools.yaml has of crds/subfunctions.yaml
-	@SUBFUNCTION_WRITE_CRDS=1 $(BIN)/python -m pytest tests/controller/test_template.py -q
+	@SUBFUNCTION_WRITE_CRDS=1 $(BIN)/python -m pytest tests/controller/pools/test_template.py -q
 
 proto: $(VENV)/.installed ## generate the gRPC stubs from our .proto files
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I core --python_out=core --grpc_python_out=core --mypy_out=core --mypy_grpc_out=core \

@@ -19,13 +19,14 @@ from typing import Any
 
 import msgspec
 
-from subfunction.api import FINALIZER, ConditionType, Flavour
-from subfunction.api_node import NodeStatus, ParentStatus, Possibility
-from subfunction.metrics import AgentMetrics
-from subfunction_operator.controller.names import name_of
-from subfunction_operator.credentials import Credentials, FixedToken
+from subfunction.api.conditions import ConditionType
+from subfunction.api.node import FlavourCapability, NodeStatus, ParentStatus
+from subfunction.api.subfunction import FINALIZER, Flavour
+from subfunction.process.metrics import AgentMetrics
+from subfunction_operator.controller.model.names import subfunction_name
+from subfunction_operator.kube.credentials import Credentials
 from subfunction_simulator.apiserver import ApiServer
-from subfunction_simulator.apiserver.catalogue import NODES
+from subfunction_simulator.apiserver.kinds.catalogue import NODES
 from subfunction_simulator.apiserver.objects import JsonObject
 
 GROUP, VERSION = "subfunction.dev", "v1alpha1"
@@ -133,7 +134,7 @@ def fill(server: ApiServer, nodes: int, each: int) -> None:
         }
     }
     store.put(pools, ("", "fast"), pool)
-    flavours = tuple(Possibility(name=flavour, possible=True) for flavour in Flavour)
+    flavours = tuple(FlavourCapability(name=flavour, possible=True) for flavour in Flavour)
     parents = tuple(ParentStatus(device=device, capacity=each, flavours=flavours) for device in PARENTS)
     status = msgspec.to_builtins(NodeStatus(parents=parents))
     for number in range(nodes):
@@ -142,7 +143,7 @@ def fill(server: ApiServer, nodes: int, each: int) -> None:
         store.put(inventories, ("", node), stored("SubFunctionNode", node) | {"status": status})
         for device in PARENTS:
             for slot in range(each):
-                name = name_of("fast", node, device, slot)
+                name = subfunction_name("fast", node, device, slot)
                 store.put(members, ("", name), sub_function(name, node, device, slot, pool))
     # Nobody watched yet: the history need not be kept.
     server.forget_history()
@@ -205,7 +206,7 @@ def sub_function(name: str, node: str, device: str, slot: int, pool: JsonObject)
 
 async def watch_with_kopf() -> None:
     """Hear of every object as an agent does, but of all nodes, and say when that is done."""
-    from subfunction_operator.watch import Watch  # noqa: PLC0415  # the controller's own process knows no kopf
+    from subfunction_operator.agent.api.watch import Watch, WatchHandlers  # noqa: PLC0415  # the controller's own process knows no kopf
 
     heard, wanted = 0, int(os.environ["BENCH_OBJECTS"])
     every = asyncio.Event()
@@ -217,9 +218,8 @@ async def watch_with_kopf() -> None:
         if heard == wanted:
             every.set()
 
-    credentials = Credentials.found(Path(os.environ["SUBFUNCTION_KUBECONFIG"]))
-    assert isinstance(credentials.token, FixedToken)
-    watch = Watch(credentials, "unused", delivered, lambda: None, metrics=AgentMetrics())
+    credentials = await Credentials.load(Path(os.environ["SUBFUNCTION_KUBECONFIG"]))
+    watch = Watch(credentials, "unused", WatchHandlers(delivered, lambda: None), metrics=AgentMetrics())
     watch._settings = lambda: _everywhere(type(watch)._settings(watch))  # type: ignore[method-assign]  # noqa: SLF001
     with watch:
         await every.wait()

@@ -8,28 +8,28 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
-from subfunction_simulator.demo.cast import NODE, Cast, Stage
+from subfunction_simulator.demo.processes import NODE, Processes, Stage
 
 RESOURCE: Final = "subfunction.dev/mlx5"
 PARENT: Final = "pci/0000:03:00.0"
 
 
 @contextlib.asynccontextmanager
-async def staged() -> AsyncIterator[tuple[Stage, Cast]]:
+async def staged() -> AsyncIterator[tuple[Stage, Processes]]:
     """Give a folder with a simulated kernel that listens, and who starts programs in it; all ends with the block."""
     # /run, where records are fsynced, is a tmpfs on a node.
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: ASYNC240
     root = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="subfunction-bench-", dir=memory))
     stage = Stage(root)
-    cast = Cast(stage, verbose=False)
+    processes = Processes(stage, verbose=False)
     try:
-        await cast.start("simulated kernel", stage.kernel_command())
+        await processes.start("simulated kernel", stage.kernel_command())
         while not stage.netlink.exists():
-            cast.check()
+            processes.check()
             await asyncio.sleep(0.02)
-        yield stage, cast
+        yield stage, processes
     finally:
-        await cast.end()
+        await processes.end()
         await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
 
 

@@ -18,8 +18,8 @@ import aiohttp
 
 from node import RESOURCE, manifest, staged
 from subfunction_simulator.apiserver.server import ApiServer
-from subfunction_simulator.demo.cast import Cast
 from subfunction_simulator.demo.cluster import SUB_FUNCTIONS, Cluster, condition
+from subfunction_simulator.demo.processes import Processes
 from subfunction_simulator.kubelet.kubelet import Kubelet
 
 WRITES = ("create", "update", "patch", "delete")
@@ -40,20 +40,20 @@ class Figures:
 
 async def measured(objects: int) -> Figures:
     """Make, offer and remove `objects` sub-functions of one parent, on a node of its own."""
-    async with ApiServer() as server, staged() as (stage, cast):
+    async with ApiServer() as server, staged() as (stage, processes):
         stage.kubeconfig.write_text(server.kubeconfig(), encoding="utf-8")
         kubelet = Kubelet(stage.kubelet)
         await kubelet.start()
         try:
-            await cast.start("agent", stage.agent_command())
-            await cast.start("device plugin", stage.plugin_command())
+            await processes.start("agent", stage.agent_command())
+            await processes.start("device plugin", stage.plugin_command())
             async with aiohttp.ClientSession() as session:
-                return await _run(objects, server, Cluster(session, server.url), kubelet, cast)
+                return await _run(objects, server, Cluster(session, server.url), kubelet, processes)
         finally:
             await kubelet.stop()
 
 
-async def _run(objects: int, server: ApiServer, cluster: Cluster, kubelet: Kubelet, cast: Cast) -> Figures:
+async def _run(objects: int, server: ApiServer, cluster: Cluster, kubelet: Kubelet, processes: Processes) -> Figures:
     ready: set[str] = set()
     gone: set[str] = set()
 
@@ -68,7 +68,7 @@ async def _run(objects: int, server: ApiServer, cluster: Cluster, kubelet: Kubel
     async with asyncio.TaskGroup() as group:
         follower = group.create_task(follow())
         # The programs' own start is not what is measured: their watches are open first.
-        await until(lambda: len(server.traffic.streams) >= 2, "the agent watches", cast)
+        await until(lambda: len(server.traffic.streams) >= 2, "the agent watches", processes)
         await asyncio.sleep(0.5)
         before = Counter(server.traffic.counts)
         began = time.perf_counter()
@@ -78,17 +78,17 @@ async def _run(objects: int, server: ApiServer, cluster: Cluster, kubelet: Kubel
             if refusal is not None:
                 raise SystemExit(refusal.message)
         made = len(names)
-        await until(lambda: len(ready) == made, "all are Ready", cast)
+        await until(lambda: len(ready) == made, "all are Ready", processes)
         ready_after = time.perf_counter() - began
-        await until(lambda: kubelet.allocatable().get(RESOURCE) == made, "all are allocatable", cast)
+        await until(lambda: kubelet.allocatable().get(RESOURCE) == made, "all are allocatable", processes)
         allocatable_after = time.perf_counter() - began
         await asyncio.sleep(1)
         writes = writes_of(server.traffic.counts - before, made)
-        memory = {name: cast.memory(name) for name in ("agent", "device plugin")}
+        memory = {name: processes.memory(name) for name in ("agent", "device plugin")}
         began = time.perf_counter()
         for name in names:
             await cluster.delete(SUB_FUNCTIONS, name)
-        await until(lambda: len(gone) == made, "all are gone", cast)
+        await until(lambda: len(gone) == made, "all are gone", processes)
         gone_after = time.perf_counter() - began
         follower.cancel()
     return Figures(
@@ -106,11 +106,11 @@ def writes_of(counts: Counter[tuple[str, str, str]], objects: int) -> dict[str, 
     }
 
 
-async def until(so: Callable[[], bool], what: str, cast: Cast, seconds: float = 300) -> None:
+async def until(so: Callable[[], bool], what: str, processes: Processes, seconds: float = 300) -> None:
     """Wait until something is so; look every 2 ms, which is the error of each figure."""
     deadline = time.perf_counter() + seconds
     while not so():
-        cast.check()
+        processes.check()
         if time.perf_counter() > deadline:
             raise SystemExit(f"waited {seconds:g} s in vain until {what}")
         await asyncio.sleep(0.002)

@@ -1,7 +1,7 @@
-"""Figures on the real kernel in the VM: the agent, beside `devlink -b` doing the same by hand.
+"""Figures on the real mlx5 driver in the VM: the agent, beside `devlink -b` doing the same by hand.
 
-QEMU without KVM: each figure is large, and only their ratio says something. The API server is on the host.
-Run with `make bench-vm`.
+QEMU without KVM, and the firmware of the card is emulated there: each figure is large, and only their ratio says
+something. The API server is on the host.
 """
 
 import argparse
@@ -15,15 +15,19 @@ from typing import Any
 import aiohttp
 
 from harness.machine import HOST, Machine, Process
-from harness.sfsim import Sfsim
+from harness.mlx5 import Mlx5
 from harness.snapshot import build_snapshot
+from harness.topology import MLX5
 from node import RESOURCE, manifest
 from subfunction_simulator.apiserver.server import ApiServer
-from subfunction_simulator.demo.cast import NODE
 from subfunction_simulator.demo.cluster import NODES, SUB_FUNCTIONS, Cluster, condition
+from subfunction_simulator.demo.processes import NODE
 
 PARENT = "pci/0000:05:00.0"
+ROOM = 128
+"""What the parent has room for."""
 FIRST = 1
+NO_MAC = "00:00:00:00:00:00"
 
 
 async def by_agent(machine: Machine, objects: int) -> dict[str, float]:
@@ -95,7 +99,7 @@ async def _applied(
     return figures
 
 
-def by_devlink(machine: Machine, sfsim: Sfsim, objects: int) -> dict[str, float]:
+def by_devlink(machine: Machine, mlx5: Mlx5, objects: int) -> dict[str, float]:
     """Do the same with devlink's batch mode: one process a stage, and a look between two."""
 
     def batch(lines: list[str]) -> None:
@@ -105,7 +109,7 @@ def by_devlink(machine: Machine, sfsim: Sfsim, objects: int) -> dict[str, float]
     began = time.perf_counter()
     numbers = range(FIRST, FIRST + objects)
     batch([f"port add {PARENT} flavour pcisf pfnum 0 sfnum {number}" for number in numbers])
-    ports = {port["sfnum"]: handle for handle, port in sfsim.ports("pcisf").items()}
+    ports = {port["sfnum"]: handle for handle, port in mlx5.ports("pcisf").items()}
     mac = "02:53:46:00:{:02x}:{:02x}"
     batch(
         [
@@ -113,24 +117,25 @@ def by_devlink(machine: Machine, sfsim: Sfsim, objects: int) -> dict[str, float]
             for number in numbers
         ]
     )
-    attached(sfsim, objects, "attached")
-    nested = [next(iter(port["function"]["nested_devlink"])) for port in sfsim.ports("pcisf").values()]
+    attached(mlx5, objects, "attached")
+    nested = [next(iter(port["function"]["nested_devlink"])) for port in mlx5.ports("pcisf").values()]
     setting = "name {} value true cmode driverinit"
-    for name in ("enable_eth", "enable_rdma"):
+    for name in ("enable_roce", "enable_eth", "enable_rdma"):
         batch([f"dev param set {instance} {setting.format(name)}" for instance in nested])
     batch([f"dev reload {instance}" for instance in nested])
     made = time.perf_counter() - began
     began = time.perf_counter()
-    batch([f"port function set {handle} state inactive" for handle in ports.values()])
-    attached(sfsim, objects, "detached")
+    # As the agent does: the driver keeps an address for the next sub-function of a slot.
+    batch([f"port function set {handle} hw_addr {NO_MAC} state inactive" for handle in ports.values()])
+    attached(mlx5, objects, "detached")
     batch([f"port del {handle}" for handle in ports.values()])
     return {"ready": made, "gone": time.perf_counter() - began}
 
 
-def attached(sfsim: Sfsim, objects: int, opstate: str) -> None:
+def attached(mlx5: Mlx5, objects: int, opstate: str) -> None:
     """Wait until all ports say so."""
     while True:
-        ports = sfsim.ports("pcisf").values()
+        ports = mlx5.ports("pcisf").values()
         there = opstate == "detached" or all("nested_devlink" in port["function"] for port in ports)
         if there and [port["function"]["opstate"] for port in ports] == [opstate] * objects:
             return
@@ -152,16 +157,18 @@ def main() -> None:
     parser.add_argument("--objects", type=int, nargs="+", default=[1, 100], help="how many SubFunctions, one run each")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
+    if max(options.objects) > ROOM:
+        parser.error(f"a parent has room for {ROOM} sub-functions")
     every: list[dict[str, Any]] = []
     print("objects   by            ready s   allocatable s   gone s   agent MiB   plugin MiB")
     for objects in options.objects:
-        with build_snapshot().restore() as machine:
+        with build_snapshot(MLX5).restore() as machine:
             machine.run("mount -t tmpfs tmpfs /var/lib", check=False)
-            sfsim = Sfsim(machine)
-            sfsim.load(switchdev=1, max_sfs=max(128, objects))
-            hand = by_devlink(machine, sfsim, objects)
+            mlx5 = Mlx5(machine)
+            mlx5.reset("switchdev")
+            hand = by_devlink(machine, mlx5, objects)
             print(f"{objects:7}   devlink -b   {hand['ready']:8.2f}   {'':13}   {hand['gone']:6.2f}", flush=True)
-            sfsim.load(switchdev=1, max_sfs=max(128, objects))
+            mlx5.reset("switchdev")
             agent = asyncio.run(by_agent(machine, objects))
             memory = f"{agent['agent MiB']:9.0f}   {agent['plugin MiB']:10.0f}"
             print(

@@ -25,7 +25,7 @@ from scale.crowd import node_name
 from scale.meter import Count, Meter
 from scale.server import Load, Server, metered
 from scale.store import Store
-from subfunction_simulator.demo.cast import NODE, Cast, Stage
+from subfunction_simulator.demo.processes import NODE, Processes, Stage
 
 _CHANGES_A_SECOND: Final = 50
 _LISTS: Final = 50
@@ -81,9 +81,18 @@ async def measured(nodes: int, objects: int) -> Row:
         session = await held.enter_async_context(session_with(plane))
         cluster = Cluster(session, plane.url)
         listen = f"127.0.0.1:{_free_port()}"
-        stage, cast = await held.enter_async_context(_node(plane, meter, listen))
+        stage, processes = await held.enter_async_context(_node(plane, meter, listen))
         return await _Run(
-            nodes, objects, plane, meter, cluster, f"http://{listen}", stage, cast, held, {"watching": 0, "ready": 0}
+            nodes,
+            objects,
+            plane,
+            meter,
+            cluster,
+            f"http://{listen}",
+            stage,
+            processes,
+            held,
+            {"watching": 0, "ready": 0},
         ).row()
 
 
@@ -106,7 +115,7 @@ class _Run:
     cluster: Cluster
     agent: str
     stage: Stage
-    cast: Cast
+    processes: Processes
     held: contextlib.AsyncExitStack
     crowd: dict[str, int]
     """What the crowd said last of how far it is."""
@@ -135,7 +144,7 @@ class _Run:
         ready = time.perf_counter() - began
         await self._until_allocatable(self.objects)
         allocatable, made = time.perf_counter() - began, (await self._spent()).since(before)
-        mib = self.cast.memory("agent")
+        mib = self.processes.memory("agent")
 
         quiet, before = await server.load(), await self._spent()
         changes = await self._changed_elsewhere([name for name, _ in others[:: max(1, len(others) // 500)]])
@@ -173,7 +182,7 @@ class _Run:
     async def _spent(self) -> _Spent:
         """What the node's agent has asked and used since its start."""
         asked = await metered(self.cluster.session, self.agent, "subfunction_api_requests_total")
-        return _Spent(asked, _kib(self.meter.count), self.cast.processor_seconds("agent"))
+        return _Spent(asked, _kib(self.meter.count), self.processes.processor_seconds("agent"))
 
     async def _a_real_object(self) -> dict[str, Any]:
         """Have the agent make one, and give it as it is stored."""
@@ -215,11 +224,11 @@ class _Run:
 
     async def _restarted(self) -> tuple[float, _Spent]:
         """Start the agent anew; it has looked at all when, connected again, it has been silent for two seconds."""
-        await self.cast.restart("agent")
+        await self.processes.restart("agent")
         passed, began = self.meter.count, time.perf_counter()
         last, still = passed, began
         while last.connections == passed.connections or time.perf_counter() - still < 2:
-            self.cast.check()
+            self.processes.check()
             await asyncio.sleep(0.02)
             if (now := self.meter.count) != last:
                 last, still = now, time.perf_counter()
@@ -241,18 +250,18 @@ class _Run:
             ready = sum(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
             if items and ready == len(items):
                 return
-            self.cast.check()
+            self.processes.check()
             await asyncio.sleep(0.1)
 
     async def _until_allocatable(self, number: int) -> None:
         while (await self.cluster.allocatable(NODE)).get(RESOURCE) != str(number):
-            self.cast.check()
+            self.processes.check()
             await asyncio.sleep(0.05)
 
     async def _until(self, so: Callable[[], bool], what: str) -> None:
         told = time.perf_counter()
         while not so():
-            self.cast.check()
+            self.processes.check()
             if time.perf_counter() - told > 60:
                 print(f"  ... until {what}: {self.crowd}", file=sys.stderr, flush=True)
                 told = time.perf_counter()
@@ -260,20 +269,20 @@ class _Run:
 
 
 @contextlib.asynccontextmanager
-async def _node(plane: ControlPlane, meter: Meter, listen: str) -> AsyncIterator[tuple[Stage, Cast]]:
+async def _node(plane: ControlPlane, meter: Meter, listen: str) -> AsyncIterator[tuple[Stage, Processes]]:
     """Run the real programs of one node; the agent's way to the API server, and no other's, leads through the meter."""
-    async with staged() as (stage, cast):
+    async with staged() as (stage, processes):
         stage.kubeconfig.write_text(plane.kubeconfig(server=f"https://127.0.0.1:{meter.port}"), encoding="utf-8")
         direct = stage.root / "kubeconfig-kubelet"
         direct.write_text(plane.kubeconfig(), encoding="utf-8")
-        await cast.start(
+        await processes.start(
             "kubelet", [str(direct) if each == str(stage.kubeconfig) else each for each in stage.kubelet_command()]
         )
         # The demo's agent looks every second for who holds what; here it keeps to its defaults.
         ours = stage.agent_command()[: -len(("--usage-interval", "1", "--survey-interval", "1"))]
-        await cast.start("agent", [*ours, "--listen", listen])
-        await cast.start("device plugin", stage.plugin_command())
-        yield stage, cast
+        await processes.start("agent", [*ours, "--listen", listen])
+        await processes.start("device plugin", stage.plugin_command())
+        yield stage, processes
 
 
 def _free_port() -> int:

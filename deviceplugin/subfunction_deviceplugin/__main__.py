@@ -10,12 +10,12 @@ from typing import Annotated
 
 import cyclopts
 
-from subfunction import journal
 from subfunction.errors import SubFunctionError
-from subfunction_deviceplugin import plugin
+from subfunction.process import log
+from subfunction_deviceplugin.main import run
 from subfunction_deviceplugin.settings import Settings
 
-logger = logging.getLogger("subfunction_deviceplugin")
+_LOG = logging.getLogger("subfunction_deviceplugin")
 
 app = cyclopts.App(
     name="subfunction-device-plugin",
@@ -28,24 +28,24 @@ app = cyclopts.App(
 @app.default
 def serve(settings: Annotated[Settings, cyclopts.Parameter(name="*")] = Settings()) -> None:  # noqa: B008 - frozen
     """Serve until SIGTERM or Ctrl-C."""
-    journal.configure(settings.log_level, settings.log_format, settings.node_name)
-    # Sockets and ledger are root's alone, from the moment they exist.
+    log.configure_logging(settings.log_level, settings.log_format, settings.node_name)
+    # Only root may open our sockets and the ledger, from the moment they exist.
     os.umask(0o077)
-    logger.info("subfunction-device-plugin %s: %s", version("subfunction"), journal.effective(settings))
+    _LOG.info("subfunction-device-plugin %s: %s", version("subfunction"), log.format_settings(settings))
     try:
-        asyncio.run(_until_told(settings))
+        asyncio.run(_run_until_signalled(settings))
     except SubFunctionError as error:
-        logger.critical("%s", error)
+        _LOG.critical("%s", error)
         sys.exit(1)
-    logger.info("stopped")
+    _LOG.info("stopped")
 
 
-async def _until_told(settings: Settings) -> None:
+async def _run_until_signalled(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await plugin.run(settings, stop)
+    await run(settings, stop)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What can be set: by flag (`--kubelet-folder`), by environment (`SUBFUNCTION_KUBELET_FOLDER`), or not at all."""
+"""The plugin's settings, each by flag (`--kubelet-folder`) or environment (`SUBFUNCTION_KUBELET_FOLDER`)."""
 
 import dataclasses
 from pathlib import Path
@@ -8,10 +8,10 @@ import cyclopts
 
 from subfunction.kernel.sysfs import SYSFS
 from subfunction.kubelet.checkpoint import KUBELET_FOLDER, KUBELET_ROOT
-from subfunction.ledger import LEDGER
-from subfunction.programsettings import ProgramSettings
-from subfunction.records import BOOT_ID, RECORDS
-from subfunction.resources import STATE
+from subfunction.process.settings import ProgramSettings
+from subfunction.state.ledger import LEDGER
+from subfunction.state.records import BOOT_ID, RECORDS
+from subfunction.state.resource_names import STATE
 
 Seconds = Annotated[float, cyclopts.Parameter(validator=cyclopts.validators.Number(gt=0))]
 
@@ -24,7 +24,7 @@ class Settings(ProgramSettings):
     """Folder of the agent's records, read and watched. In /run: they are good for one boot only."""
 
     ledger: Path = LEDGER
-    """Folder of what was handed out, written here and read by the agent. In /run, beside the records."""
+    """Folder of the ledger of allocations, written here and read by the agent. In /run, beside the records."""
 
     state: Path = STATE
     """Folder of `resources.json`, read: the names to register at once. In /var/lib, so that it outlives a reboot."""
@@ -36,17 +36,17 @@ class Settings(ProgramSettings):
     """File with this boot's id; another one only where a boot is simulated."""
 
     kubelet_root: Path = KUBELET_ROOT
-    """The kubelet's `--root-dir`: where a kubelet that cannot be called finds us, in its `plugins_registry`."""
+    """The kubelet's `--root-dir`: a kubelet that cannot be called finds our socket in its `plugins_registry`."""
 
     kubelet_folder: Path = KUBELET_FOLDER
-    """Where the kubelet listens, we listen, and its checkpoint is. The kubelet's path is a compile-time constant,
+    """Folder of the kubelet's socket, of ours, and of its checkpoint. The kubelet's path is a compile-time constant,
     whatever its root."""
 
     resource_domains: tuple[str, ...] = ("subfunction.dev",)
-    """Domains of resource names that may be registered: nobody takes over `nvidia.com/gpu` with a record."""
+    """Domains of resource names that may be registered: no record can take over `nvidia.com/gpu`."""
 
     coalesce: Seconds = 0.1
-    """Seconds from the first change to a look, so that a burst costs the kubelet one message. A person does not notice
+    """Seconds from the first change to a read, so that a burst costs the kubelet one message. A person does not notice
     100 ms; the kubelet rewrites its whole checkpoint for each message."""
 
     allocate_deadline: Seconds = 20.0
@@ -66,12 +66,12 @@ class Settings(ProgramSettings):
     takes milliseconds; kubelets up to 1.36 may drop a new registration when an old stream ends."""
 
     resend_wanted: Seconds = 5.0
-    """Seconds between repeated lists while somebody waits for a held device to be let go (it is being drained,
-    its id is taken, or it was made anew): the kubelet notes on disk that a pod has ended only when a list arrives."""
+    """Seconds between repeated lists while a device in use is waited for (it is being drained, its id is taken, or it
+    was made anew): the kubelet notes on disk that a pod has ended only when a list arrives."""
 
     resend_held: Seconds = 60.0
-    """Seconds between repeated lists while any device is held, for the same reason. Each costs the kubelet one write of
-    some 50 bytes a device."""
+    """Seconds between repeated lists while any device is in use, for the same reason. Each costs the kubelet one write
+    of some 50 bytes a device."""
 
     node_name: str = ""
     """This node's name, for the log alone."""

@@ -1,4 +1,4 @@
-"""One thread for everything that blocks: files and sysfs. That there is one is what keeps the ledger in order."""
+"""One thread for all calls that block (files, sysfs). As there is only one, no two calls use the ledger at once."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,14 +10,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Worker:
+class LedgerWorker:
     """Runs blocking calls off the event loop, one after the other."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
 
-    async def do(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a call; a caller that gives up does not stop it."""
+    async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a call on the thread; a caller that gives up does not stop it."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **kwargs))
 
     def __enter__(self) -> Self:

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from cyclopts.config import Env
 
-from subfunction import journal
 from subfunction.errors import SubFunctionError
-from subfunction_operator import installation
+from subfunction.process import log
+from subfunction_operator.agent.settings import Settings
+from subfunction_operator.check_settings import CheckSettings
 from subfunction_operator.controller.settings import ControllerSettings
-from subfunction_operator.settings import Settings
 
-_LOG = logging.getLogger("subfunction.program")
+_LOG = logging.getLogger("subfunction_operator")
 _DEFAULTS = ControllerSettings()
 
 app = App(
@@ -31,9 +31,9 @@ app = App(
 def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
     """Work for one node: make, configure, repair and remove its sub-functions."""
     # Imported here: `--help` should not wait for kopf.
-    from subfunction_operator.program import run  # noqa: PLC0415
+    from subfunction_operator.agent.main import run  # noqa: PLC0415
 
-    journal.configure(settings.log_level, settings.log_format, settings.node_name)
+    log.configure_logging(settings.log_level, settings.log_format, settings.node_name)
     # kopf says of each event that its handler succeeded, which is no news.
     logging.getLogger("kopf.objects").setLevel(max(logging.WARNING, logging.getLogger().level))
     return _ended(run(settings))
@@ -42,9 +42,9 @@ def agent(settings: Annotated[Settings, Parameter(name="*")]) -> int:
 @app.command
 def controller(settings: Annotated[ControllerSettings, Parameter(name="*")] = _DEFAULTS) -> int:
     """Work for the cluster: pools, placement, and what deleted Nodes left. One at a time, by a Lease."""
-    from subfunction_operator.controller.program import run  # noqa: PLC0415  # as above
+    from subfunction_operator.controller.main import run  # noqa: PLC0415  # as above
 
-    journal.configure(settings.log_level, settings.log_format)
+    log.configure_logging(settings.log_level, settings.log_format)
     return _ended(run(settings))
 
 
@@ -58,10 +58,12 @@ def _ended(program: Coroutine[Any, Any, None]) -> int:
 
 
 @app.command
-def check(settings: Annotated[installation.Settings, Parameter(name="*")]) -> int:
+def check(settings: Annotated[CheckSettings, Parameter(name="*")]) -> int:
     """Say whether what was installed in a cluster works; ends with 1 if something does not."""
+    from subfunction_operator.check import check as findings_of  # noqa: PLC0415  # as above: it brings `kubernetes`
+
     try:
-        findings = asyncio.run(installation.check(settings))
+        findings = asyncio.run(findings_of(settings))
     except SubFunctionError as error:
         print(f"subfunction-operator: {error}", file=sys.stderr)  # noqa: T201  # the CLI's edge
         return 1

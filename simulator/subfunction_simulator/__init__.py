@@ -1,1 +1,1 @@
-"""A node without hardware: a simulated kernel, kubelet and API server, with state."""
+"""The simulator stands in for a node with a SmartNIC: kernel, kubelet and API server, each with state."""

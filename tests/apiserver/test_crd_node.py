@@ -8,20 +8,21 @@ import pytest
 import yaml
 
 from components.judge import Judge
-from subfunction import api_node
-from subfunction.api import Condition, Flavour
-from subfunction.api_node import (
+from subfunction.api import node
+from subfunction.api.conditions import Condition
+from subfunction.api.node import (
+    FlavourCapability,
     ForeignSubFunction,
     NodeStatus,
     OfferedFunction,
     OfferedType,
     ParentStatus,
-    Possibility,
     RdmaNamespaces,
 )
-from subfunction.reasons import Reason
-from subfunction_simulator.apiserver.catalogue import Catalogue
+from subfunction.api.reasons import Reason
+from subfunction.api.subfunction import Flavour
 from subfunction_simulator.apiserver.client import Client
+from subfunction_simulator.apiserver.kinds.catalogue import Catalogue
 from subfunction_simulator.apiserver.objects import JsonObject
 from subfunction_simulator.apiserver.server import crds_folder
 
@@ -32,6 +33,7 @@ STATUS = ROOT["properties"]["status"]["properties"]
 PARENT = STATUS["parents"]["items"]["properties"]
 READY = Condition(type="Ready", status="True", reason="Ready", last_transition_time="2026-11-22T09:00:00Z")
 ETCD_REQUEST_BYTES = 1_500_000
+MOST_DRIVERS = 32
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,49 +45,50 @@ def fullest() -> NodeStatus:
         ParentStatus(
             device=f"pci/0000:05:{number:02x}.0",
             netdev="n" * 15,
-            driver="d" * api_node.LONGEST_WORD,
+            alternative_names=tuple(f"{number:02}".ljust(node.LONGEST_NAME, "n") for number in range(node.MOST_NAMES)),
+            driver="d" * node.LONGEST_WORD,
             vendor="15b3",
             numa_node=1,
-            eswitch_mode="switchdev",
+            eswitch_mode="switchdev_inactive",
             pf=1,
             capacity=2**31,
             flavours=tuple(
-                Possibility(
+                FlavourCapability(
                     name=flavour,
                     possible=False,
                     reason=Reason.DRIVER_NOT_LOADED,
-                    message="m" * api_node.LONGEST_MESSAGE,
+                    message="m" * node.LONGEST_MESSAGE,
                 )
                 for flavour in Flavour
             ),
             mediated_types=tuple(
-                OfferedType(id=f"{index:0{api_node.LONGEST_TYPE}}", api="vfio-pci", capacity=16)
-                for index in range(api_node.MOST_TYPES)
+                OfferedType(id=f"{index:0{node.LONGEST_TYPE}}", api="vfio-pci", capacity=16)
+                for index in range(node.MOST_TYPES)
             ),
             more_mediated_types=1,
             virtual_functions=tuple(
                 OfferedFunction(index=index, address="0000:05:00.2", driver="mlx5_vfio_pci", group=index)
-                for index in range(api_node.MOST_VIRTUAL_FUNCTIONS)
+                for index in range(node.MOST_VIRTUAL_FUNCTIONS)
             ),
             more_virtual_functions=1,
             foreign_sub_functions=tuple(
                 ForeignSubFunction(
                     port=index, number=2**32 - 1, controller=1, mac_address="02:00:00:00:00:01", state="inactive"
                 )
-                for index in range(api_node.MOST_FOREIGN)
+                for index in range(node.MOST_FOREIGN)
             ),
             more_foreign_sub_functions=1,
         )
-        for number in range(api_node.MOST_PARENTS)
+        for number in range(node.MOST_PARENTS)
     )
     return NodeStatus(
-        conditions=(msgspec.structs.replace(READY, message="m" * api_node.LONGEST_CONDITION),),
-        agent_version="v" * api_node.LONGEST_WORD,
-        kernel="k" * api_node.LONGEST_KERNEL,
+        conditions=(msgspec.structs.replace(READY, message="m" * node.LONGEST_CONDITION),),
+        agent_version="v" * node.LONGEST_WORD,
+        kernel="k" * node.LONGEST_KERNEL,
         rdma_namespaces=RdmaNamespaces.EXCLUSIVE,
-        drivers=tuple(f"{number:0{api_node.LONGEST_WORD}}" for number in range(api_node.MOST_DRIVERS)),
+        drivers=tuple(f"{number:0{node.LONGEST_WORD}}" for number in range(MOST_DRIVERS)),
         flavours=tuple(Flavour),
-        parent_count=api_node.MOST_PARENTS + 1,
+        parent_count=node.MOST_PARENTS + 1,
         capacity=2**40,
         parents=parents,
     )
@@ -125,6 +128,11 @@ async def test_every_field_of_the_schema_can_be_said() -> None:
         ("status.drivers", lambda s: _replaced(s, drivers=(*s.drivers, "one"))),
         ("status.kernel", lambda s: _replaced(s, kernel=f"{s.kernel}k")),
         ("status.parents[0].virtualFunctions", lambda s: _first(s, virtual_functions=_more(s, "virtual_functions"))),
+        ("status.parents[0].alternativeNames", lambda s: _first(s, alternative_names=_more(s, "alternative_names"))),
+        (
+            "status.parents[0].alternativeNames[0]",
+            lambda s: _first(s, alternative_names=("n" * (node.LONGEST_NAME + 1), *s.parents[0].alternative_names[1:])),
+        ),
         ("status.parents[0].mediatedTypes", lambda s: _first(s, mediated_types=_more(s, "mediated_types"))),
         ("status.parents[0].foreignSubFunctions", lambda s: _first(s, foreign_sub_functions=_more(s, "foreign"))),
     ],
@@ -166,7 +174,7 @@ async def test_a_wrong_value_is_refused_with_a_sentence(
 
 async def test_every_reason_of_the_project_may_stand_at_a_flavour(judge: Judge) -> None:
     for reason in Reason:
-        judged = Possibility(name=Flavour.MLX5, possible=False, reason=reason)
+        judged = FlavourCapability(name=Flavour.MLX5, possible=False, reason=reason)
         parent = ParentStatus(device="pci/1", flavours=(judged,))
         assert (await judge.reported(written(NodeStatus(parents=(parent,))))).accepted
 
@@ -222,6 +230,7 @@ def _more(status: NodeStatus, what: str) -> tuple[Any, ...]:
     parent = status.parents[0]
     return {
         "virtual_functions": (*parent.virtual_functions, OfferedFunction(index=999, address="0000:05:00.2")),
+        "alternative_names": (*parent.alternative_names, "one-more"),
         "mediated_types": (*parent.mediated_types, OfferedType(id="one-more")),
         "foreign": (*parent.foreign_sub_functions, ForeignSubFunction(port=999)),
     }[what]

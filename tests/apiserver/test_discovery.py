@@ -78,7 +78,7 @@ async def test_openapi_describes_every_field_and_offers_field_validation(api: Cl
     assert "fieldValidation" in {parameter["name"] for parameter in patch["parameters"]}
 
 
-async def test_kubectl_before_1_29_learns_of_field_validation_in_protobuf(api_server: AnyApiServer) -> None:
+async def test_kubectl_learns_of_field_validation_in_protobuf_for_a_list_of_objects(api_server: AnyApiServer) -> None:
     accept = {"Accept": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
     async with (
         aiohttp.ClientSession(headers=accept) as session,

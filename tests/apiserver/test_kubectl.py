@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.under_test import AnyApiServer
 from subfunction_simulator.apiserver.client import Answer, Client
@@ -78,6 +79,15 @@ async def test_apply_get_change_and_delete(run: Kubectl, api: Client) -> None:
     assert row[8:] == ["02:53:46:00:00:01", "32768", "AsAsked"]
     assert (await run("delete", "sf", "blue"))[0] == 0
     assert (await api("GET", BLUE)).code == 404
+
+
+async def test_several_objects_in_one_list_are_applied(run: Kubectl) -> None:
+    """OpenAPI v3 names no `v1 List`, so kubectl asks for v2."""
+    items = [yaml.safe_load(MANIFEST), yaml.safe_load(MANIFEST.replace("blue", "red"))]
+    code, said = await run(
+        "apply", "-f", "-", given=yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": items})
+    )
+    assert (code, said.count("created")) == (0, 2)
 
 
 async def test_a_wrong_manifest_is_refused_in_words_that_help(run: Kubectl) -> None:

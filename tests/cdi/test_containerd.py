@@ -10,14 +10,14 @@ from tests.cdi.conftest import NEWEST, Check
 
 from matrix.flavours import FLAVOURS
 from rig.world import World
-from subfunction.claims import PortClaim
-from subfunction.records import DeviceNode, Record, State
-from subfunction_operator import cdi
-from subfunction_operator.decision import Rest
-from subfunction_operator.observation import Observation, Policy
-from subfunction_operator.paperfolders import PaperFolders
+from subfunction.state.claims import PortClaim
+from subfunction.state.records import DeviceNode, Record, State
+from subfunction_operator.agent.model.decision import Settled
+from subfunction_operator.agent.model.observation import NodePolicy, Observation
+from subfunction_operator.agent.offer import cdi
+from subfunction_operator.agent.offer.artifact_store import ArtifactStore
 
-CDI = Policy(device_nodes="cdi")
+CDI = NodePolicy(device_nodes="cdi")
 NET_DEVICES = ("subfunction.dev/mlx5", "subfunction.dev/ice", "subfunction.dev/virtio")
 WITH_NODES = ("mlx5", "virtio-vhost", "vfio-vf", "vfio-mdev")
 WITH_NETDEV = ("mlx5", "ice", "virtio-virtio")
@@ -26,13 +26,13 @@ UUID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
 Number = tuple[int, int]
 
 
-def ready(root: Path, flavour: str, policy: Policy, *names: str) -> World:
+def ready(root: Path, flavour: str, policy: NodePolicy, *names: str) -> World:
     """Have the agent make sub-functions of a flavour on the simulated kernel, up to a record that says ready."""
     known = FLAVOURS[flavour]
     world = World(root, known.topology, policy=dataclasses.replace(policy, devices=str(root / "dev")))
     for name in names or ("blue",):
         world.apply(name, **(known.operations[0].spec or {}))
-        assert world.settle(name).decision == Rest()
+        assert world.settle(name).decision == Settled()
     return world
 
 
@@ -55,7 +55,7 @@ def offered(uid: str, *nodes: DeviceNode) -> Record:
     claim = PortClaim(flavour="mlx5", parent="pci/0000:03:00.0", pf=0, number=1, mac_address="02:00:00:00:00:01")
     resource = "subfunction.dev/mlx5"
     record = Record(uid=uid, name="n", boot_id="b", state=State.READY, claim=claim, resource=resource, nodes=nodes)
-    return cdi.delivered(record, Observation(boot_id="b"), CDI)
+    return cdi.choose_delivery(record, Observation(boot_id="b"), CDI)
 
 
 @pytest.mark.parametrize("flavour", WITH_NODES)
@@ -86,7 +86,7 @@ def test_a_container_gets_the_node_as_it_is_when_it_starts(tmp_path: Path, check
 def test_a_netdev_is_moved_by_runtimes_that_know_of_such_and_starts_no_container_with_the_others(
     tmp_path: Path, check: Check, library: str, flavour: str
 ) -> None:
-    world = ready(tmp_path / "node", flavour, Policy(net_devices=NET_DEVICES))
+    world = ready(tmp_path / "node", flavour, NodePolicy(net_devices=NET_DEVICES))
     record = world.record()
     found = check(library, world.papers.cdi, str(record.cdi_name))
     if library != NEWEST:
@@ -123,12 +123,12 @@ def test_nodes_and_netdev_go_by_one_file(tmp_path: Path, check: Check) -> None:
 def test_the_version_is_the_lowest_that_the_library_would_take(tmp_path: Path, check: Check, library: str) -> None:
     here = DeviceNode(container_path="/dev/null", host_path="/dev/null")
     elsewhere = DeviceNode(container_path="/dev/a", host_path="/dev/null")
-    folders = PaperFolders(tmp_path / "cdi", tmp_path / "info")
+    folders = ArtifactStore(tmp_path / "cdi", tmp_path / "info")
     cases = (("blue", here, "0.3.0"), (UUID, here, "0.5.0"), ("green", elsewhere, "0.5.0"))
     names = []
     for uid, node, _ in cases:
         record = offered(uid, node)
-        folders.write_cdi(uid, str(cdi.text(record)))
+        folders.write_cdi(uid, str(cdi.render(record)))
         names.append(str(record.cdi_name))
     found = check(library, folders.cdi, *names)
     assert (found.errors, found.refused, sorted(found.devices)) == ({}, "", sorted(names))
@@ -137,7 +137,7 @@ def test_the_version_is_the_lowest_that_the_library_would_take(tmp_path: Path, c
 
 
 def test_the_version_of_a_netdev_is_the_lowest_too(tmp_path: Path, check: Check) -> None:
-    world = ready(tmp_path / "node", "ice", Policy(net_devices=NET_DEVICES))
+    world = ready(tmp_path / "node", "ice", NodePolicy(net_devices=NET_DEVICES))
     [file] = check(NEWEST, world.papers.cdi).files
     assert (file.version, file.minimum) == ("1.1.0", "1.1.0")
 
@@ -154,10 +154,10 @@ def test_what_is_half_written_is_nothing_to_a_runtime(tmp_path: Path, check: Che
 def test_an_answer_that_is_replayed_after_its_nodes_changed_starts_no_container(
     tmp_path: Path, check: Check, library: str
 ) -> None:
-    folders = PaperFolders(tmp_path / "cdi", tmp_path / "info")
+    folders = ArtifactStore(tmp_path / "cdi", tmp_path / "info")
     before = offered(UUID, DeviceNode(container_path="/dev/null", host_path="/dev/null"))
     after = offered(UUID, DeviceNode(container_path="/dev/zero", host_path="/dev/zero"))
-    folders.write_cdi(UUID, str(cdi.text(after)))
+    folders.write_cdi(UUID, str(cdi.render(after)))
     found = check(library, folders.cdi, str(before.cdi_name))
     assert (found.unresolved, found.nodes) == ([before.cdi_name], [])
     assert found.refused

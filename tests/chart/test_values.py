@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from subfunction_deviceplugin.settings import Settings as PluginSettings
+from subfunction_operator.agent.settings import Settings as AgentSettings
 from subfunction_operator.controller.settings import ControllerSettings
-from subfunction_operator.settings import Settings as AgentSettings
 
 CHART: Final = Path(__file__).parents[2] / "charts" / "subfunction"
 TEXT: Final = (CHART / "values.yaml").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ MADE: Final = "<!-- What follows is made from values.yaml by `make docs`. -->\n"
 KEY: Final = re.compile(r"( *)(\w+):")
 
 OF_THE_POD: Final = (
-    {"node_name", "kubeconfig", "sysfs", "netlink", "devices", "boot_id"}
+    {"node_name", "kubeconfig", "service_account", "sysfs", "netlink", "devices", "boot_id"}
     | {f"lease_{what}" for what in ("name", "namespace")}
     | {"identity"}
 )

@@ -6,12 +6,19 @@ import gc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from tests.contract.conftest import Node
+from tests.contract.node import Node
 
 from subfunction.kernel.address import Handle, Mac
-from subfunction.kernel.auxiliary import BUS
-from subfunction.kernel.events import Event, InstanceChanged, Lost, PortChanged, PortDeleted, monitor
-from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.bus.auxiliary import BUS
+from subfunction.kernel.monitor.devlink import (
+    Event,
+    InstanceChanged,
+    Overrun,
+    PortChanged,
+    PortDeleted,
+    monitor_devlink,
+)
+from subfunction.kernel.netlink.genetlink import Netlink
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 
@@ -40,11 +47,11 @@ class Heard:
 async def listening(node: Node) -> AsyncIterator[Heard]:
     # The look-up of the family runs in a thread of its own, so it gets a socket of its own.
     netlink = Netlink(node.netlink.transport)
-    events = monitor(netlink)
+    events = monitor_devlink(netlink)
     with contextlib.closing(netlink):
         async with contextlib.aclosing(events):
             heard = Heard(events)
-            assert isinstance((await heard.until(lambda _: True))[0], Lost)
+            assert isinstance((await heard.until(lambda _: True))[0], Overrun)
             yield heard
 
 

@@ -3,20 +3,15 @@
 from collections.abc import Callable
 
 import pytest
-from tests.contract.conftest import Node
+from tests.contract.node import Node
 
 from subfunction.errors import FamilyMissing
 from subfunction.kernel.address import Handle
-from subfunction.kernel.netdev import Netdev, parent_of
-from subfunction.kernel.pci import PciFunction
-from subfunction.kernel.port import Port
-from subfunction.kernel.uapi import EswitchMode, PortFlavour
+from subfunction.kernel.bus.pci import PciFunction
+from subfunction.kernel.netdev import Netdev, find_parent
+from subfunction.kernel.uapi import EswitchMode
 
 NOBODY = Handle("pci", "0000:ff:1f.7")
-
-
-def uplink(node: Node, handle: Handle) -> Port:
-    return next(port for port in node.devlink.ports(handle) if port.flavour is PortFlavour.PHYSICAL)
 
 
 def test_every_physical_function_is_an_instance(node: Node) -> None:
@@ -26,24 +21,24 @@ def test_every_physical_function_is_an_instance(node: Node) -> None:
 def test_ports_of_one_instance_are_its_own_and_together_they_are_all(node: Node, judge: Callable[[], None]) -> None:
     judge()
     by_instance = [port for handle in node.devlink.instances() for port in node.devlink.ports(handle)]
-    assert sorted(map(str, by_instance)) == sorted(map(str, node.devlink.ports()))
+    assert sorted(map(str, by_instance)) == sorted(map(str, node.devlink.all_ports()))
 
 
 def test_a_parents_physical_port_tells_its_pf_number_and_has_no_function(node: Node) -> None:
     for handle in node.parents:
-        port = uplink(node, handle)
+        port = node.physical(handle)
         assert port.port_number == int(handle.device[-1])
         assert (port.function, port.number) == (None, None)
 
 
 def test_a_parents_netdev_leads_back_to_it(node: Node) -> None:
     for handle in node.parents:
-        port = uplink(node, handle)
+        port = node.physical(handle)
         assert port.netdev is not None
         netdev = Netdev.named(node.sysfs, port.netdev)
         assert netdev is not None
         assert netdev.ifindex == port.ifindex
-        assert parent_of(node.sysfs, port.netdev) == handle
+        assert find_parent(node.sysfs, port.netdev) == handle
 
 
 def test_the_mode_of_an_e_switch_is_what_was_set(node: Node) -> None:
@@ -71,6 +66,7 @@ def test_a_parent_has_a_driver_a_vendor_and_a_numa_node(node: Node) -> None:
         assert function.numa_node in {0, 1}
 
 
+@pytest.mark.needs("two-nodes")
 def test_parents_on_different_cards_are_near_different_numa_nodes(node: Node) -> None:
     functions = [PciFunction.at(node.sysfs, handle) for handle in node.parents]
     assert {function.numa_node for function in functions if function} == {0, 1}
@@ -80,7 +76,6 @@ def test_an_instance_that_is_not_there_has_no_ports_no_capacity_and_no_directory
     assert node.devlink.ports(NOBODY) == []
     assert node.devlink.port(NOBODY, 1) is None
     assert node.devlink.capacity(NOBODY) is None
-    assert node.devlink.driver_name(NOBODY) is None
     assert PciFunction.at(node.sysfs, NOBODY) is None
 
 

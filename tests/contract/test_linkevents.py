@@ -4,17 +4,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from tests.contract.conftest import Node
+from tests.contract.node import Node
 
-from subfunction.kernel.announcements import Lost
 from subfunction.kernel.link import LinkSettings
-from subfunction.kernel.linkevents import LinkChanged, LinkDeleted, LinkEvent, links
+from subfunction.kernel.monitor.link import LinkChanged, LinkDeleted, LinkEvent, monitor_links
+from subfunction.kernel.monitor.multicast import Overrun
 
 
 class Heard:
     """The events of a node, as they come."""
 
-    def __init__(self, events: AsyncIterator[LinkEvent | Lost]) -> None:
+    def __init__(self, events: AsyncIterator[LinkEvent | Overrun]) -> None:
         self._events = events
 
     async def until(self, good: Callable[[LinkEvent], bool], *, seconds: float = 20) -> list[LinkEvent]:
@@ -22,7 +22,7 @@ class Heard:
         heard: list[LinkEvent] = []
         async with asyncio.timeout(seconds):
             async for event in self._events:
-                assert not isinstance(event, Lost), event
+                assert not isinstance(event, Overrun), event
                 heard.append(event)
                 if good(event):
                     break
@@ -31,8 +31,8 @@ class Heard:
 
 @contextlib.asynccontextmanager
 async def listening(node: Node) -> AsyncIterator[Heard]:
-    async with contextlib.aclosing(links(node.netlink.transport)) as events:
-        assert isinstance(await anext(events), Lost)
+    async with contextlib.aclosing(monitor_links(node.netlink.transport)) as events:
+        assert isinstance(await anext(events), Overrun)
         yield Heard(events)
 
 
@@ -73,7 +73,7 @@ async def test_a_link_that_leaves_a_bridge_is_not_announced_as_deleted(node: Nod
 
 
 async def test_a_link_that_a_pod_takes_is_announced_as_gone_and_comes_back(node: Node) -> None:
-    netdev = node.representor(node.new(88))
+    netdev = node.netdev(node.new(88))
     async with listening(node) as heard:
         await asyncio.to_thread(node.console.take_netdev, netdev.name)
         await heard.until(lambda event: event == LinkDeleted(netdev.ifindex, netdev.name))

@@ -1,13 +1,13 @@
-"""Setting a network link: a representor, and what is said of it afterwards."""
+"""Setting a network link, and what is said of it afterwards: a representor, and the netdev of a function."""
 
 import dataclasses
 
 import pytest
-from tests.contract.conftest import Node, until
+from tests.contract.node import Node, until
 
-from subfunction.errors import Gone, Invalid, KernelError
+from subfunction.errors import Gone, Invalid, KernelError, Unsupported
 from subfunction.kernel.address import Mac
-from subfunction.kernel.link import LinkSettings
+from subfunction.kernel.link import LinkNames, LinkSettings
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.port import Port
 
@@ -28,12 +28,22 @@ def test_a_representor_can_be_set_up_and_down(node: Node) -> None:
 
 
 def test_name_address_and_mtu_are_set_by_one_request(node: Node) -> None:
-    _, netdev = representor(node)
-    node.links.set(netdev.ifindex, LinkSettings(name="sfrep88", mac=MAC, mtu=9000, up=True))
-    renamed = Netdev.named(node.sysfs, "sfrep88")
+    netdev = node.netdev(node.new(88))
+    node.links.set(netdev.ifindex, LinkSettings(name="sf88", mac=MAC, mtu=9000, up=True))
+    renamed = Netdev.named(node.sysfs, "sf88")
     assert renamed is not None
     assert (renamed.ifindex, renamed.mac, renamed.mtu, renamed.up) == (netdev.ifindex, MAC, 9000, True)
     assert Netdev.named(node.sysfs, netdev.name) is None
+
+
+@pytest.mark.needs("mlx5")
+def test_a_representor_takes_no_address_and_stays_in_its_network_namespace(node: Node) -> None:
+    port, netdev = representor(node)
+    with pytest.raises(Unsupported):
+        node.links.set(netdev.ifindex, LinkSettings(mac=MAC))
+    with pytest.raises(OSError, match="Invalid argument"):
+        node.console.take_netdev(netdev.name)
+    assert node.representor(port) == netdev
 
 
 def test_a_port_names_its_representor_by_the_new_name(node: Node) -> None:
@@ -62,6 +72,29 @@ def test_a_representor_is_put_into_a_bridge_and_taken_out(node: Node) -> None:
     assert (node.representor(port).master, node.representor(port).up) == (None, True)
 
 
+def test_a_bridge_is_told_from_the_netdev_of_a_device_by_its_kind(node: Node) -> None:
+    _, netdev = representor(node)
+    node.console.bridge("sfbr0")
+    assert node.links.kind(node.ifindex("sfbr0")) == "bridge"
+    assert node.links.kind(netdev.ifindex) == ""
+    assert node.links.kind(4711) is None
+
+
+def test_a_link_is_found_by_each_of_its_names_and_no_other_takes_one(node: Node) -> None:
+    _, netdev = representor(node)
+    other = node.representor(node.new(89))
+    long = "fabric-blue-port0-of-a-node-with-a-long-name"
+    for alternative in ("sfalt0", long):
+        node.console.add_alternative_name(netdev.name, alternative)
+    expected = LinkNames(netdev.name, ("sfalt0", long))
+    assert [node.links.find(name) for name in (netdev.name, "sfalt0", long)] == [expected] * 3
+    assert node.links.find(other.name) == LinkNames(other.name)
+    assert node.links.find("sfalt1") is None
+    for link in (netdev, other):
+        with pytest.raises(KernelError, match="File exists"):
+            node.links.set(link.ifindex, LinkSettings(name="sfalt0"))
+
+
 def test_a_link_that_is_not_there_is_gone(node: Node) -> None:
     with pytest.raises(Gone, match="ip link set if4711 up"):
         node.links.set(4711, LinkSettings(up=True))
@@ -85,7 +118,7 @@ def test_the_name_of_another_link_is_refused(node: Node) -> None:
 
 @pytest.mark.parametrize("settings", [LinkSettings(mtu=40), LinkSettings(mac=MULTICAST)])
 def test_a_value_that_no_link_can_have_is_refused(node: Node, settings: LinkSettings) -> None:
-    port, netdev = representor(node)
+    netdev = node.netdev(node.new(88))
     with pytest.raises(Invalid):
         node.links.set(netdev.ifindex, settings)
-    assert node.representor(port) == netdev
+    assert Netdev.named(node.sysfs, netdev.name) == netdev

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from tests.contract.conftest import Node
+from tests.contract.node import Node
 
 from subfunction.errors import Unsupported
 from subfunction.kernel.address import Handle, Mac
@@ -24,7 +24,8 @@ def path_of(node: Node, instance: Handle) -> str:
 
 def test_a_function_comes_up_with_everything_disabled(node: Node) -> None:
     instance = node.attach(node.new(88))
-    assert [node.devlink.parameter(instance, name) for name in ("enable_eth", "enable_rdma")] == [False, False]
+    names = ("enable_roce", "enable_eth", "enable_rdma", "enable_vnet")
+    assert [node.devlink.parameter(instance, name) for name in names] == [False] * 4
     assert node.virtual_port(instance) is None
     assert Netdev.under(node.sysfs, path_of(node, instance)) == ()
     assert RdmaDevice.under(node.sysfs, path_of(node, instance)) is None
@@ -81,10 +82,27 @@ def test_what_is_disabled_again_goes_with_the_next_reload(node: Node) -> None:
     assert len(Netdev.under(node.sysfs, path_of(node, instance))) == 1
 
 
-def test_rdma_is_refused_on_a_function_without_roce(node: Node) -> None:
+def gids(node: Node, instance: Handle) -> int:
+    device = RdmaDevice.under(node.sysfs, path_of(node, instance))
+    assert device is not None
+    assert device.verbs is not None
+    return len(node.sysfs.names(f"{device.path}/ports/1/gids"))
+
+
+def test_an_rdma_device_has_gids_where_roce_is_enabled_too(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    node.load(instance, "enable_eth", "enable_rdma")
+    assert gids(node, instance) == 0
+    node.load(instance, "enable_roce")
+    assert gids(node, instance) == 64
+
+
+def test_a_function_without_roce_has_rdma_for_raw_ethernet_and_refuses_roce(node: Node) -> None:
     instance = node.attach(node.new(88, settings=FunctionSettings(roce=False)))
-    with pytest.raises(Unsupported, match="name enable_rdma value true"):
-        node.devlink.set_parameter(instance, "enable_rdma", value=True)
+    with pytest.raises(Unsupported, match="name enable_roce value true"):
+        node.devlink.set_parameter(instance, "enable_roce", value=True)
+    node.load(instance, "enable_eth", "enable_rdma")
+    assert gids(node, instance) == 0
 
 
 def test_parameters_are_forgotten_when_the_function_is_activated_anew(node: Node) -> None:

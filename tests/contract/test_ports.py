@@ -4,20 +4,21 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from tests.contract.conftest import Node, until
+from tests.contract.node import UNSET, Node, until
 
 from subfunction.errors import (
     Gone,
     Invalid,
     NotSwitchdev,
     NumberTaken,
+    PfNumberRefused,
     StillAttached,
     SubFunctionError,
     Unsupported,
 )
 from subfunction.kernel.address import Handle, Mac
-from subfunction.kernel.auxiliary import AuxiliaryDevice
-from subfunction.kernel.netdev import Netdev, parent_of
+from subfunction.kernel.bus.auxiliary import AuxiliaryDevice
+from subfunction.kernel.netdev import Netdev, find_parent
 from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 
@@ -39,6 +40,8 @@ def sysfs_of(node: Node, handle: Handle) -> tuple[tuple[str, ...], ...]:
 
 
 def test_a_new_port_is_inactive_detached_and_has_the_drivers_defaults(node: Node, judge: Judge) -> None:
+    if node.personality.address_unset:
+        node.clear_address()
     port = node.new(88)
     assert port == node.seen(port)
     assert (port.handle, port.flavour, port.controller) == (node.parent, PortFlavour.PCI_SF, 0)
@@ -52,6 +55,47 @@ def test_a_new_port_is_inactive_detached_and_has_the_drivers_defaults(node: Node
     judge()
 
 
+@pytest.mark.needs("mlx5")
+def test_a_new_port_has_the_address_of_its_slots_last_owner_until_that_is_cleared(node: Node, judge: Judge) -> None:
+    first = node.new(1, settings=FunctionSettings(mac=MAC))
+    node.devlink.delete_port(first.handle, first.index)
+    second = node.new(2)
+    assert second.index == first.index
+    assert second.function is not None
+    assert second.function.mac == MAC
+    judge()
+    assert node.netdev(second).mac == MAC
+    node.detach(second)
+    node.devlink.delete_port(second.handle, second.index)
+    node.clear_address(3)
+    third = node.new(4)
+    assert third.index == first.index
+    assert third.function is not None
+    assert third.function.mac == UNSET
+    assert node.netdev(third).mac not in {MAC, UNSET}
+
+
+@pytest.mark.needs("mlx5")
+def test_an_address_outlives_the_mode_of_the_e_switch(node: Node) -> None:
+    first = node.new(1, parent=node.spare, settings=FunctionSettings(mac=MAC))
+    for mode in (EswitchMode.LEGACY, EswitchMode.SWITCHDEV):
+        node.console.set_mode(node.spare, mode)
+    second = node.new(2, parent=node.spare)
+    assert second.index == first.index
+    assert second.function is not None
+    assert second.function.mac == MAC
+
+
+@pytest.mark.needs("mlx5")
+def test_event_queues_that_nobody_set_are_eight_once_the_function_was_activated(node: Node) -> None:
+    port = node.new(88)
+    node.attach(port)
+    node.detach(port)
+    function = node.seen(port).function
+    assert function is not None
+    assert function.max_io_eqs == 8
+
+
 def test_a_new_port_has_a_representor_that_names_parent_and_number(node: Node) -> None:
     for parent in node.parents:
         port = node.new(88, parent=parent)
@@ -59,9 +103,9 @@ def test_a_new_port_has_a_representor_that_names_parent_and_number(node: Node) -
         representor = Netdev.named(node.sysfs, port.netdev)
         assert representor is not None
         assert representor.ifindex == port.ifindex
-        assert representor.port_name == f"pf{port.pf}sf88"
+        assert node.sysfs.read(f"{representor.path}/phys_port_name") == f"pf{port.pf}sf88"
         assert not representor.up
-        assert parent_of(node.sysfs, port.netdev) == parent
+        assert find_parent(node.sysfs, port.netdev) == parent
 
 
 def test_numbers_are_a_parents_own_and_indices_are_never_shared_on_one(node: Node, judge: Judge) -> None:
@@ -95,7 +139,8 @@ def test_an_active_function_attaches_and_names_its_device(node: Node, judge: Jud
     device = AuxiliaryDevice.named(node.sysfs, instance.device)
     assert device is not None
     tells = node.personality.tells_number
-    assert (device.number, device.driver) == (88 if tells else None, node.personality.function_driver)
+    assert device.driver == node.personality.function_driver
+    assert node.sysfs.read(f"{device.path}/sfnum") == ("88" if tells else None)
     assert device.path.startswith(f"{node.sysfs.resolve(node.parent.path)}/")
     assert AuxiliaryDevice.of_sub_function(node.sysfs, node.parent, 88) == (device if tells else None)
     assert AuxiliaryDevice.of_sub_function(node.sysfs, node.parent, 89) is None
@@ -196,7 +241,7 @@ def test_a_parent_in_legacy_mode_refuses_and_the_error_says_what_to_type(node: N
     pf = node.pf(node.spare)
     node.console.set_mode(node.spare, EswitchMode.LEGACY)
     with pytest.raises(NotSwitchdev, match=node.personality.legacy) as refused:
-        node.devlink.new_port(node.spare, pf=pf, number=88)
+        node.devlink.create_port(node.spare, pf=pf, number=88)
     assert f"devlink dev eswitch set {node.spare} mode switchdev" in refused.value.hint
 
 
@@ -211,15 +256,21 @@ def test_legacy_mode_ends_every_sub_function_of_the_parent_and_of_no_other(node:
 
 
 def test_a_pf_number_of_somebody_else_is_refused(node: Node, judge: Judge) -> None:
-    kind, text = node.personality.wrong_pf
-    with pytest.raises(kind, match=text):
-        node.devlink.new_port(node.parent, pf=7, number=88)
+    with pytest.raises(PfNumberRefused, match=node.personality.wrong_pf):
+        node.devlink.create_port(node.parent, pf=7, number=88)
+    judge()
+
+
+def test_a_driver_with_sub_functions_is_known_by_its_words_and_makes_no_port(node: Node, judge: Judge) -> None:
+    before = node.console.ports()
+    assert node.devlink.supports_port_add(node.parent)
+    assert node.console.ports() == before
     judge()
 
 
 def test_a_controller_is_refused_by_a_card_that_has_none(node: Node) -> None:
     with pytest.raises(Unsupported, match=node.personality.controller):
-        node.devlink.new_port(node.parent, pf=node.pf(node.parent), number=88, controller=1)
+        node.devlink.create_port(node.parent, pf=node.pf(node.parent), number=88, controller=1)
 
 
 def test_a_multicast_address_is_refused(node: Node) -> None:
@@ -230,7 +281,7 @@ def test_a_multicast_address_is_refused(node: Node) -> None:
 
 
 def test_a_physical_port_has_no_function_to_set_and_cannot_be_deleted(node: Node) -> None:
-    physical = next(port for port in node.devlink.ports(node.parent) if port.flavour is PortFlavour.PHYSICAL)
+    physical = node.physical(node.parent)
     with pytest.raises(Unsupported, match="Port doesn't support function attributes"):
         node.devlink.set_function(physical.handle, physical.index, FunctionSettings(mac=MAC))
     with pytest.raises(Unsupported, match="Function does not support state setting"):
@@ -252,7 +303,7 @@ def test_an_ice_function_attaches_before_the_request_returns_and_needs_no_reload
     assert netdev is not None
     assert (netdev.ifindex, netdev.mac) == (virtual.ifindex, function.mac)
     # It hangs under the parent, not under the function: only the virtual port leads to it.
-    assert parent_of(node.sysfs, netdev.name) == node.parent
+    assert find_parent(node.sysfs, netdev.name) == node.parent
     assert Netdev.under(node.sysfs, node.path(function.instance)) == ()
 
 

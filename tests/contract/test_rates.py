@@ -1,11 +1,10 @@
 """What a port may send: in bytes a second, in multiples of what the driver counts in."""
 
 import pytest
-from tests.contract.conftest import Node
+from tests.contract.node import Node
 
 from subfunction.errors import Gone, Invalid
 from subfunction.kernel.devlink import RateLeaf
-from subfunction.kernel.uapi import PortFlavour
 
 pytestmark = pytest.mark.needs("mlx5")
 MEGABIT = 125_000
@@ -47,7 +46,7 @@ def test_a_rate_between_two_megabits_is_refused(node: Node, limits: dict[str, in
 
 
 def test_what_has_no_limit_says_so(node: Node) -> None:
-    physical = next(port for port in node.devlink.ports(node.parent) if port.flavour is PortFlavour.PHYSICAL)
+    physical = node.physical(node.parent)
     assert node.devlink.rate(physical.handle, physical.index) is None
     with pytest.raises(Gone):
         node.devlink.set_rate(physical.handle, physical.index, maximum=MEGABIT)

@@ -5,23 +5,23 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from tests.contract.conftest import Node
+from tests.contract.instruments import find_vdpa
+from tests.contract.node import Node
 
-from subfunction.kernel import binding
 from subfunction.kernel.address import Handle
-from subfunction.kernel.announcements import Lost
-from subfunction.kernel.mdev import create, mediated_uuid, remove, types
-from subfunction.kernel.uevents import Uevent, uevents
-from subfunction.kernel.vdpa import BUS, VdpaDevice, VdpaSettings, vdpa_name
+from subfunction.kernel.bus import driver_binding
+from subfunction.kernel.bus.mdev import create, derive_uuid, list_types, remove
+from subfunction.kernel.bus.vdpa import BUS, VdpaSettings, derive_vdpa_name
+from subfunction.kernel.monitor.multicast import Overrun
+from subfunction.kernel.monitor.uevent import Uevent, monitor_uevents
 
-pytestmark = pytest.mark.needs("mlx5")
-NAME = vdpa_name("one")
+NAME = derive_vdpa_name("one")
 
 
 class Heard:
     """The events of a node, as they come."""
 
-    def __init__(self, events: AsyncIterator[Uevent | Lost]) -> None:
+    def __init__(self, events: AsyncIterator[Uevent | Overrun]) -> None:
         self._events = events
 
     async def until(self, good: Callable[[Uevent], bool], *, seconds: float = 20) -> list[Uevent]:
@@ -38,8 +38,8 @@ class Heard:
 
 @contextlib.asynccontextmanager
 async def listening(node: Node) -> AsyncIterator[Heard]:
-    async with contextlib.aclosing(uevents(node.netlink.transport)) as events:
-        assert isinstance(await anext(events), Lost)
+    async with contextlib.aclosing(monitor_uevents(node.netlink.transport)) as events:
+        assert isinstance(await anext(events), Overrun)
         yield Heard(events)
 
 
@@ -51,6 +51,7 @@ def of(events: list[Uevent], subsystem: str) -> list[str]:
     return [event.action for event in events if event.subsystem == subsystem]
 
 
+@pytest.mark.needs("mlx5")
 async def test_a_function_that_attaches_is_added_and_last_of_all_bound(node: Node) -> None:
     port = node.new(88)
     async with listening(node) as heard:
@@ -63,6 +64,7 @@ async def test_a_function_that_attaches_is_added_and_last_of_all_bound(node: Nod
     assert ours[-1].driver == "mlx5_core.sf"
 
 
+@pytest.mark.needs("mlx5")
 async def test_the_netdev_and_the_verbs_device_of_a_reload_are_added(node: Node) -> None:
     instance = node.attach(node.new(88))
     async with listening(node) as heard:
@@ -74,6 +76,7 @@ async def test_the_netdev_and_the_verbs_device_of_a_reload_are_added(node: Node)
                 added.add(event.subsystem)
 
 
+@pytest.mark.needs("mlx5")
 async def test_a_function_that_lets_go_is_unbound_then_removed_after_its_netdev(node: Node) -> None:
     port = node.new(88)
     instance = node.attach(port)
@@ -87,6 +90,7 @@ async def test_a_function_that_lets_go_is_unbound_then_removed_after_its_netdev(
     assert ("remove", "net") in ours[:-2]
 
 
+@pytest.mark.needs("mlx5")
 async def test_a_representor_comes_and_goes_under_its_parent(node: Node) -> None:
     async with listening(node) as heard:
         port = await asyncio.to_thread(node.new, 88)
@@ -101,13 +105,13 @@ async def test_a_representor_comes_and_goes_under_its_parent(node: Node) -> None
 
 def bound(node: Node, driver: str) -> None:
     """Bind the device, from whatever it is bound to."""
-    binding.override(node.sysfs, BUS, NAME, driver)
-    device = VdpaDevice.named(node.sysfs, NAME)
+    driver_binding.override(node.sysfs, BUS, NAME, driver)
+    device = find_vdpa(node.sysfs, NAME)
     assert device is not None
     if device.driver not in {None, driver}:
-        binding.unbind(node.sysfs, BUS, NAME, str(device.driver))
+        driver_binding.unbind(node.sysfs, BUS, NAME, str(device.driver))
     if device.driver != driver:
-        binding.probe(node.sysfs, BUS, NAME)
+        driver_binding.probe(node.sysfs, BUS, NAME)
 
 
 def managed(node: Node) -> Handle:
@@ -154,11 +158,11 @@ async def test_a_deleted_vdpa_device_is_unbound_then_removed(node: Node) -> None
 
 @pytest.mark.needs("mediated")
 async def test_a_mediated_device_is_added_then_bound_and_in_the_end_removed(node: Node) -> None:
-    handle = next((parent for parent in node.parents if types(node.sysfs, parent)), None)
+    handle = next((parent for parent in node.parents if list_types(node.sysfs, parent)), None)
     handle = handle or node.attach(node.new(88))
-    uuid = mediated_uuid("one")
+    uuid = derive_uuid("one")
     async with listening(node) as heard:
-        await asyncio.to_thread(create, node.sysfs, handle, types(node.sysfs, handle)[0].id, uuid)
+        await asyncio.to_thread(create, node.sysfs, handle, list_types(node.sysfs, handle)[0].id, uuid)
         events = await heard.until(is_("bind", uuid))
         await asyncio.to_thread(remove, node.sysfs, uuid)
         events += await heard.until(is_("remove", uuid))

@@ -4,19 +4,20 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.contract.conftest import Node, until
+from tests.contract.instruments import find_vdpa
+from tests.contract.node import Node, until
 
 from subfunction.errors import Full, Gone, KernelError, Unsupported
-from subfunction.kernel import binding
 from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.bus import driver_binding
+from subfunction.kernel.bus.vdpa import BUS, FEATURES, VdpaDevice, VdpaSettings, derive_vdpa_name, list_virtio_netdevs
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.port import FunctionSettings
-from subfunction.kernel.vdpa import BUS, FEATURES, VdpaDevice, VdpaSettings, vdpa_name, virtio_netdevs
 
 pytestmark = pytest.mark.needs("vdpa")
 MAC = Mac.parse("02:00:00:00:88:88")
-NAME = vdpa_name("7f0c0a52-0b7c-4a3e-9c0d-3f2f0d6a9a11")
-OTHER = vdpa_name("another")
+NAME = derive_vdpa_name("7f0c0a52-0b7c-4a3e-9c0d-3f2f0d6a9a11")
+OTHER = derive_vdpa_name("another")
 SETTINGS = VdpaSettings(mac=MAC, mtu=1500)
 
 
@@ -28,20 +29,20 @@ def function(node: Node, number: int = 88) -> Handle:
 
 
 def seen(node: Node, name: str = NAME) -> VdpaDevice:
-    device = VdpaDevice.named(node.sysfs, name)
+    device = find_vdpa(node.sysfs, name)
     assert device is not None
     return device
 
 
 def bind(node: Node, driver: str, name: str = NAME) -> VdpaDevice:
     """Bind a device to a driver, from whatever it is bound to."""
-    binding.override(node.sysfs, BUS, name, driver)
+    driver_binding.override(node.sysfs, BUS, name, driver)
     before = seen(node, name).driver
     if before not in {None, driver}:
-        binding.unbind(node.sysfs, BUS, name, str(before))
+        driver_binding.unbind(node.sysfs, BUS, name, str(before))
         until(lambda: seen(node, name).driver, lambda bound: bound is None)
     if before != driver:
-        binding.probe(node.sysfs, BUS, name)
+        driver_binding.probe(node.sysfs, BUS, name)
     # A driver's link is there before its probe is over, and not every way to a kernel waits for that when it writes.
     is_vhost = driver == "vhost_vdpa"
     return until(
@@ -52,7 +53,7 @@ def bind(node: Node, driver: str, name: str = NAME) -> VdpaDevice:
 def unbind(node: Node, name: str = NAME) -> None:
     driver = seen(node, name).driver
     if driver is not None:
-        binding.unbind(node.sysfs, BUS, name, driver)
+        driver_binding.unbind(node.sysfs, BUS, name, driver)
 
 
 def answers(ask: Callable[[], object]) -> bool:
@@ -76,7 +77,7 @@ def test_a_function_is_managed_once_it_has_vnet(node: Node) -> None:
 
 def test_a_device_is_found_by_name_and_under_its_function(node: Node) -> None:
     instance = function(node)
-    assert VdpaDevice.named(node.sysfs, NAME) is None
+    assert find_vdpa(node.sysfs, NAME) is None
     assert VdpaDevice.under(node.sysfs, node.path(instance)) == ()
     node.vdpa.add(NAME, instance, SETTINGS)
     device = seen(node)
@@ -102,7 +103,7 @@ def test_a_device_of_which_nothing_is_asked_has_the_functions_address(node: Node
 
 
 def test_both_drivers_are_loaded(node: Node) -> None:
-    assert {"vhost_vdpa", "virtio_vdpa"} <= binding.drivers(node.sysfs, BUS)
+    assert {"vhost_vdpa", "virtio_vdpa"} <= driver_binding.list_drivers(node.sysfs, BUS)
 
 
 def test_vhost_gives_a_character_device(node: Node) -> None:
@@ -117,12 +118,12 @@ def test_vhost_gives_a_character_device(node: Node) -> None:
 
 def test_virtio_gives_a_netdev_under_the_parent_with_the_devices_address(node: Node) -> None:
     parent = node.path(node.parent)
-    before = virtio_netdevs(node.sysfs, parent)
+    before = list_virtio_netdevs(node.sysfs, parent)
     node.vdpa.add(NAME, function(node), SETTINGS)
     assert bind(node, "virtio_vdpa").vhost is None
 
     def ours() -> list[Netdev]:
-        return [netdev for netdev in virtio_netdevs(node.sysfs, parent) if netdev not in before]
+        return [netdev for netdev in list_virtio_netdevs(node.sysfs, parent) if netdev not in before]
 
     (netdev,) = until(ours, len)
     assert (netdev.mac, netdev.mtu) == (MAC, 1500)
@@ -152,7 +153,7 @@ def test_a_deleted_device_is_gone(node: Node) -> None:
     instance = function(node)
     node.vdpa.add(NAME, instance, SETTINGS)
     node.vdpa.delete(NAME)
-    assert VdpaDevice.named(node.sysfs, NAME) is None
+    assert find_vdpa(node.sysfs, NAME) is None
     assert VdpaDevice.under(node.sysfs, node.path(instance)) == ()
     assert node.vdpa.config(NAME) is None
     with pytest.raises(Gone, match=f"vdpa dev del {NAME}"):
@@ -165,7 +166,7 @@ def test_a_device_goes_with_its_function(node: Node) -> None:
     node.load(instance, "enable_vnet")
     node.vdpa.add(NAME, instance, SETTINGS)
     node.detach(port)
-    until(lambda: VdpaDevice.named(node.sysfs, NAME), lambda device: device is None)
+    until(lambda: find_vdpa(node.sysfs, NAME), lambda device: device is None)
 
 
 def test_a_function_has_one_device(node: Node) -> None:
@@ -174,7 +175,7 @@ def test_a_function_has_one_device(node: Node) -> None:
     with pytest.raises(Full, match="No space left") as refused:
         node.vdpa.add(OTHER, instance, SETTINGS)
     assert "vdpa dev show" in refused.value.hint
-    assert VdpaDevice.named(node.sysfs, OTHER) is None
+    assert find_vdpa(node.sysfs, OTHER) is None
 
 
 def test_a_name_is_one_devices_of_the_whole_node(node: Node) -> None:
@@ -197,14 +198,14 @@ def test_a_function_without_vnet_is_no_management_device(node: Node) -> None:
 def test_features_without_those_that_it_must_have_are_refused(node: Node) -> None:
     with pytest.raises((KernelError, Unsupported)):
         node.vdpa.add(NAME, function(node), VdpaSettings(features=1 << FEATURES["MAC"]))
-    assert VdpaDevice.named(node.sysfs, NAME) is None
+    assert find_vdpa(node.sysfs, NAME) is None
 
 
 def test_what_is_not_there_cannot_be_bound(node: Node) -> None:
     with pytest.raises(Gone):
-        binding.override(node.sysfs, BUS, NAME, "vhost_vdpa")
+        driver_binding.override(node.sysfs, BUS, NAME, "vhost_vdpa")
     with pytest.raises(Gone):
-        binding.unbind(node.sysfs, BUS, NAME, "no_such_driver")
+        driver_binding.unbind(node.sysfs, BUS, NAME, "no_such_driver")
 
 
 @pytest.mark.needs("answers-writes")
@@ -218,13 +219,13 @@ def test_while_an_unbind_waits_for_who_has_the_device_open_everything_else_goes_
         waiting.start()
         # The link goes first, while the driver's remove() waits.
         until(lambda: seen(node), lambda device: device.driver is None)
-        assert answers(node.devlink.ports)
+        assert answers(node.devlink.all_ports)
         assert answers(lambda: node.vdpa.add(OTHER, other, SETTINGS))
         assert answers(lambda: node.vdpa.delete(OTHER))
         assert answers(lambda: node.new(90))
-        assert VdpaDevice.named(node.sysfs, OTHER) is None
+        assert find_vdpa(node.sysfs, OTHER) is None
         assert waiting.is_alive()
     waiting.join(20)
     assert not waiting.is_alive()
     node.vdpa.delete(NAME)
-    assert VdpaDevice.named(node.sysfs, NAME) is None
+    assert find_vdpa(node.sysfs, NAME) is None

@@ -1,15 +1,15 @@
 """A virtual function of a parent: found, bound to a VFIO driver, given back to the driver it had."""
 
 import pytest
-from tests.contract.conftest import Node, until
+from tests.contract.node import Node, until
 
 from subfunction.errors import Gone
-from subfunction.kernel import binding
 from subfunction.kernel.address import Handle
-from subfunction.kernel.pci import PciFunction, VirtualFunction, virtual_functions
+from subfunction.kernel.bus import driver_binding
+from subfunction.kernel.bus.pci import PciFunction, VirtualFunction, list_virtual_functions
+from subfunction.kernel.bus.vfio import VfioNodes, list_group_members, read_group
 from subfunction.kernel.port import FunctionSettings
 from subfunction.kernel.uapi import PortFlavour
-from subfunction.kernel.vfio import VfioNodes, group_members, group_of
 
 pytestmark = pytest.mark.needs("virtual-functions")
 BUS, VFIO = "pci", "vfio-pci"
@@ -23,17 +23,17 @@ def seen(node: Node, index: int = 0) -> VirtualFunction:
 
 def bind(node: Node, function: VirtualFunction, driver: str | None) -> VirtualFunction:
     """Bind a function to a driver, or let any that matches have it again."""
-    binding.override(node.sysfs, BUS, function.address, driver)
+    driver_binding.override(node.sysfs, BUS, function.address, driver)
     before = seen(node, function.index).driver
     if before is not None:
-        binding.unbind(node.sysfs, BUS, function.address, before)
+        driver_binding.unbind(node.sysfs, BUS, function.address, before)
         until(lambda: seen(node, function.index).driver, lambda bound: bound is None)
-    binding.probe(node.sysfs, BUS, function.address)
+    driver_binding.probe(node.sysfs, BUS, function.address)
     return until(lambda: seen(node, function.index), lambda found: found.driver not in {None, before})
 
 
 def test_a_parents_virtual_functions_have_an_address_each_and_the_parents_numa_node(node: Node) -> None:
-    functions = virtual_functions(node.sysfs, node.parent)
+    functions = list_virtual_functions(node.sysfs, node.parent)
     assert [function.index for function in functions] == list(range(len(functions)))
     assert len({function.address for function in functions}) == len(functions) >= 2
     assert functions[0] == seen(node)
@@ -49,7 +49,7 @@ def test_a_parents_virtual_functions_have_an_address_each_and_the_parents_numa_n
 
 
 def test_a_parent_without_virtual_functions_has_none(node: Node) -> None:
-    assert virtual_functions(node.sysfs, node.spare) == ()
+    assert list_virtual_functions(node.sysfs, node.spare) == ()
     assert VirtualFunction.at(node.sysfs, node.spare, 0) is None
     assert VirtualFunction.at(node.sysfs, node.parent, 4711) is None
 
@@ -57,8 +57,8 @@ def test_a_parent_without_virtual_functions_has_none(node: Node) -> None:
 def test_a_group_lists_the_functions_in_it_with_their_drivers(node: Node) -> None:
     function = seen(node)
     assert function.group is not None
-    assert group_of(node.sysfs, function.path) == function.group
-    members = {member.address: member.driver for member in group_members(node.sysfs, function.group)}
+    assert read_group(node.sysfs, function.path) == function.group
+    members = {member.address: member.driver for member in list_group_members(node.sysfs, function.group)}
     assert members[function.address] == function.driver
 
 
@@ -66,14 +66,16 @@ def test_a_function_on_vfio_has_a_node_and_given_back_has_none(node: Node) -> No
     before = seen(node)
     assert before.driver is not None
     assert VfioNodes.of(node.sysfs, before.path) is None
-    assert VFIO in binding.drivers(node.sysfs, BUS)
+    assert VFIO in driver_binding.list_drivers(node.sysfs, BUS)
     bound = bind(node, before, VFIO)
     assert (bound.driver, bound.inode) == (VFIO, before.inode)
     nodes = until(lambda: VfioNodes.of(node.sysfs, bound.path), bool)
     assert nodes is not None
     assert nodes.group.name == f"vfio/{before.group}"
     assert nodes.container is not None
-    (member,) = [member for member in group_members(node.sysfs, before.group or 0) if member.address == before.address]
+    (member,) = [
+        member for member in list_group_members(node.sysfs, before.group or 0) if member.address == before.address
+    ]
     assert member.driver == VFIO
     assert bind(node, bound, None) == before
     assert VfioNodes.of(node.sysfs, before.path) is None
@@ -89,12 +91,14 @@ def test_the_other_functions_are_left_alone(node: Node) -> None:
 @pytest.mark.needs("answers-writes")
 def test_a_driver_that_does_not_have_the_function_cannot_be_unbound(node: Node) -> None:
     with pytest.raises(Gone):
-        binding.unbind(node.sysfs, BUS, seen(node).address, VFIO)
+        driver_binding.unbind(node.sysfs, BUS, seen(node).address, VFIO)
 
 
 def test_switchdev_shows_a_port_for_each_with_what_only_they_can_be_set_to(node: Node) -> None:
     ports = [port for port in node.devlink.ports(node.parent) if port.flavour is PortFlavour.PCI_VF]
-    assert [port.vf for port in ports] == [function.index for function in virtual_functions(node.sysfs, node.parent)]
+    assert [port.vf for port in ports] == [
+        function.index for function in list_virtual_functions(node.sysfs, node.parent)
+    ]
     first = ports[0]
     assert first.number is None
     for migratable in (True, False):

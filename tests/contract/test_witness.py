@@ -1,10 +1,10 @@
 """What tells a device from another one of the same name: the inodes of its directories."""
 
 import pytest
-from tests.contract.conftest import Node, until
+from tests.contract.node import Node, until
 
 from subfunction.kernel.address import Handle
-from subfunction.kernel.auxiliary import AuxiliaryDevice
+from subfunction.kernel.bus.auxiliary import AuxiliaryDevice
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.rdma import RdmaDevice
 
@@ -57,6 +57,4 @@ def test_two_functions_activated_in_the_other_order_swap_their_names(node: Node)
     until(node.auxiliary, lambda names: not names)
     assert node.attach(twelve) == first
     assert node.attach(eleven) == second
-    device = AuxiliaryDevice.named(node.sysfs, first.device)
-    assert device is not None
-    assert device.number == 12
+    assert node.sysfs.read(f"{first.path}/sfnum") == "12"

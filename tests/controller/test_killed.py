@@ -10,9 +10,9 @@ import pytest
 from fleet.fleet import Fleet, settled
 from fleet.model import PARENT, parent
 from rig.cluster import COLLECTION
-from subfunction.api import SubFunction
-from subfunction.api_node import NodeStatus
-from subfunction.api_pool import SubFunctionPool
+from subfunction.api.node import NodeStatus
+from subfunction.api.pool import SubFunctionPool
+from subfunction.api.subfunction import SubFunction
 from subfunction_simulator.apiserver.traffic import Asked
 
 ROOM = NodeStatus(parents=(parent(PARENT, capacity=5),))

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from fleet.fleet import POOLS, Fleet
 from rig.cluster import NODE, is_ready
-from subfunction.api import ConditionType
+from subfunction.api.conditions import ConditionType
 from subfunction_simulator.kernel.topology import SHOWROOM
 from subfunction_simulator.kubectl import kubectl
 from subfunction_simulator.kubelet.pods import Container, Pod

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from subfunction.errors import KernelBusy
-from subfunction.kernel.transport import NetlinkProtocol, Socket
+from subfunction.kernel.netlink.transport import NetlinkProtocol, Socket
 
 Answer = Callable[[bytes], Sequence[bytes | OSError]]
 """What comes back for a request: datagrams, or errors of the receiving."""

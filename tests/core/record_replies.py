@@ -1,7 +1,10 @@
 """Record what a kernel answers and announces: `python tests/core/record_replies.py NAME [kernel]`.
 
-Without `kernel` it is a simulated one. On the real kernel (the VM with sfsim in switchdev mode) it makes number 88 on
-the first parent and leaves it.
+Without `kernel` it is a simulated one. On the real kernel it makes number 88 on the first parent and leaves it; that of
+the VM, with the real mlx5 driver in switchdev mode, is recorded from `tests/vm` by
+
+    python -m harness shell 'cd /src && /venv/bin/python tests/core/record_replies.py linux-6.12 kernel &&
+        tar -C tests/core/replies -c linux-6.12 | base64' | base64 -d | tar -C ../core/replies -x
 """
 
 import contextlib
@@ -15,18 +18,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.contract.instruments import WholeDevlink
 from tests.core.recordings import FOLDER, QUESTIONS, Answers, Scene, write
 
 from subfunction.errors import KernelBusy, SubFunctionError
 from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.bus.auxiliary import AuxiliaryDevice
+from subfunction.kernel.bus.vdpa import Vdpa, VdpaSettings
 from subfunction.kernel.devlink import Devlink
-from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.netlink.genetlink import Netlink
+from subfunction.kernel.netlink.transport import KernelTransport, NetlinkProtocol, Socket, Transport
 from subfunction.kernel.port import FunctionSettings, Port
-from subfunction.kernel.transport import KernelTransport, NetlinkProtocol, Socket, Transport
-from subfunction.kernel.uapi import DEVLINK_FAMILY, DEVLINK_GROUP, PortFlavour
+from subfunction.kernel.sysfs import Sysfs, SysfsTree
+from subfunction.kernel.uapi import DEVLINK_FAMILY, DEVLINK_GROUP
 from subfunction.kernel.uapi.link import RTNLGRP_LINK
 from subfunction.kernel.uapi.netlink import UEVENT_KERNEL_GROUP
-from subfunction.kernel.vdpa import Vdpa, VdpaSettings
+from subfunction.kernel.uplink import find_uplink
 from subfunction_simulator.kernel import SimulatedKernel
 
 DEADLINE = 20.0
@@ -81,23 +88,35 @@ def until(look: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def made(netlink: Netlink) -> Scene:
+def made(netlink: Netlink, sysfs: Sysfs) -> Scene:
     """Bring up number 88 with everything."""
     devlink = Devlink(netlink)
-    parent = next(handle for handle in devlink.instances() if handle.bus == "pci")
-    pf = next(port.port_number for port in devlink.ports(parent) if port.flavour is PortFlavour.PHYSICAL) or 0
-    port = devlink.new_port(parent, pf=pf, number=88)
+    parent = next(handle for handle in WholeDevlink(netlink).instances() if handle.bus == "pci")
+    physical = find_uplink(devlink, sysfs, parent)
+    assert physical is not None
+    pf = physical.port_number or 0
+    port = devlink.create_port(parent, pf=pf, number=88)
     devlink.set_function(parent, port.index, FunctionSettings(mac=Mac.parse("02:00:00:00:88:88"), max_io_eqs=4))
     devlink.set_rate(parent, port.index, share=125_000, maximum=12_500_000)
     devlink.set_active(parent, port.index, active=True)
     until(lambda: (attached := instance_of(devlink.port(parent, port.index))) is not None and bool(attached))
     instance = instance_of(devlink.port(parent, port.index))
     assert instance is not None
-    for name in ("enable_eth", "enable_rdma", "enable_vnet"):
+    for name in ("enable_roce", "enable_eth", "enable_rdma", "enable_vnet"):
         devlink.set_parameter(instance, name, value=True)
     devlink.reload(instance)
     Vdpa(netlink).add("sf000000000088", instance, VdpaSettings(mac=Mac.parse("02:00:00:00:88:88"), mtu=1500))
-    return Scene(str(parent), pf, port.index, str(instance), port.ifindex or 0, "sf000000000088")
+    device = AuxiliaryDevice.named(sysfs, instance.device)
+    assert device is not None
+    return Scene(
+        parent=str(parent),
+        pf=pf,
+        uplink=str(physical.handle),
+        index=port.index,
+        instance=str(instance),
+        ethernet=str(device.instances(sysfs)[-1]),
+        ifindex=port.ifindex or 0,
+    )
 
 
 def instance_of(port: Port | None) -> Handle | None:
@@ -105,7 +124,7 @@ def instance_of(port: Port | None) -> Handle | None:
     return function.instance if function and function.attached else None
 
 
-def record(way: Transport, folder: Path) -> None:
+def record(way: Transport, sysfs: Sysfs, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(Netlink(way)) as netlink:
         config = netlink.family(DEVLINK_FAMILY).groups[DEVLINK_GROUP]
@@ -114,7 +133,7 @@ def record(way: Transport, folder: Path) -> None:
             "link-events": way.subscribe(RTNLGRP_LINK, NetlinkProtocol.ROUTE),
             "uevents": way.subscribe(UEVENT_KERNEL_GROUP, NetlinkProtocol.UEVENT),
         }
-        scene = made(netlink)
+        scene = made(netlink, sysfs)
     for name, socket in groups.items():
         write(folder, name, tuple((datagram,) for datagram in received(socket)))
         socket.close()
@@ -137,10 +156,11 @@ def received(socket: Socket) -> list[bytes]:
 def main() -> None:
     name, *where = sys.argv[1:]
     if where == ["kernel"]:
-        record(KernelTransport(), FOLDER / name)
+        record(KernelTransport(), SysfsTree(), FOLDER / name)
         return
     with tempfile.TemporaryDirectory() as root:
-        record(SimulatedKernel(Path(root)).transport(), FOLDER / name)
+        kernel = SimulatedKernel(Path(root))
+        record(kernel.transport(), kernel.sysfs(), FOLDER / name)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from typing import Final
 from tests.core.conftest import ScriptedTransport
 
 from subfunction.errors import KernelError, SubFunctionError
-from subfunction.kernel import events, linkevents, uevents
 from subfunction.kernel.address import Handle
-from subfunction.kernel.datagram import HEADER, messages
+from subfunction.kernel.bus.vdpa import Vdpa, VdpaSettings
 from subfunction.kernel.devlink import Devlink
-from subfunction.kernel.genetlink import Netlink
 from subfunction.kernel.link import Links, LinkSettings
-from subfunction.kernel.vdpa import Vdpa, VdpaSettings
+from subfunction.kernel.monitor import devlink, link, uevent
+from subfunction.kernel.netlink.framing import HEADER, split_messages
+from subfunction.kernel.netlink.genetlink import Netlink
 
 FOLDER: Final = Path(__file__).with_name("replies")
 Answers = tuple[tuple[bytes, ...], ...]
@@ -28,14 +28,15 @@ Answers = tuple[tuple[bytes, ...], ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """What was asked about."""
+    """What was asked about; `uplink` and `ethernet` are the instances of the parent's and the function's netdev."""
 
     parent: str
     pf: int
+    uplink: str
     index: int
     instance: str
+    ethernet: str
     ifindex: int
-    vdpa: str
 
     @property
     def port(self) -> tuple[Handle, int]:
@@ -45,20 +46,18 @@ class Scene:
 Question = Callable[[Netlink, Scene], object]
 
 QUESTIONS: Final[dict[str, Question]] = {
-    "instances": lambda netlink, _: Devlink(netlink).instances(),
-    "ports": lambda netlink, _: Devlink(netlink).ports(),
+    "ports": lambda netlink, scene: Devlink(netlink).ports(scene.port[0]),
     "port": lambda netlink, scene: Devlink(netlink).port(*scene.port),
-    "virtual-port": lambda netlink, scene: Devlink(netlink).ports(Handle.parse(scene.instance)),
+    "uplink": lambda netlink, scene: Devlink(netlink).ports(Handle.parse(scene.uplink)),
+    "virtual-port": lambda netlink, scene: Devlink(netlink).ports(Handle.parse(scene.ethernet)),
     "eswitch-mode": lambda netlink, scene: Devlink(netlink).eswitch_mode(scene.port[0]),
     "capacity": lambda netlink, scene: Devlink(netlink).capacity(scene.port[0]),
-    "driver-name": lambda netlink, scene: Devlink(netlink).driver_name(scene.port[0]),
     "parameter": lambda netlink, scene: Devlink(netlink).parameter(Handle.parse(scene.instance), "enable_eth"),
+    "roce": lambda netlink, scene: Devlink(netlink).parameter(Handle.parse(scene.instance), "enable_roce"),
     "rate": lambda netlink, scene: Devlink(netlink).rate(*scene.port),
-    "number-taken": lambda netlink, scene: Devlink(netlink).new_port(scene.port[0], pf=scene.pf, number=88),
+    "number-taken": lambda netlink, scene: Devlink(netlink).create_port(scene.port[0], pf=scene.pf, number=88),
     "no-such-port": lambda netlink, scene: Devlink(netlink).delete_port(scene.port[0], 4711),
     "state-it-has": lambda netlink, scene: Devlink(netlink).set_active(*scene.port, active=True),
-    "management-devices": lambda netlink, _: Vdpa(netlink).management_devices(),
-    "vdpa-config": lambda netlink, scene: Vdpa(netlink).config(scene.vdpa),
     "vdpa-full": lambda netlink, scene: Vdpa(netlink).add("other", Handle.parse(scene.instance), VdpaSettings()),
     "link-set": lambda netlink, scene: Links(netlink).set(scene.ifindex, LinkSettings(up=True)),
     "no-such-link": lambda netlink, _: Links(netlink).set(4711, LinkSettings(up=True)),
@@ -66,13 +65,15 @@ QUESTIONS: Final[dict[str, Question]] = {
 
 
 def _devlink_events(datagram: bytes) -> object:
-    return events.read(datagram, HEADER.unpack_from(next(iter(messages(datagram)), bytes(HEADER.size)))[1])
+    return devlink.parse_events(
+        datagram, HEADER.unpack_from(next(iter(split_messages(datagram)), bytes(HEADER.size)))[1]
+    )
 
 
 ANNOUNCED: Final[dict[str, Callable[[bytes], object]]] = {
     "devlink-events": _devlink_events,
-    "link-events": linkevents.read,
-    "uevents": uevents.read,
+    "link-events": link.parse_events,
+    "uevents": uevent.parse_events,
 }
 
 

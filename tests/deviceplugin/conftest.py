@@ -14,13 +14,13 @@ import grpc
 import msgspec
 import pytest
 
-from subfunction.claims import PortClaim
 from subfunction.kubelet.podresources_pb2 import ListPodResourcesRequest
 from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
-from subfunction.ledger import Entry, ledger
-from subfunction.records import DeviceNode, Health, Record, State, Witness, records
-from subfunction.resources import Resources, resources
-from subfunction_deviceplugin import plugin
+from subfunction.state.claims import PortClaim
+from subfunction.state.ledger import LedgerEntry, open_ledger
+from subfunction.state.records import DeviceNode, Health, Record, State, Witness, open_records
+from subfunction.state.resource_names import ResourceNames, open_resource_names
+from subfunction_deviceplugin import main
 from subfunction_deviceplugin.settings import Settings
 from subfunction_simulator.kubelet.kubelet import Kubelet
 from subfunction_simulator.kubelet.pods import Container, Pod, Rejected, Running
@@ -51,9 +51,9 @@ class Agent:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.sysfs = root / "sys"
-        self.records = records(root / "devices")
-        self.ledger = ledger(root / "allocations")
-        self.resources = resources(root / "state")
+        self.records = open_records(root / "devices")
+        self.ledger = open_ledger(root / "allocations")
+        self.resources = open_resource_names(root / "state")
         self._minor = itertools.count(192)
         # Kept open: a temporary file system would give a removed directory's inode to the next one, kernfs does not.
         self._held: list[int] = []
@@ -125,9 +125,9 @@ class Agent:
         return changed
 
     def names(self, *names: str) -> None:
-        self.resources.write("resources", Resources(names=names))
+        self.resources.write("resources", ResourceNames(names=names))
 
-    def promised(self) -> dict[str, Entry]:
+    def promised(self) -> dict[str, LedgerEntry]:
         return self.ledger.read_all().items
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class Node:
 
     async def start_plugin(self, **changes: Any) -> None:
         stop = asyncio.Event()
-        self._plugins.append((stop, asyncio.create_task(plugin.run(self.settings(**changes), stop))))
+        self._plugins.append((stop, asyncio.create_task(main.run(self.settings(**changes), stop))))
 
     async def stop_plugin(self) -> None:
         stop, task = self._plugins.pop()

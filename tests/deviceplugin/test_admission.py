@@ -14,15 +14,15 @@ from tests.deviceplugin.conftest import RESOURCE, Node
 from rig.waiting import eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
-from subfunction.metrics import PluginMetrics
-from subfunction.records import DeviceNode, Record, State
-from subfunction_deviceplugin.bookkeeper import Bookkeeper
-from subfunction_deviceplugin.inventory import Inventory
-from subfunction_deviceplugin.server import Desk
-from subfunction_deviceplugin.sources import Sources
-from subfunction_deviceplugin.worker import Worker
+from subfunction.process.metrics import PluginMetrics
+from subfunction.state.records import DeviceNode, Record, State
+from subfunction_deviceplugin.allocator import Allocator
+from subfunction_deviceplugin.device_list import DeviceList
+from subfunction_deviceplugin.node_state import NodeStateReader
+from subfunction_deviceplugin.servicer import ServicerContext
+from subfunction_deviceplugin.worker import LedgerWorker
+from subfunction_simulator.kubelet.device_manager.plugincalls import StartFailed
 from subfunction_simulator.kubelet.kubelet import Kubelet
-from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 if TYPE_CHECKING:
@@ -304,7 +304,9 @@ async def test_a_container_does_not_restart_on_another_sub_function_under_its_id
     ready.agent.records.remove("uid-a")
     ready.agent.device("b", ID)
     await ready.allocatable(0, of=1)
-    with pytest.raises(StartFailed, match=r"FailedPrecondition desc = StaleAllocation: .* was promised as another one"):
+    with pytest.raises(
+        StartFailed, match=r"FailedPrecondition desc = StaleAllocation: .* was promised as another sub-function than"
+    ):
         await ready.kubelet.start_container(pod.uid, "app")
 
 
@@ -346,19 +348,18 @@ async def test_a_container_does_not_restart_when_nobody_remembers_what_it_was_pr
     await ready.kubelet.until(lambda: registrations(ready) == 2)
     await ready.allocatable(1)
     (folder(ready) / "kubelet_internal_checkpoint").unlink()
-    with pytest.raises(StartFailed, match="nobody remembers"):
+    with pytest.raises(StartFailed, match="neither ledger nor checkpoint has an allocation of"):
         await ready.kubelet.start_container(pod.uid, "app")
 
 
 @pytest.mark.parametrize(("deadline", "patience"), [(20.0, 19.0), (0.2, 0.1)])
 def test_an_answer_made_in_the_last_moment_is_too_late_already(node: Node, deadline: float, patience: float) -> None:
     """The kubelet would no longer get it, and its promise would keep the device for five minutes."""
-    sources = Sources.of(node.settings())
-    bookkeeper = Bookkeeper(sources)
-    with Worker() as worker:
+    allocator = Allocator(NodeStateReader.of(node.settings()))
+    with LedgerWorker() as worker:
         metrics = PluginMetrics()
-        inventory = Inventory(sources, bookkeeper, worker, node.settings(), lambda _: None, metrics=metrics)
-        assert Desk(inventory, bookkeeper, worker, deadline, metrics).patience == patience
+        device_list = DeviceList(allocator, worker, node.settings(), lambda _: None, metrics=metrics)
+        assert ServicerContext(device_list, allocator, worker, deadline, metrics).patience == patience
 
 
 async def test_nothing_is_handed_out_or_started_while_the_checkpoint_is_torn(ready: Node) -> None:

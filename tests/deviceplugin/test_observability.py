@@ -10,8 +10,8 @@ from rig.scrape import ANYWHERE, Scraper
 from rig.waiting import eventually
 from subfunction.kubelet import deviceplugin_pb2 as api
 from subfunction.kubelet.deviceplugin_pb2_grpc import DevicePluginStub
-from subfunction.records import Health
-from subfunction_simulator.kubelet.plugincalls import StartFailed
+from subfunction.state.records import Health
+from subfunction_simulator.kubelet.device_manager.plugincalls import StartFailed
 
 ID = "mlx5_core.sf.4"
 

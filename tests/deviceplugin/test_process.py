@@ -18,8 +18,8 @@ from rig.confinement import RUNTIME, Confinement
 from rig.waiting import eventually
 from subfunction.errors import FolderError
 from subfunction_deviceplugin.__main__ import app
+from subfunction_deviceplugin.node_state import NodeStateReader
 from subfunction_deviceplugin.settings import Settings
-from subfunction_deviceplugin.sources import Sources
 
 FORBIDDEN = ("kopf", "aiohttp", "kubernetes", "pyroute2")
 
@@ -201,7 +201,7 @@ async def test_where_it_may_not_listen_it_says_why_as_json_too(node: Node, progr
 
 
 def test_a_warning_and_a_fault_nobody_catches_are_json_too() -> None:
-    code = "import warnings; from subfunction import journal; journal.configure('info', 'json')"
+    code = "import warnings; from subfunction.process import log; log.configure_logging('info', 'json')"
     code += "; warnings.warn('old'); raise ValueError('new')"
     ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert ended.returncode == 1
@@ -248,4 +248,4 @@ def test_a_wrong_setting_is_refused_with_a_sentence_that_helps(
 
 def test_without_this_boots_id_it_says_so_and_does_not_start(root: Path) -> None:
     with pytest.raises(FolderError, match=str(root / "none")):
-        Sources.of(Settings(boot_id=root / "none"))
+        NodeStateReader.of(Settings(boot_id=root / "none"))

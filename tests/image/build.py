@@ -93,6 +93,7 @@ def build() -> Built:
     """
     with cache.exclusive("lock-image"):
         store = _store()
+        _remove_left_behind(store)
         _bud(store, "--tag", NAME)
         store.run("rmi", "--prune")
         return _opened(store, NAME)
@@ -123,8 +124,17 @@ def _bud(store: Store, *words: str) -> None:
     store.run("bud", *secrets, *arguments, *words, str(CHECKOUT))
 
 
+def _remove_left_behind(store: Store) -> None:
+    """Remove the containers of runs that were killed: an image that one of them has cannot be pruned."""
+    for container in store.run("containers", "--noheading", "--format", "{{.ContainerName}}").split():
+        _, _, pid = container.rpartition("-of-")
+        if not (pid.isdecimal() and Path("/proc", pid).exists()):
+            store.run("rm", container)
+
+
 def _opened(store: Store, name: str) -> Built:
-    container = store.run("from", name).strip()
+    # Its name says which process has it.
+    container = store.run("from", "--name", f"{name.rpartition('/')[2]}-of-{os.getpid()}", name).strip()
     return Built(store, name, container, Path(store.run("mount", container).strip()))
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from subfunction.kernel.devlink import Devlink
-from subfunction.kernel.genetlink import Netlink
-from subfunction.records import Record, State
+from subfunction.kernel.netlink.genetlink import Netlink
+from subfunction.state.records import Record, State
 from worker.bench import PATIENCE, Bench, Container, eventually, state_of
 from worker.host import COLLECTION, PARENT, RESOURCE, Host, hosting
 from worker.sight import NO_DRIVER, Sight
@@ -85,6 +85,8 @@ async def test_the_plugin_is_back_after_each_restart_of_the_kubelet(host: Host, 
     # Twice in a row: the second comes while the plugin registers with the first, or before.
     await bench.restart_kubelet()
     await bench.restart_kubelet()
+    # The Node may count what the kubelet before counted, and one that finds the container dead admits the pod anew.
+    await bench.settled(pod)
     await host.counted(1)
     await bench.worker.kill_container(pod, "main")
     await bench.running(pod, restarts=1)
@@ -208,7 +210,7 @@ async def permuted(host: Host, before: Mapping[str, Record]) -> Mapping[str, Rec
         host.kernel.crash_driver(PARENT)
         if somebody_else_is_first:
             theirs = Devlink(Netlink(host.kernel.transport()))
-            theirs.set_active(PARENT, theirs.new_port(PARENT, pf=0, number=777).index, active=True)
+            theirs.set_active(PARENT, theirs.create_port(PARENT, pf=0, number=777).index, active=True)
         agent = host.start_agent()
         now = await made_anew(host, now)
         if any(homes.get(record.device_id, record.uid) != record.uid for record in now.values()):

@@ -10,7 +10,7 @@ import yaml
 from components import accounts, audit, roles, under_test
 from components.controlplane import ControlPlane
 from fleet.fleet import Fleet
-from subfunction.api import FINALIZER
+from subfunction.api.subfunction import FINALIZER
 
 SYSTEM: Final = "kube-system"
 ACCOUNT: Final = "subfunction-controller"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from tests.repository.test_metrics_page import PAGE, documented
 
-from subfunction.api import Phase
-from subfunction.reasons import Reason
+from subfunction.api.reasons import Reason
+from subfunction.api.subfunction import Phase
 
 ROOT = Path(__file__).parents[2]
 RULES: list[dict[str, Any]] = [

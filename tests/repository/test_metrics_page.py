@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 from prometheus_client import Metric
 
-from subfunction.metrics import AgentMetrics, ControllerMetrics, PluginMetrics, ProgramMetrics, bounded
-from subfunction.reasons import Reason
+from subfunction.api.reasons import Reason
+from subfunction.process.metrics import AgentMetrics, ControllerMetrics, PluginMetrics, ProgramMetrics, known_reason
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(subfunction_\w+)` \| (\w+) \|([`\w ]*)\| ([\w ,]+) \| (.+) \|$", re.MULTILINE)
@@ -64,7 +64,7 @@ def test_no_label_is_one_whose_values_grow_with_the_cluster() -> None:
 
 @pytest.mark.parametrize(("said", "told"), [("Full", "Full"), (Reason.IN_USE, "InUse"), ("blue: 12:00", "Other")])
 def test_a_reason_that_we_do_not_know_does_not_become_a_label(said: str, told: str) -> None:
-    assert bounded(said) == told
+    assert known_reason(said) == told
     metrics = AgentMetrics()
-    metrics.failed(said)
+    metrics.record_error(said)
     assert metrics.registry.get_sample_value("subfunction_errors_total", {"reason": told}) == 1

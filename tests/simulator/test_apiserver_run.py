@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from subfunction_simulator.apiserver import AddressInUseError, ApiServer, ServerSettings, serve
-from subfunction_simulator.apiserver.catalogue import UnusableCrdError
 from subfunction_simulator.apiserver.client import Client
+from subfunction_simulator.apiserver.kinds.catalogue import UnusableCrdError
 
 SUBFUNCTIONS = "/apis/subfunction.dev/v1alpha1/subfunctions"
 

@@ -38,7 +38,7 @@ class Demo:
         said, _ = self.process.communicate(timeout=timeout)
         return self.process.returncode, said
 
-    def left(self) -> list[str]:
+    def list_left(self) -> list[str]:
         """Give what is left: files below its folder, and processes that were told of it."""
         processes = [
             entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal() and self._is_of(entry / "cmdline")
@@ -101,7 +101,7 @@ def test_the_whole_story_is_told_in_its_order_and_nothing_is_left(folder: Path) 
     # The agent and the kubelet tell of the pod each in its own time.
     applied, deleted = (said.index(each) for each in ("kubectl apply -f examples/01-native-nic/pod", "delete sf blue"))
     assert applied < said.index("is held by pod default/worker") < deleted
-    assert demo.left() == []
+    assert demo.list_left() == []
 
 
 def test_a_port_in_use_is_said_in_one_sentence(folder: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_port_in_use_is_said_in_one_sentence(folder: Path) -> None:
     assert code == 1
     assert str(port) in said.splitlines()[-1]
     assert "Traceback" not in said
-    assert demo.left() == []
+    assert demo.list_left() == []
 
 
 def test_examples_that_are_not_there_are_named(folder: Path) -> None:
@@ -132,4 +132,4 @@ def test_it_stays_up_when_asked_and_ctrl_c_ends_it_at_once_and_leaves_nothing(fo
     demo.process.send_signal(signal.SIGINT)
     code, rest = demo.end(timeout=15)
     assert (code, "Traceback" in rest) == (0, False), rest
-    assert demo.left() == []
+    assert demo.list_left() == []

@@ -22,7 +22,7 @@ def test_the_one_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch) -> None
 def test_one_on_the_path_is_taken_if_it_is_new_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KUBECTL", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    program = _program(tmp_path, "28+")
+    program = _program(tmp_path, "32+")
     assert kubectl() == program
 
 

@@ -21,9 +21,9 @@ from subfunction.kubelet.deviceplugin_pb2_grpc import (
 )
 from subfunction.kubelet.podresources_pb2 import GetPodResourcesRequest, ListPodResourcesRequest, PodResources
 from subfunction.kubelet.podresources_pb2_grpc import PodResourcesListerStub
-from subfunction_simulator.kubelet.devices import GRACE_SECONDS
+from subfunction_simulator.kubelet.device_manager.devices import GRACE_SECONDS
+from subfunction_simulator.kubelet.device_manager.plugincalls import StartFailed
 from subfunction_simulator.kubelet.kubelet import Kubelet
-from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 RESOURCE = "example.com/nic"
@@ -160,7 +160,7 @@ def pod(*containers: Container, name: str = "") -> Pod:
 
 
 def holdings(kubelet: Kubelet) -> list[tuple[str, str]]:
-    found = checkpoint.read(kubelet.folder / checkpoint.CHECKPOINT)
+    found = checkpoint.read_checkpoint(kubelet.folder / checkpoint.CHECKPOINT)
     return sorted((holding.pod_uid, holding.device_id) for holding in found)
 
 

@@ -140,7 +140,7 @@ class Rig:
     async def phase(self, phase: str, path: str = POD) -> dict[str, Any]:
         return await self.until(path, lambda pod: pod.get("status", {}).get("phase") == phase)
 
-    async def gone(self, folder: str) -> None:
+    async def wait_until_gone(self, folder: str) -> None:
         path, deadline = self.root / "pods" / folder, time.monotonic() + 10
         while path.exists():
             assert time.monotonic() < deadline, f"{path} is still there"
@@ -196,7 +196,7 @@ async def test_a_deleted_pod_gives_its_device_to_the_next_one(rig: Rig) -> None:
     await rig.create()
     await rig.phase("Running")
     await rig.client("DELETE", POD)
-    await rig.gone("default_worker")
+    await rig.wait_until_gone("default_worker")
     await rig.create("next")
     await rig.phase("Running", f"{PODS}/next")
 
@@ -208,7 +208,7 @@ async def test_a_pod_that_is_being_deleted_is_let_go_and_its_object_with_it(rig:
     held = {"metadata": {"finalizers": ["example.com/wait"]}}
     assert (await rig.client.merge(POD, held)).code == 200
     await rig.client("DELETE", POD)
-    await rig.gone("default_worker")
+    await rig.wait_until_gone("default_worker")
     assert (await rig.client.merge(POD, {"metadata": {"finalizers": None}})).code == 200
     assert (await rig.client("GET", POD)).code == 404
 
@@ -265,7 +265,7 @@ async def test_a_node_that_is_started_again_keeps_the_devices_of_its_running_pod
     plugin = await rig.plug("a", "b")
     second = await rig.create("next")
     await rig.phase("Running", f"{PODS}/next")
-    held = checkpoint.read(rig.root / "device-plugins" / checkpoint.CHECKPOINT)
+    held = checkpoint.read_checkpoint(rig.root / "device-plugins" / checkpoint.CHECKPOINT)
     assert {each.pod_uid for each in held} == {first["metadata"]["uid"], second["metadata"]["uid"]}
     assert {each.device_id for each in held} == {"a", "b"}
 

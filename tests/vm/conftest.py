@@ -7,17 +7,46 @@ from pathlib import Path
 import pytest
 
 from harness.machine import Machine
+from harness.mlx5 import Mlx5, Mode
 from harness.sfsim import Sfsim
 from harness.snapshot import Snapshot, build_snapshot
-from harness.topology import IOMMU
+from harness.topology import IOMMU, MLX5
 
 HERE = Path(__file__).parent
+
+
+GROUNDS = ("real mlx5", "sfsim ice", "sfsim mlx5", "no NIC")
+"""What a test stands on; sfsim under mlx5's name is for what is listed in sfsim/README.md."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.vm)
+            item.add_marker(_ground_of(item))
+
+
+def _ground_of(item: pytest.Item) -> str:
+    """Name the ground of a test: as it is marked, or that of its machine."""
+    mark = item.get_closest_marker("ground")
+    if mark is not None:
+        return str(mark.args[0]).replace(" ", "_")
+    return "real_mlx5" if "mlx5_machine" in getattr(item, "fixturenames", ()) else "no_NIC"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line a ground what passed there; a subtest counts as a test."""
+    reports = {outcome: terminalreporter.getreports(outcome) for outcome in ("passed", "failed", "error")}
+    for ground in GROUNDS:
+        counts = {
+            outcome: sum(ground.replace(" ", "_") in getattr(report, "keywords", {}) for report in found)
+            for outcome, found in reports.items()
+        }
+        if any(counts.values()):
+            wrong = "".join(
+                f", {count} {outcome}" for outcome, count in counts.items() if count and outcome != "passed"
+            )
+            terminalreporter.write_line(f"{ground}: {counts['passed']} passed{wrong}")
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +69,38 @@ def iommu_machine() -> Iterator[Machine]:
     with build_snapshot(IOMMU).restore() as machine:
         yield machine
         machine.console.check()
+
+
+@pytest.fixture(scope="module")
+def mlx5_machine() -> Iterator[Machine]:
+    """A machine with the real mlx5 drivers loaded, over mlx5fw; its physical functions are in legacy mode."""
+    with build_snapshot(MLX5).restore() as machine:
+        yield machine
+        machine.console.check()
+
+
+@contextmanager
+def fresh(machine: Machine, mode: Mode = "switchdev") -> Iterator[Mlx5]:
+    """The real mlx5 without sub-functions or faults; that whatever a test left can be removed is part of every test."""
+    mlx5 = Mlx5(machine)
+    mlx5.reset(mode)
+    yield mlx5
+    mlx5.empty()
+    machine.console.check()
+
+
+@pytest.fixture
+def mlx5(mlx5_machine: Machine) -> Iterator[Mlx5]:
+    """The real mlx5, in switchdev mode, without sub-functions."""
+    with fresh(mlx5_machine) as mlx5:
+        yield mlx5
+
+
+@pytest.fixture
+def mlx5_legacy(mlx5_machine: Machine) -> Iterator[Mlx5]:
+    """The real mlx5, in legacy mode as hardware comes up."""
+    with fresh(mlx5_machine, "legacy") as mlx5:
+        yield mlx5
 
 
 @contextmanager

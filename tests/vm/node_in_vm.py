@@ -23,7 +23,9 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from harness.machine import HOST, Machine, Process
-from harness.sfsim import AUX, Sfsim
+from harness.mlx5 import Mlx5
+from harness.nic import Nic
+from harness.sfsim import Sfsim
 from harness.wait import until
 from rig.confinement import NET_ADMIN
 from subfunction_simulator.kubectl import kubectl
@@ -37,7 +39,7 @@ HOUR: Final = "3600"
 _KUBECONFIG: Final = "/run/share/kubeconfig"
 _LATENESS: Final = "/run/lateness"
 _PROGRAMS: Final = "/src/tests/vm/programs"
-CONFINING: Final = f"{_PROGRAMS}:/src/tests/operator/lib"
+CONFINING: Final = f"{_PROGRAMS}:/src/tests/agent/lib"
 """The PYTHONPATH of programs/confined.py."""
 _READS: Final = ("/run/subfunction/allocations", "/var/lib/kubelet/pod-resources", "/var/lib/kubelet/device-plugins")
 _WRITES: Final = (
@@ -145,7 +147,7 @@ def api_server() -> Iterator[Cluster]:
 class Node:
     """A machine with the agent in it, and its cluster."""
 
-    sfsim: Sfsim
+    nic: Nic
     cluster: Cluster
     options: Mapping[str, str] = field(default_factory=dict)
     timed: bool = False
@@ -157,7 +159,19 @@ class Node:
     @property
     def machine(self) -> Machine:
         """The machine."""
-        return self.sfsim.machine
+        return self.nic.machine
+
+    @property
+    def sfsim(self) -> Sfsim:
+        """The NIC, where it is the simulated one."""
+        assert isinstance(self.nic, Sfsim)
+        return self.nic
+
+    @property
+    def mlx5(self) -> Mlx5:
+        """The NIC, where it is the real mlx5."""
+        assert isinstance(self.nic, Mlx5)
+        return self.nic
 
     def start_agent(self) -> None:
         """Start the agent, as a DaemonSet would."""
@@ -224,7 +238,7 @@ class Node:
 
     def port(self, status: Mapping[str, Any]) -> Mapping[str, Any]:
         """The port that a status names, as iproute2 shows it."""
-        return self.sfsim.port(f"{status['parent']}/{status['port']}")
+        return self.nic.port(f"{status['parent']}/{status['port']}")
 
     def lateness(self) -> list[float]:
         """By how many seconds the event loop of a timed agent was late, each time it was late by 10 ms or more."""
@@ -241,13 +255,13 @@ class Node:
     def empty(self) -> None:
         """Delete every SubFunction, and wait until the kernel has none either."""
         self.cluster.kubectl("delete", "sf", "--all", "--timeout=60s")
-        self.until(lambda: self.sfsim.ports("pcisf"), lambda ports: not ports, 20)
-        self.until(lambda: self.shell(f"ls {AUX}"), lambda names: not names, 20)
+        self.until(lambda: self.nic.ports("pcisf"), lambda ports: not ports, 20)
+        self.until(self.nic.functions, lambda names: not names, 20)
 
 
 @contextlib.contextmanager
 def running(
-    sfsim: Sfsim,
+    nic: Nic,
     cluster: Cluster,
     *,
     timed: bool = False,
@@ -255,13 +269,13 @@ def running(
     **options: str,
 ) -> Iterator[Node]:
     """A kubelet and an agent on this machine, until the end of the block; `options` are flags of the agent."""
-    machine = sfsim.machine
+    machine = nic.machine
     (machine.place.share / "kubeconfig").write_text(cluster.kubeconfig.read_text().replace("127.0.0.1", HOST))
     machine.run("mountpoint -q /var/lib || { mkdir -p /var/lib && mount -t tmpfs tmpfs /var/lib; }")
     # The program, and not the simulator's command line, which takes ten seconds more to import in TCG.
     kubelet = machine.spawn(module="kubelet", args=["/var/lib/kubelet"], name="kubelet", env={"PYTHONPATH": _PROGRAMS})
     flags = {name.replace("_", "-"): value for name, value in options.items()}
-    node = Node(sfsim, cluster, flags, timed, confinement)
+    node = Node(nic, cluster, flags, timed, confinement)
     node.start_agent()
     # Without a kubelet nobody can tell whether a pod has a device, and nothing is taken away.
     machine.run("until [ -S /var/lib/kubelet/pod-resources/kubelet.sock ]; do sleep 0.1; done", timeout=60)

@@ -1,25 +1,26 @@
 """The agent with what its DaemonSet gives it, on the real kernel: that it is enough, and that one less is not.
 
+Sub-functions and vDPA devices are of the real mlx5 driver; test_agent_confined_vfio.py has the other kinds.
+
 uid 0 with NET_ADMIN and no other capability, no_new_privs, the host's network, a read-only root and a read-only /sys of
 its own, the host's at /host/sys, and the folders of the chart. The guest has no container runtime: seccomp and AppArmor
 are not shown here.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from conftest import loaded
+from confined_node import PATIENCE, assert_refused, assert_witnessed, with_it_mended
+from conftest import fresh
 from harness.holder import held, release
 from harness.machine import Machine
-from harness.sfsim import Sfsim
-from node_in_vm import PARENT, PCI, Cluster, Node, api_server, running
+from harness.mlx5 import Mlx5
+from node_in_vm import PARENT, Cluster, Node, api_server, running
 
-CARD = "0000:41:00.0"
 MAC, OTHER_MAC = "02:53:46:00:00:01", "02:53:46:00:00:02"
-KIND = "mlx5_core-local"
 NET_ADMIN = 1 << 12
 IN_ANOTHER_NETWORK = """
 import ctypes, json
@@ -44,15 +45,13 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def nic(iommu_machine: Machine) -> Iterator[Sfsim]:
-    """A machine for every flavour: with an IOMMU, virtual functions, and parents that offer mediated devices."""
-    with loaded(iommu_machine, switchdev=1, mdev=1) as sfsim:
-        sfsim.virtual_functions(CARD).make(2)
-        yield sfsim
+def nic(mlx5_machine: Machine) -> Iterator[Mlx5]:
+    with fresh(mlx5_machine) as mlx5:
+        yield mlx5
 
 
 @pytest.fixture(scope="class")
-def node(nic: Sfsim, cluster: Cluster) -> Iterator[Node]:
+def node(nic: Mlx5, cluster: Cluster) -> Iterator[Node]:
     """A node whose agent has all that the chart gives it."""
     with running(nic, cluster, confinement={}, listen="127.0.0.1:9341", usage_interval="1") as node:
         yield node
@@ -65,8 +64,9 @@ class TestWhatItHasIsEnough:
         node.empty()
 
     def test_it_has_one_capability_and_writes_to_the_charts_folders_alone(self, node: Node) -> None:
-        # It has compiled our code first, on a machine that others share.
-        node.until(lambda: node.machine.run("wget -qO- http://127.0.0.1:9341/readyz", check=False).stdout, bool, 180)
+        node.until(
+            lambda: node.machine.run("wget -qO- http://127.0.0.1:9341/readyz", check=False).stdout, bool, PATIENCE
+        )
         # kopf asks who runs it, and no /etc/passwd names uid 0 here.
         assert "subfunction_watch_restarts_total 0.0" in node.shell("wget -qO- http://127.0.0.1:9341/metrics")
         own = f"/proc/{node.agents[-1].pid}"
@@ -105,12 +105,12 @@ class TestWhatItHasIsEnough:
         assert "mtu 1300 " in node.shell(f"ip link show {changed['device']['netdev']}")
         node.removed("blue")
         node.shell("ip link del br0")
-        assert node.sfsim.ports("pcisf") == {}
+        assert node.nic.ports("pcisf") == {}
 
     @pytest.mark.parametrize("driver", ["vhost-vdpa", "virtio-vdpa"])
     def test_a_vdpa_device_is_made_bound_drained_and_removed(self, node: Node, driver: str) -> None:
         status = node.made("blue", flavour="virtio", virtio={"driver": driver}, macAddress=MAC)
-        name, vdpa = status["device"]["id"], node.sfsim.vdpa
+        name, vdpa = status["device"]["id"], node.nic.vdpa
         assert vdpa.driver(name) == driver.replace("-", "_")
         assert_witnessed(node)
         if driver == "vhost-vdpa":
@@ -122,101 +122,38 @@ class TestWhatItHasIsEnough:
         else:
             node.removed("blue")
         assert vdpa.devices() == {}
-        assert node.sfsim.ports("pcisf") == {}
-
-    def test_a_virtual_function_is_bound_and_given_back(self, node: Node) -> None:
-        functions = node.sfsim.virtual_functions(CARD)
-        address = functions.addresses()[1]
-        before = (functions.driver(address), node.sfsim.ports("pcivf"))
-        spec = {"parent": {"device": f"pci/{CARD}"}, "vfio": {"virtualFunction": 1}, "macAddress": MAC}
-        assert node.made("blue", flavour="vfio", **spec)["device"]["id"] == address
-        assert functions.driver(address) == "vfio-pci"
-        assert_witnessed(node)
-        node.removed("blue")
-        assert (functions.driver(address), node.sfsim.ports("pcivf")) == before
-
-    def test_a_mediated_device_is_made_and_removed(self, node: Node) -> None:
-        left = node.sfsim.mediated.available(PCI, KIND)
-        uuid = node.made("blue", flavour="vfio", vfio={"mediatedDevice": KIND})["device"]["id"]
-        assert node.sfsim.mediated.exists(uuid)
-        assert_witnessed(node)
-        node.removed("blue")
-        assert node.sfsim.mediated.available(PCI, KIND) == left
-
-
-def assert_witnessed(node: Node) -> None:
-    """Whoever sees the same sysfs at /sys finds what the agent recorded at /host/sys."""
-    record = record_of(node)
-    assert record["state"] == "ready"
-    witness = record["witness"]
-    assert witness["inodes"]
-    for path, inode in witness["inodes"].items():
-        assert not path.startswith("/")
-        assert node.shell(f"stat -L -c %i '/sys/{path}'").strip() == str(inode)
-    for path, target in witness.get("links", {}).items():
-        assert node.shell(f"readlink '/sys/{path}'").strip() == target
-    for path, number in witness.get("numbers", {}).items():
-        assert node.shell(f"cat '/sys/{path}'").strip() == number
-    assert "/host/sys" not in json.dumps(record)
-
-
-def record_of(node: Node) -> Mapping[str, Any]:
-    record: Mapping[str, Any] = json.loads(node.shell("cat /run/subfunction/devices/*.json"))
-    return record
+        assert node.nic.ports("pcisf") == {}
 
 
 class TestOneLessIsNot:
     """What is refused stands on the object: which privilege is missing, and what of the manifest gives it."""
 
-    def test_without_net_admin_nothing_is_made_and_the_object_says_why(self, nic: Sfsim, cluster: Cluster) -> None:
+    def test_without_net_admin_nothing_is_made_and_the_object_says_why(self, nic: Mlx5, cluster: Cluster) -> None:
         specs: dict[str, dict[str, Any]] = {"native": {}, "vdpa": {"flavour": "virtio"}}
         with running(nic, cluster, confinement={"keeps": []}) as node:
             node.cluster.apply_all(specs)
             for name in specs:
-                message = node.until_refused(name, "NotPermitted")
-                assert "Operation not permitted" in message
-                assert "`capabilities: {add: [NET_ADMIN]}`" in message
-                assert "`hostUsers: true`" in message
-            assert node.sfsim.ports("pcisf") == {}
+                said = ("Operation not permitted", "`capabilities: {add: [NET_ADMIN]}`", "`hostUsers: true`")
+                assert_refused(node, name, *said)
+            assert node.nic.ports("pcisf") == {}
             with_it_mended(node, specs)
 
-    def test_without_the_hosts_network_there_is_no_parent_and_the_message_says_why(self, nic: Sfsim) -> None:
+    def test_without_the_hosts_network_there_is_no_parent_and_the_message_says_why(self, nic: Mlx5) -> None:
         env = {
             "PYTHONPATH": "/src/tests/vm/programs",
             "SPEC": json.dumps({"flavour": "mlx5", "parent": {"device": PARENT}}),
         }
         told = json.loads(nic.machine.python(IN_ANOTHER_NETWORK, env=env).stdout)
-        assert "devlink shows no physical port" in told["error"]
+        assert "devlink shows no instance" in told["error"]
         assert "`hostNetwork: true`" in told["error"]
 
-    def test_with_a_read_only_host_sys_the_object_says_which_mount_it_is(self, nic: Sfsim, cluster: Cluster) -> None:
+    def test_with_a_read_only_host_sys_the_object_says_which_mount_it_is(self, nic: Mlx5, cluster: Cluster) -> None:
         with running(nic, cluster, confinement={"sysfs": "ro"}) as node:
-            functions = node.sfsim.virtual_functions(CARD)
-            before = [functions.driver(address) for address in functions.addresses()]
-            specs: dict[str, dict[str, Any]] = {
-                # vhost_vdpa takes it by itself: for the other driver it must be told.
-                "vdpa": {"flavour": "virtio", "virtio": {"driver": "virtio-vdpa"}},
-                "function": {"flavour": "vfio", "parent": {"device": f"pci/{CARD}"}, "vfio": {"virtualFunction": 0}},
-                "mediated": {"flavour": "vfio", "vfio": {"mediatedDevice": KIND}},
-            }
+            # vhost_vdpa takes it by itself: for the other driver it must be told.
+            specs = {"vdpa": {"flavour": "virtio", "virtio": {"driver": "virtio-vdpa"}}}
             node.cluster.apply_all(specs)
-            for name in specs:
-                message = node.until_refused(name, "NotPermitted")
-                assert "Read-only file system" in message
-                assert "`{name: sys, mountPath: /host/sys}`" in message
+            assert_refused(node, "vdpa", "Read-only file system", "`{name: sys, mountPath: /host/sys}`")
             # What needs no write to sysfs is had all the same.
             node.made("native")
             node.removed("native")
-            assert [functions.driver(address) for address in functions.addresses()] == before
             with_it_mended(node, specs)
-
-
-def with_it_mended(node: Node, specs: Mapping[str, Any]) -> None:
-    """Roll out the manifest as it should be: what was refused goes on by itself."""
-    node.agents[-1].signal(15)
-    node.agents[-1].wait()
-    node.confinement = {}
-    node.start_agent()
-    for name in specs:
-        node.until_ready(name)
-    node.removed(*specs)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import loaded
+from conftest import fresh
 from harness.machine import Machine
 from node_in_vm import NAME, OTHER, PARENT, PCI, Node, api_server, running
 
@@ -16,11 +16,11 @@ BACK = 20.0
 
 
 @pytest.fixture(scope="module")
-def node(machine: Machine) -> Iterator[Node]:
+def node(mlx5_machine: Machine) -> Iterator[Node]:
     with (
         api_server() as cluster,
-        loaded(machine, switchdev=1) as sfsim,
-        running(sfsim, cluster, survey_interval="1") as node,
+        fresh(mlx5_machine) as mlx5,
+        running(mlx5, cluster, survey_interval="1") as node,
     ):
         yield node
 
@@ -37,6 +37,7 @@ def driver_unbound(node: Node) -> None:
 
 def driver_bound(node: Node) -> None:
     node.shell(f"echo {PCI} > {DRIVER}/bind")
+    switchdev(node)  # a driver begins in legacy mode
 
 
 def removed(node: Node) -> None:
@@ -45,6 +46,7 @@ def removed(node: Node) -> None:
 
 def rescanned(node: Node) -> None:
     node.shell("echo 1 > /sys/bus/pci/rescan")
+    switchdev(node)
 
 
 def legacy(node: Node) -> None:
@@ -57,7 +59,7 @@ def switchdev(node: Node) -> None:
 
 def identities(node: Node, parent: str) -> dict[int, str]:
     """Number and address of each sub-function that is attached there, by iproute2."""
-    ports = {name: port for name, port in node.sfsim.ports("pcisf").items() if name.startswith(parent)}
+    ports = {name: port for name, port in node.nic.ports("pcisf").items() if name.startswith(parent)}
     attached = [port for port in ports.values() if port["function"]["opstate"] == "attached"]
     return {port["sfnum"]: port["function"]["hw_addr"] for port in attached}
 
@@ -105,23 +107,23 @@ class TestWhatIsSomebodyElses:
         return list(parent.get("foreignSubFunctions", []))
 
     def test_it_is_left_alone_and_shown_and_taken_over_when_asked(self, node: Node) -> None:
-        theirs, _ = node.sfsim.attach(PARENT, 5, "02:00:00:00:00:05")
-        before = node.sfsim.port(theirs)
+        theirs, _ = node.nic.attach(PARENT, 5, "02:00:00:00:00:05")
+        before = node.nic.port(theirs)
         (shown,) = node.until(lambda: self.foreign(node), bool, 20)
         assert (shown["number"], shown["port"]) == (5, int(theirs.rpartition("/")[2]))
 
         node.made("blue")
         node.cluster.apply("wants", number=5)
         assert "spec.adopt" in node.until_refused("wants", "Foreign")
-        assert node.sfsim.port(theirs) == before
+        assert node.nic.port(theirs) == before
         node.removed("wants", "blue")
-        assert node.sfsim.port(theirs) == before
+        assert node.nic.port(theirs) == before
 
         taken = node.made("wants", number=5, adopt=True, deletionPolicy="Drain")
         assert f"{taken['parent']}/{taken['port']}" == theirs
-        after = node.sfsim.port(theirs)["function"]
+        after = node.nic.port(theirs)["function"]
         assert (after["hw_addr"], taken["macAddress"]) == ("02:00:00:00:00:05", "02:00:00:00:00:05")
         assert after["nested_devlink"].keys() == before["function"]["nested_devlink"].keys()
         node.until(lambda: self.foreign(node), lambda shown: not shown, 20)
         node.removed("wants")
-        assert node.sfsim.ports("pcisf") == {}
+        assert node.nic.ports("pcisf") == {}

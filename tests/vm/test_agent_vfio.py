@@ -9,6 +9,8 @@ from harness.holder import release, vfio_held
 from harness.machine import Machine
 from node_in_vm import PARENT, PCI, Node, api_server, running
 
+pytestmark = pytest.mark.ground("sfsim mlx5")
+
 CARD = "0000:41:00.0"
 MAC = "02:53:46:00:00:01"
 KIND = "mlx5_core-local"

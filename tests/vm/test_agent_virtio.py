@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import loaded
+from conftest import fresh
 from harness.holder import held, release
 from harness.machine import Machine
 from node_in_vm import Node, api_server, running
@@ -15,8 +15,8 @@ QUESTIONS = ("devlink dev show", "devlink port show", "vdpa dev show", "vdpa mgm
 
 
 @pytest.fixture(scope="module")
-def node(machine: Machine) -> Iterator[Node]:
-    with api_server() as cluster, loaded(machine, switchdev=1) as sfsim, running(sfsim, cluster) as node:
+def node(mlx5_machine: Machine) -> Iterator[Node]:
+    with api_server() as cluster, fresh(mlx5_machine) as mlx5, running(mlx5, cluster) as node:
         yield node
 
 
@@ -38,7 +38,7 @@ class TestVhost:
     def test_the_device_has_what_was_asked_and_its_node_is_that_of_the_status(self, node: Node) -> None:
         spec = {"driver": "vhost-vdpa", "queuePairs": 2, "mtu": 9000}
         status = node.made("blue", flavour="virtio", virtio=spec, macAddress="02:53:46:00:00:01")
-        vdpa, name = node.sfsim.vdpa, status["device"]["id"]
+        vdpa, name = node.nic.vdpa, status["device"]["id"]
         assert vdpa.driver(name) == "vhost_vdpa"
         config = vdpa.config(name)
         assert (config["mac"], config["mtu"], config["max_vq_pairs"]) == ("02:53:46:00:00:01", 9000, 2)
@@ -48,15 +48,15 @@ class TestVhost:
     def test_the_host_gets_a_netdev_though_another_driver_was_loaded_first(self, node: Node) -> None:
         status = node.made("blue", flavour="virtio", virtio={"driver": "virtio-vdpa"})
         name = status["device"]["id"]
-        assert node.sfsim.vdpa.driver(name) == "virtio_vdpa"
-        assert status["device"]["netdev"] == node.sfsim.vdpa.netdev(name, "0000:05:00.0")
+        assert node.nic.vdpa.driver(name) == "virtio_vdpa"
+        assert status["device"]["netdev"] == node.nic.vdpa.netdev(name, "0000:05:00.0")
 
 
 class TestHeldOpen:
     def test_its_deletion_waits_and_says_so_and_nobody_else_does(self, node: Node) -> None:
         status = node.made("held", flavour="virtio")
         name = status["device"]["id"]
-        with held(node.machine, node.sfsim.vdpa.node(name)) as holder:
+        with held(node.machine, node.nic.vdpa.node(name)) as holder:
             node.cluster.delete("held")
             message = self.until_it_waits(node, name)
             assert "fuser -v" in message
@@ -72,7 +72,7 @@ class TestHeldOpen:
             node.start_agent()
             another = node.made("another", flavour="virtio")
             assert node.cluster.ready("held")["reason"] == "HeldOpen"
-            assert set(node.sfsim.vdpa.devices()) == {name, another["device"]["id"]}
+            assert set(node.nic.vdpa.devices()) == {name, another["device"]["id"]}
             function = node.port(status)["function"]
             assert (function["state"], function["opstate"]) == ("active", "attached")
             assert_answers(node)
@@ -80,8 +80,8 @@ class TestHeldOpen:
 
             release(holder)
             node.until_gone("held", timeout=20)
-        assert node.sfsim.ports("pcisf") == {}
-        assert node.sfsim.vdpa.devices() == {}
+        assert node.nic.ports("pcisf") == {}
+        assert node.nic.vdpa.devices() == {}
 
     @staticmethod
     def until_it_waits(node: Node, name: str) -> str:

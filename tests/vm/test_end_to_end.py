@@ -1,6 +1,7 @@
 """From `kubectl apply` on the host to a pod's device on the real kernel, and back to a kernel as it was.
 
-On the host: kubectl and the embedded API server. In the machine: the agent, the device plugin, the stand-in kubelet.
+On the host: kubectl and the embedded API server. In the machine: the agent, the device plugin, the stand-in kubelet,
+and the real mlx5 driver.
 The judge is iproute2's devlink and the machine's own /dev.
 """
 
@@ -16,14 +17,20 @@ from typing import Any
 
 import pytest
 
-from conftest import loaded
+from conftest import fresh
 from harness.machine import HOST, Machine, Process
-from harness.sfsim import Sfsim, until
+from harness.mlx5 import Mlx5
+from harness.nic import AUX
+from harness.wait import until
 from subfunction_simulator.kubectl import kubectl
+
+pytestmark = pytest.mark.ground("real mlx5")
 
 NODE = "worker-1"
 PARENT = "pci/0000:05:00.0"
 MAC = "02:53:46:00:00:01"
+PATIENCE = 180
+"""Seconds: on a machine with a load of fifteen the programs of the node were up after more than sixty."""
 
 
 class Cluster:
@@ -40,7 +47,7 @@ class Cluster:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE + 10,
             check=False,
         )
         assert run.returncode == 0, f"kubectl {' '.join(words)}: {run.stdout}{run.stderr}"
@@ -59,7 +66,7 @@ class Cluster:
         return next((each for each in conditions if each["type"] == "Ready"), {})
 
     def wait(self, name: str) -> None:
-        self.run("wait", "--for=condition=Ready", f"sf/{name}", "--timeout=60s")
+        self.run("wait", "--for=condition=Ready", f"sf/{name}", f"--timeout={PATIENCE}s")
 
     def delete(self, *names: str) -> None:
         self.run("delete", "sf", *names, "--timeout=60s")
@@ -100,9 +107,16 @@ def programs(machine: Machine, cluster: Cluster) -> Iterator[dict[str, Process]]
 
 
 @pytest.fixture(scope="module")
-def node(machine: Machine, cluster: Cluster) -> Iterator[Sfsim]:
-    with loaded(machine, switchdev=1) as sfsim, programs(machine, cluster):
-        yield sfsim
+def node(mlx5_machine: Machine, cluster: Cluster) -> Iterator[Mlx5]:
+    with fresh(mlx5_machine) as mlx5, programs(mlx5_machine, cluster):
+        yield mlx5
+
+
+@pytest.fixture(autouse=True)
+def _gone_afterwards(node: Mlx5, cluster: Cluster) -> Iterator[None]:
+    yield
+    cluster.run("delete", "sf", "--all", "--timeout=60s")
+    assert node.ports("pcisf") == {}
 
 
 def kernel(machine: Machine) -> str:
@@ -124,7 +138,7 @@ def settled(machine: Machine) -> str:
 
 class TestFromManifestToPod:
     def test_apply_makes_the_sub_function_and_delete_leaves_the_kernel_as_before(
-        self, node: Sfsim, cluster: Cluster
+        self, node: Mlx5, cluster: Cluster
     ) -> None:
         before = settled(node.machine)
         cluster.apply("blue", macAddress=MAC)
@@ -140,7 +154,7 @@ class TestFromManifestToPod:
         cluster.delete("blue")
         assert until(lambda: kernel(node.machine), lambda now: now == before) == before
 
-    def test_a_pod_that_asks_gets_the_verbs_device_that_exists(self, node: Sfsim, cluster: Cluster) -> None:
+    def test_a_pod_that_asks_gets_the_verbs_device_that_exists(self, node: Mlx5, cluster: Cluster) -> None:
         cluster.apply("green", macAddress=MAC)
         cluster.wait("green")
         uid = cluster.get("sf", "green")["metadata"]["uid"]
@@ -159,8 +173,10 @@ class TestFromManifestToPod:
         assert got["env"]["PCIDEVICE_SUBFUNCTION_DEV_MLX5"] == got["env"]["SUBFUNCTION_DEVICE"]
         verbs = [device for device in got["devices"] if "uverbs" in json.dumps(device)]
         assert len(verbs) == 1
-        assert node.machine.run("ls /dev/infiniband/uverbs*").stdout.strip() in json.dumps(verbs)
-        node.machine.run("test -c /dev/infiniband/uverbs*")
+        # The physical functions have nodes too.
+        name = node.machine.run(f"ls {AUX}/{got['env']['SUBFUNCTION_DEVICE']}/infiniband_verbs").stdout.strip()
+        assert f'"/dev/infiniband/{name}"' in json.dumps(verbs)
+        node.machine.run(f"test -c /dev/infiniband/{name}")
 
         cluster.run("delete", "sf", "green", "--wait=false")
         until(lambda: cluster.ready("green"), lambda ready: "default/worker" in ready.get("message", ""), 30)
@@ -170,7 +186,7 @@ class TestFromManifestToPod:
         assert node.ports("pcisf") == {}
 
     def test_a_port_deleted_by_somebody_is_made_again_with_its_number_and_mac(
-        self, node: Sfsim, cluster: Cluster
+        self, node: Mlx5, cluster: Cluster
     ) -> None:
         cluster.apply("red", macAddress=MAC, number=77)
         cluster.wait("red")
@@ -189,25 +205,19 @@ def _attached(ports: list[Any]) -> bool:
 class TestWhatCannotBeHad:
     """Each is on the object: a reason, the kernel's own text, what to type; and nothing half-made is left."""
 
-    @pytest.fixture(autouse=True)
-    def _gone_afterwards(self, node: Sfsim, cluster: Cluster) -> Iterator[None]:
-        yield
-        cluster.run("delete", "sf", "--all", "--timeout=60s")
-        assert node.ports("pcisf") == {}
-
     def refused(self, cluster: Cluster, name: str, reason: str) -> str:
         ready = until(lambda: cluster.ready(name), lambda ready: ready.get("reason") == reason, 30)
         assert ready["status"] == "False"
         return ready["message"]
 
     def test_a_parent_in_legacy_mode_says_so_and_is_taken_up_when_a_person_switches_it(
-        self, node: Sfsim, cluster: Cluster
+        self, node: Mlx5, cluster: Cluster
     ) -> None:
         second = "pci/0000:05:00.1"
         node.machine.run(f"devlink dev eswitch set {second} mode legacy")
         cluster.apply("legacy", parent={"device": second})
         message = self.refused(cluster, "legacy", "NotSwitchdev")
-        assert "SF ports are only supported in eswitch switchdev mode" in message
+        assert f"the e-switch of {second} is in legacy mode" in message
         assert f"devlink dev eswitch set {second} mode switchdev" in message
         assert node.ports("pcisf") == {}
         node.machine.run(f"devlink dev eswitch set {second} mode switchdev")
@@ -219,7 +229,7 @@ class TestWhatCannotBeHad:
         assert "pci/0000:99:00.0" in message
         assert "devlink dev show" in message
 
-    def test_a_number_that_somebody_else_has_stays_his(self, node: Sfsim, cluster: Cluster) -> None:
+    def test_a_number_that_somebody_else_has_stays_his(self, node: Mlx5, cluster: Cluster) -> None:
         foreign = node.add(PARENT, 5)
         cluster.apply("taken", number=5)
         message = self.refused(cluster, "taken", "Foreign")
@@ -227,22 +237,38 @@ class TestWhatCannotBeHad:
         assert list(node.ports("pcisf")) == [foreign]
         node.delete(foreign)
 
-    def test_a_full_parent_says_full(self, node: Sfsim, cluster: Cluster) -> None:
-        node.load(switchdev=1, max_sfs=1)
-        cluster.apply("first")
-        cluster.wait("first")
-        cluster.apply("second")
-        message = self.refused(cluster, "second", "Full")
-        assert "No space left on device" in message
-        assert "devlink resource show" in message
-        cluster.run("delete", "sf", "first", "--timeout=60s")
-        cluster.run("wait", "--for=condition=Ready", "sf/second", "--timeout=60s")
+    def test_a_full_parent_says_full(self, node: Mlx5, cluster: Cluster) -> None:
+        with loaded_anew(node, cluster, max_sfs=1):
+            cluster.apply("first")
+            cluster.wait("first")
+            cluster.apply("second")
+            message = self.refused(cluster, "second", "Full")
+            assert "No space left on device" in message
+            assert "devlink resource show" in message
+            cluster.run("delete", "sf", "first", "--timeout=60s")
+            cluster.run("wait", "--for=condition=Ready", "sf/second", "--timeout=60s")
 
-    def test_a_kernel_without_sub_functions_says_so_in_its_own_words(self, node: Sfsim, cluster: Cluster) -> None:
-        node.load(switchdev=1, no_sf=1)
-        cluster.apply("old")
-        message = self.refused(cluster, "old", "KernelTooOld")
-        assert "SF ports are not supported" in message
-        assert "CONFIG_MLX5_SF" in message
-        cluster.delete("old")
-        node.load(switchdev=1)
+    def test_a_firmware_without_sub_functions_says_so_in_the_drivers_own_words(
+        self, node: Mlx5, cluster: Cluster
+    ) -> None:
+        with loaded_anew(node, cluster, max_sfs=0):
+            cluster.apply("old")
+            message = self.refused(cluster, "old", "KernelTooOld")
+            assert "SF ports are not supported" in message
+            assert "PF_TOTAL_SF" in message
+            assert "CONFIG_MLX5_SF" not in message
+
+
+@contextlib.contextmanager
+def loaded_anew(node: Mlx5, cluster: Cluster, max_sfs: int) -> Iterator[None]:
+    """Other firmware, with so many sub-functions for each physical function, until the end of the block."""
+    node.unload()
+    node.load(max_sfs=max_sfs)
+    node.reset()
+    try:
+        yield
+    finally:
+        cluster.run("delete", "sf", "--all", "--timeout=60s")
+        node.unload()
+        node.load()
+        node.reset()

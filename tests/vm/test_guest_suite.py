@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import loaded
+from conftest import fresh, loaded
 from harness.guest_suite import run_guest_suite
 from harness.machine import Machine
 
@@ -71,7 +71,6 @@ def test_what_the_guest_writes_to_the_share_is_on_the_host(machine: Machine) -> 
 
 
 CONTRACT = "tests/contract"
-PERSONALITIES: dict[str, dict[str, int | str]] = {"mlx5": {"mdev": 1}, "ice": {"personality": "ice"}}
 
 
 def hold(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
@@ -84,12 +83,25 @@ def hold(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
                 pytest.fail(f"{test.outcome} in the guest:\n{test.text}", pytrace=False)
 
 
-@pytest.mark.parametrize("kind", PERSONALITIES)
-def test_the_kernel_contract_holds_on_the_real_kernel(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
-    with loaded(machine, switchdev=1, **PERSONALITIES[kind]):
-        hold(machine, kind, subtests)
+@pytest.mark.ground("real mlx5")
+def test_the_kernel_contract_holds_on_the_real_mlx5_driver(mlx5_machine: Machine, subtests: pytest.Subtests) -> None:
+    with fresh(mlx5_machine):
+        hold(mlx5_machine, "mlx5", subtests)
 
 
+@pytest.mark.ground("sfsim ice")
+def test_the_kernel_contract_holds_for_ice(machine: Machine, subtests: pytest.Subtests) -> None:
+    with loaded(machine, switchdev=1, personality="ice"):
+        hold(machine, "ice", subtests)
+
+
+@pytest.mark.ground("sfsim mlx5")
+def test_the_kernel_contract_holds_for_mediated_devices(machine: Machine, subtests: pytest.Subtests) -> None:
+    with loaded(machine, switchdev=1, mdev=1):
+        hold(machine, "mdev", subtests)
+
+
+@pytest.mark.ground("sfsim mlx5")
 def test_the_kernel_contract_holds_for_virtual_functions(iommu_machine: Machine, subtests: pytest.Subtests) -> None:
     with loaded(iommu_machine, switchdev=1):
         hold(iommu_machine, "vf", subtests)

@@ -6,15 +6,16 @@ One pass a flavour: made, looked at again, removed, and killed by SIGKILL before
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from conftest import loaded
+from conftest import fresh, loaded
 from harness.machine import Machine
-from harness.snapshot import build_snapshot
-from harness.topology import IOMMU
+from harness.nic import Nic
+from harness.snapshot import Snapshot, build_snapshot
+from harness.topology import IOMMU, MLX5
 
 PROGRAMS = "/src/tests/vm/programs"
 PARENT, WITH_FUNCTIONS = "pci/0000:05:00.0", "pci/0000:41:00.0"
@@ -23,10 +24,15 @@ MAC = "02:53:46:00:00:01"
 
 @dataclass(frozen=True)
 class Case:
-    """A flavour: its spec, how the NIC is loaded for it, and what its record and its way must show."""
+    """A flavour: its spec, the ground it is made on, and what its record and its way must show.
+
+    `parameters` are those of sfsim; None is the real mlx5 driver. In a `used` slot each new port shows another's
+    address, as one does whose slot another tool had before.
+    """
 
     spec: dict[str, Any]
-    parameters: dict[str, int | str] = field(default_factory=dict)
+    parameters: dict[str, int | str] | None = None
+    used: bool = False
     functions: int = 0
     nodes: int = 0
     made: tuple[str, ...] = ()
@@ -39,6 +45,7 @@ def native(flavour: str, **more: Any) -> dict[str, Any]:
 
 PORT = ("StoreRecord", "CreatePort")
 NO_PORT = ("StoreRecord", "Deactivate", "DeletePort", "RemoveRecord")
+NO_MLX5_PORT = ("StoreRecord", "Deactivate", "SetFunction", "DeletePort", "RemoveRecord")
 NO_VDPA = (
     "StoreRecord",
     "RemoveDeviceInfo",
@@ -46,18 +53,21 @@ NO_VDPA = (
     "OverrideDriver",
     "DeleteVdpa",
     "Deactivate",
+    "SetFunction",
     "DeletePort",
     "RemoveRecord",
 )
 CASES = {
     "mlx5": Case(
-        native("mlx5", mtu=1400, rate={"maxBitsPerSecond": 1_000_000_000}), nodes=1, made=PORT, removed=NO_PORT
+        native("mlx5", mtu=1400, rate={"maxBitsPerSecond": 1_000_000_000}), nodes=1, made=PORT, removed=NO_MLX5_PORT
     ),
+    "mlx5 in a used slot": Case(native("mlx5"), used=True, nodes=1, made=PORT, removed=NO_MLX5_PORT),
     "ice": Case(native("ice"), {"personality": "ice"}, made=PORT, removed=NO_PORT),
     "vhost-vdpa": Case(native("virtio"), nodes=1, made=PORT, removed=NO_VDPA),
     "virtio-vdpa": Case(native("virtio", virtio={"driver": "virtio-vdpa"}), made=PORT, removed=NO_VDPA),
     "virtual function": Case(
         {"flavour": "vfio", "parent": {"device": WITH_FUNCTIONS}, "macAddress": MAC, "vfio": {"virtualFunction": 1}},
+        {},
         functions=2,
         nodes=2,
         made=("StoreRecord", "OverrideDriver"),
@@ -95,18 +105,35 @@ class Story:
         return tuple(moment.removeprefix("done ") for moment in moments if moment.startswith("done"))
 
 
-@pytest.fixture(scope="module", params=CASES, ids=list(CASES))
+def _param(name: str, case: Case) -> object:
+    ground = "real mlx5" if case.parameters is None else "sfsim ice" if name == "ice" else "sfsim mlx5"
+    return pytest.param(name, marks=pytest.mark.ground(ground), id=name)
+
+
+@pytest.fixture(scope="module", params=[_param(name, case) for name, case in CASES.items()])
 def story(request: pytest.FixtureRequest) -> Iterator[Story]:
     case = CASES[request.param]
-    snapshot = build_snapshot(IOMMU) if case.functions else build_snapshot()
-    with snapshot.restore() as machine, kubelet(machine):
-        with loaded(machine, switchdev=1, **case.parameters) as sfsim:
+    with _snapshot(case).restore() as machine, kubelet(machine):
+        with _ground(case, machine) as nic:
             if case.functions:
-                sfsim.virtual_functions(WITH_FUNCTIONS.removeprefix("pci/")).make(case.functions)
+                nic.virtual_functions(WITH_FUNCTIONS.removeprefix("pci/")).make(case.functions)
             code = f"import runpy; runpy.run_path('{PROGRAMS}/life.py', run_name='__main__')"
-            said = machine.python(code, timeout=300, env={"SPEC": json.dumps(case.spec)}).stdout
+            env = {"SPEC": json.dumps(case.spec), **({"USED": PARENT} if case.used else {})}
+            said = machine.python(code, timeout=900, env=env).stdout
             yield Story(case, json.loads(said.splitlines()[-1]))
         machine.console.check()
+
+
+def _snapshot(case: Case) -> Snapshot:
+    if case.parameters is None:
+        return build_snapshot(MLX5)
+    return build_snapshot(IOMMU) if case.functions else build_snapshot()
+
+
+def _ground(case: Case, machine: Machine) -> contextlib.AbstractContextManager[Nic]:
+    if case.parameters is None:
+        return fresh(machine)
+    return loaded(machine, switchdev=1, **case.parameters)
 
 
 @contextlib.contextmanager

@@ -96,7 +96,7 @@ def test_two_machines_of_one_snapshot_draw_different_addresses(machine: Machine,
     with snapshot.restore() as other:
         addresses = set[str]()
         for each in (machine, other):
-            Sfsim(each).load()
+            Sfsim(each).load(personality="ice")
             addresses |= set(each.run("cat /sys/class/net/eth[123]/address").stdout.split())
         assert len(addresses) == 6
 

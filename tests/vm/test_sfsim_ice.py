@@ -10,6 +10,8 @@ from harness.faults import Operation
 from harness.machine import Machine
 from harness.sfsim import AUX, Sfsim
 
+pytestmark = pytest.mark.ground("sfsim ice")
+
 PCI = "0000:05:00.0"
 CARD = "pci/0000:05:00.0"
 SECOND = "pci/0000:05:00.1"

@@ -11,6 +11,8 @@ from harness.holder import release, vfio_held
 from harness.machine import Machine
 from harness.sfsim import Sfsim, until
 
+pytestmark = pytest.mark.ground("sfsim mlx5")
+
 PCI = "0000:05:00.0"
 KIND = "mlx5_core-local"
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"

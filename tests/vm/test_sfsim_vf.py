@@ -12,6 +12,8 @@ from harness.holder import release, vfio_held
 from harness.machine import Machine
 from harness.sfsim import Sfsim
 
+pytestmark = pytest.mark.ground("sfsim mlx5")
+
 PCI = "0000:41:00.0"
 CARD = f"pci/{PCI}"
 SHARED = ("0000:05:00.0", "0000:05:00.1")

@@ -7,6 +7,8 @@ import pytest
 from harness.machine import Machine
 from harness.sfsim import Sfsim, until
 
+pytestmark = pytest.mark.ground("sfsim mlx5")
+
 SECONDS = 4
 MLX5 = {"upheavals", "reload", "unbind", "bind", "vdpa_add", "vdpa_del", "held", "rate", "create", "remove"}
 

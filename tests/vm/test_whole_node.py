@@ -1,19 +1,22 @@
-"""The whole way on real programs: a manifest, a container that opens a device of the real kernel, and back."""
+"""The whole way on real programs: a manifest, a container that opens a device of the real mlx5 driver, and back."""
 
-import errno
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
 
-from conftest import loaded
-from harness.sfsim import AUX
+from conftest import fresh
+from harness import topology
+from harness.firmware import Status
+from harness.nic import AUX
 from harness.snapshot import build_snapshot
-from harness.topology import Topology
 from harness.wait import until
 from node_disk import disk
 from node_in_vm import PCI
 from whole_node import WholeNode, whole_node
 from worker.bench import Container, pod_of
+
+pytestmark = pytest.mark.ground("real mlx5")
 
 MLX5, VIRTIO = "subfunction.dev/mlx5", "subfunction.dev/virtio"
 MAC = "02:53:46:00:00:01"
@@ -21,15 +24,15 @@ MAC = "02:53:46:00:00:01"
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[WholeNode]:
-    with build_snapshot(Topology(disks=(disk(),))).restore() as machine:
-        with loaded(machine, switchdev=1) as sfsim, whole_node(sfsim) as node:
+    with build_snapshot(dataclasses.replace(topology.MLX5, disks=(disk(),))).restore() as machine:
+        with fresh(machine) as mlx5, whole_node(mlx5) as node:
             yield node
         machine.console.check()
 
 
 def numbers(node: WholeNode, path: str) -> str:
     """The device numbers of a node of the machine, as `231:192`."""
-    told = node.sfsim.machine.run(f"stat -c '%t %T' {path}").stdout.split()
+    told = node.mlx5.machine.run(f"stat -c '%t %T' {path}").stdout.split()
     return ":".join(str(int(each, 16)) for each in told)
 
 
@@ -42,7 +45,7 @@ def health(node: WholeNode, pod: str) -> str:
 
 
 def test_a_pod_opens_the_devices_made_for_it_and_afterwards_the_kernel_is_as_it_was(node: WholeNode) -> None:
-    before = node.sfsim.listing()
+    before = node.mlx5.listing()
     node.cluster.apply_all({"blue": {"macAddress": MAC}, "green": {"flavour": "virtio"}})
     node.wait("condition=Ready", "sf/blue", "sf/green")
     node.counted(MLX5, 1)
@@ -65,10 +68,10 @@ def test_a_pod_opens_the_devices_made_for_it_and_afterwards_the_kernel_is_as_it_
     node.cluster.delete("blue", "green")
     for name in ("sf/blue", "sf/green"):
         node.wait("jsonpath={.status.conditions[?(@.type=='Ready')].reason}=Draining", name)
-    assert len(node.sfsim.ports("pcisf")) == 2, "they were taken from the pod"
+    assert len(node.mlx5.ports("pcisf")) == 2, "they were taken from the pod"
     node.delete("pod/worker")
     node.wait("delete", "sf/blue", "sf/green")
-    until(node.sfsim.listing, lambda now: now == before, 60)
+    until(node.mlx5.listing, lambda now: now == before, 60)
 
 
 def test_a_device_lost_under_a_pod_is_unhealthy_in_its_status_until_the_pod_ends_though_it_is_made_anew(
@@ -79,15 +82,17 @@ def test_a_device_lost_under_a_pod_is_unhealthy_in_its_status_until_the_pod_ends
     node.counted(MLX5, 1)
     node.run(pod_of("watched", Container(limits={MLX5: 1})))
     until(lambda: health(node, "watched"), lambda seen: seen == "Healthy", 60)
-    auxiliary = node.get("sf/red")["status"]["device"]["id"]
+    status = node.get("sf/red")["status"]
+    auxiliary = status["device"]["id"]
     # So that it takes more than to ask its driver again.
-    node.sfsim.fail_next(PCI, "probe", errno.EIO)
-    node.sfsim.machine.run(f"echo {auxiliary} > {AUX}/{auxiliary}/driver/unbind")
+    node.mlx5.faults(PCI).fail_next("ENABLE_HCA", Status.BAD_SYSTEM_STATE, owner=status["number"])
+    node.mlx5.machine.run(f"echo {auxiliary} > {AUX}/{auxiliary}/driver/unbind")
     node.wait("jsonpath={.status.conditions[?(@.type=='Ready')].reason}=StaleAllocation", "sf/red")
     node.wait("condition=InUse", "sf/red")
     until(lambda: health(node, "watched"), lambda seen: seen == "Unhealthy", 60)
+    assert node.mlx5.faults(PCI).counts()["ENABLE_HCA"][1] == 1
     node.delete("pod/watched")
     node.wait("condition=Ready", "sf/red")
     node.counted(MLX5, 1)
     node.delete("sf/red")
-    assert node.sfsim.ports("pcisf") == {}
+    assert node.mlx5.ports("pcisf") == {}

@@ -14,7 +14,7 @@ from typing import Any, Final
 from components.controlplane import ControlPlane
 from harness.errors import HarnessError
 from harness.machine import HOST, SHARE, Machine, Process
-from harness.sfsim import Sfsim
+from harness.mlx5 import Mlx5
 from harness.wait import until
 from node_disk import ARCHIVE, PLUGINS, SECCOMP
 from node_in_vm import NAME, Cluster
@@ -50,7 +50,7 @@ echo {_DISK}/{SECCOMP} >/etc/ld.so.preload
 class WholeNode:
     """The node, and what a person has of its cluster."""
 
-    sfsim: Sfsim
+    mlx5: Mlx5
     cluster: Cluster
     programs: tuple[Process, ...]
 
@@ -91,13 +91,13 @@ class WholeNode:
         """What a container told of what it sees."""
         metadata = pod["metadata"]
         log = f"/var/log/pods/{metadata['namespace']}_{metadata['name']}_{metadata['uid']}/{container}/0.log"
-        seen = until(lambda: Sight.of_log(self.sfsim.machine.run(f"cat {log}").stdout), bool, 30)
+        seen = until(lambda: Sight.of_log(self.mlx5.machine.run(f"cat {log}").stdout), bool, 30)
         assert seen is not None
         return seen
 
 
 @contextlib.contextmanager
-def whole_node(sfsim: Sfsim) -> Iterator[WholeNode]:
+def whole_node(mlx5: Mlx5) -> Iterator[WholeNode]:
     """Start everything on a machine with the disk; the machine is of no further use afterwards."""
     with ControlPlane(reached=HOST) as plane:
         plane.install()
@@ -105,14 +105,14 @@ def whole_node(sfsim: Sfsim) -> Iterator[WholeNode]:
         plane.request("POST", "/api/v1/namespaces/default/serviceaccounts", account)
         kubeconfig = plane.folder / "kubeconfig"
         kubeconfig.write_text(plane.kubeconfig())
-        machine = sfsim.machine
+        machine = mlx5.machine
         arguments = ["agent", "--kubeconfig", f"{_RUN}/kubeconfig", "--node-name", NAME, "--usage-interval", "1"]
         programs = (
             *start_kubelet(machine, plane),
             machine.spawn(module="subfunction_operator", args=arguments, name="agent"),
             machine.spawn(module="subfunction_deviceplugin", name="plugin"),
         )
-        node = WholeNode(sfsim, Cluster(kubeconfig), programs)
+        node = WholeNode(mlx5, Cluster(kubeconfig), programs)
         until(lambda: _registered(plane), bool, _PATIENCE)
         node.wait("condition=Ready", f"node/{NAME}")
         yield node

@@ -1,4 +1,4 @@
-"""The two addresses everything is found by: a devlink handle and a MAC."""
+"""The two addresses of the kernel's objects: devlink handle and MAC."""
 
 import dataclasses
 import hashlib
@@ -11,14 +11,14 @@ _LOCAL, _MULTICAST = 0x02, 0x01
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Handle:
-    """A devlink instance: the bus and the name of its device (`pci/0000:05:00.0`, `auxiliary/mlx5_core.sf.4`)."""
+    """The name of a devlink instance: bus and device (`pci/0000:05:00.0`, `auxiliary/mlx5_core.sf.4`)."""
 
     bus: str
     device: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `bus/device`.
+        """Parse `bus/device`.
 
         Raises:
             ValueError: `text` is no handle.
@@ -29,12 +29,12 @@ class Handle:
         return cls(bus, device)
 
     def __str__(self) -> str:
-        """Give the form that `devlink dev show` prints."""
+        """Return the form that `devlink dev show` prints."""
         return f"{self.bus}/{self.device}"
 
     @property
     def path(self) -> str:
-        """Where sysfs links the device, relative to its root."""
+        """Return the path of the device's link in sysfs, relative to its root."""
         return f"bus/{self.bus}/devices/{self.device}"
 
 
@@ -45,13 +45,13 @@ class Mac:
     octets: bytes
 
     def __post_init__(self) -> None:
-        """Refuse what is not six bytes long."""
+        """Reject octets that are not six bytes long."""
         if len(self.octets) != 6:
             raise ValueError(f"{self.octets.hex(':')!r} has {len(self.octets)} bytes, an Ethernet address has 6")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `02:00:5e:10:00:01`, in either case.
+        """Parse `02:00:5e:10:00:01`, in either case.
 
         Raises:
             ValueError: `text` is no Ethernet address.
@@ -62,25 +62,20 @@ class Mac:
 
     @classmethod
     def derived(cls, uid: str) -> Self:
-        """Derive a locally administered unicast address from an object's uid, the same one for ever."""
+        """Derive a locally administered unicast address from an object's uid; one uid always gives the same."""
         digest = hashlib.sha256(uid.encode()).digest()
         return cls(bytes([digest[0] & ~_MULTICAST | _LOCAL, *digest[1:6]]))
 
     def __str__(self) -> str:
-        """Give the form that `ip link` prints."""
+        """Return the form that `ip link` prints."""
         return self.octets.hex(":")
 
     @property
     def unset(self) -> bool:
-        """Whether this is the all-zero address, by which mlx5 says "none given yet"."""
+        """Return whether this is the all-zero address, which mlx5 reports until one is set."""
         return not any(self.octets)
 
     @property
-    def local(self) -> bool:
-        """Whether it is of nobody's range but this machine's own, as random ones are."""
-        return bool(self.octets[0] & _LOCAL)
-
-    @property
     def unicast(self) -> bool:
-        """Whether one interface may own it."""
+        """Return whether the address may belong to an interface: not multicast, not all-zero."""
         return not self.octets[0] & _MULTICAST and not self.unset

@@ -1,18 +1,20 @@
-"""devlink: instances and their ports, with the verbs that make, set and delete a sub-function.
+"""The devlink client: instances and their ports, with the verbs that create, set and delete a sub-function.
 
-A `Devlink` belongs to one thread, like the `Netlink` it stands on. Nothing here retries or waits: a verb is one
-request, and what the kernel answers is either an object or a typed error with the kernel's own text.
+A `Devlink` belongs to one thread, like the `Netlink` it uses. Nothing here retries or waits: a verb is one request,
+which returns an object or raises a typed error with the kernel's own text.
 """
 
+import contextlib
 import dataclasses
-from typing import Final
+from collections.abc import Iterator
 
-from subfunction.errors import Gone, Invalid, KernelError, MalformedReply, Unsupported
+from subfunction.errors import Gone, Invalid, KernelError, KernelWithoutSubFunctions, MalformedReply, Unsupported
 from subfunction.kernel.address import Handle
-from subfunction.kernel.genetlink import Netlink
-from subfunction.kernel.netlink import Kind, Message, Pairs, Schema
-from subfunction.kernel.port import FUNCTION, FunctionSettings, Port, handle_of
-from subfunction.kernel.refusals import refusal
+from subfunction.kernel.error_table import error_for
+from subfunction.kernel.netlink.codec import Message, Pairs
+from subfunction.kernel.netlink.devlink_schema import DEVLINK
+from subfunction.kernel.netlink.genetlink import Netlink
+from subfunction.kernel.port import FunctionSettings, Port, parse_handle
 from subfunction.kernel.uapi import (
     DEVLINK_FAMILY,
     Attribute,
@@ -27,89 +29,66 @@ from subfunction.kernel.uapi import (
     ReloadAction,
 )
 
-_PARAMETER_VALUE = Schema({Attribute.PARAM_VALUE_DATA: Kind.FLAG, Attribute.PARAM_VALUE_CMODE: Kind.U8})
-_PARAMETER = Schema(
-    {
-        Attribute.PARAM_NAME: Kind.TEXT,
-        Attribute.PARAM_TYPE: Kind.U8,
-        Attribute.PARAM_VALUES_LIST: Schema({Attribute.PARAM_VALUE: _PARAMETER_VALUE}),
-    }
-)
-_RESOURCE = Schema({Attribute.RESOURCE_NAME: Kind.TEXT, Attribute.RESOURCE_SIZE: Kind.U64})
-
-DEVLINK: Final = Schema(
-    {
-        Attribute.BUS_NAME: Kind.TEXT,
-        Attribute.DEV_NAME: Kind.TEXT,
-        Attribute.PORT_INDEX: Kind.U32,
-        Attribute.PORT_TYPE: Kind.U16,
-        Attribute.PORT_NETDEV_IFINDEX: Kind.U32,
-        Attribute.PORT_NETDEV_NAME: Kind.TEXT,
-        Attribute.ESWITCH_MODE: Kind.U16,
-        Attribute.RESOURCE_LIST: Schema({Attribute.RESOURCE: _RESOURCE}),
-        Attribute.PORT_FLAVOUR: Kind.U16,
-        Attribute.PORT_NUMBER: Kind.U32,
-        Attribute.PARAM: _PARAMETER,
-        Attribute.PARAM_NAME: Kind.TEXT,
-        Attribute.PARAM_TYPE: Kind.U8,
-        Attribute.PARAM_VALUE_DATA: Kind.FLAG,
-        Attribute.PARAM_VALUE_CMODE: Kind.U8,
-        Attribute.INFO_DRIVER_NAME: Kind.TEXT,
-        Attribute.PORT_PCI_PF_NUMBER: Kind.U16,
-        Attribute.PORT_PCI_VF_NUMBER: Kind.U16,
-        Attribute.PORT_FUNCTION: FUNCTION,
-        Attribute.PORT_CONTROLLER_NUMBER: Kind.U32,
-        Attribute.RELOAD_ACTION: Kind.U8,
-        Attribute.PORT_PCI_SF_NUMBER: Kind.U32,
-        Attribute.RATE_TYPE: Kind.U16,
-        Attribute.RATE_TX_SHARE: Kind.U64,
-        Attribute.RATE_TX_MAX: Kind.U64,
-    }
-)
-"""The attributes we send or look at, of the 180 that the header names."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RateLeaf:
-    """What a port may send, in bytes a second: the share it is given in a crowd, and the most; 0 is no limit."""
+    """A port's limits for sending, in bytes a second: its share under contention, and its maximum; 0 is no limit."""
 
     share: int
     maximum: int
 
 
 class Devlink:
-    """The devlink instances of a kernel."""
+    """The devlink instances of a kernel.
 
-    def __init__(self, netlink: Netlink) -> None:
+    `filters_lists` tells whether a list of one instance's ports takes the lock of that instance alone (Linux 6.5 and
+    later); earlier kernels go through all instances, and so wait for one whose removal is blocked.
+    """
+
+    def __init__(self, netlink: Netlink, *, filters_lists: bool = True) -> None:
         self._netlink = netlink
+        self.filters_lists = filters_lists
 
-    def instances(self) -> list[Handle]:
-        """List the instances (`devlink dev show`)."""
-        return [handle_of(reply) for reply in self._request("dev show", Command.GET, dump=True)]
+    @contextlib.contextmanager
+    def second_client(self) -> "Iterator[Devlink]":
+        """Open a second client of the same kernel, for another thread, and close it at the end of the block."""
+        with contextlib.closing(self._netlink.second_client()) as netlink:
+            yield Devlink(netlink, filters_lists=self.filters_lists)
 
-    def ports(self, handle: Handle | None = None) -> list[Port]:
-        """List the ports of one instance, or of all (`devlink port show`); one that is gone has none."""
+    def exists(self, handle: Handle) -> bool:
+        """Return whether a device has an instance (`devlink dev show pci/0000:05:00.0`); waits for no other one.
+
+        A list of all (`devlink dev show`) takes the lock of each, also of a sub-function whose removal waits until a
+        process closes its device.
+        """
         try:
-            replies = self._request("port show", Command.PORT_GET, _handle(handle) if handle else (), dump=True)
+            _only(self._request(f"devlink dev show {handle}", Command.GET, _handle(handle)), handle)
+        except Gone:
+            return False
+        return True
+
+    def ports(self, handle: Handle) -> list[Port]:
+        """List the ports of one instance (`devlink port show`); an instance that is gone has none."""
+        try:
+            replies = self._request(f"devlink port show {handle}", Command.PORT_GET, _handle(handle), dump=True)
         except Gone:
             return []
-        ports = [Port.of(reply) for reply in replies]
         # Kernels before 6.5 ignore the handle of a dump and list every port.
-        return [port for port in ports if handle is None or port.handle == handle]
+        return [port for port in map(Port.of, replies) if port.handle == handle]
 
     def port(self, handle: Handle, index: int) -> Port | None:
-        """Show one port (`devlink port show pci/0000:05:00.0/32768`), None where there is none."""
+        """Read one port (`devlink port show pci/0000:05:00.0/32768`); None where there is none."""
         try:
-            replies = self._request("port show", Command.PORT_GET, _port(handle, index))
+            replies = self._request(f"devlink port show {handle}/{index}", Command.PORT_GET, _port(handle, index))
         except Gone:
             return None
         return _expected(Port.of(_only(replies, handle)), index=index)
 
-    def new_port(self, handle: Handle, *, pf: int, number: int, controller: int = 0) -> Port:
+    def create_port(self, handle: Handle, *, pf: int, number: int, controller: int = 0) -> Port:
         """Create the port of a sub-function (`devlink port add pci/0000:05:00.0 flavour pcisf pfnum 0 sfnum 88`).
 
         Raises:
-            NotSwitchdev, SubFunctionsUnsupported, Full, NumberTaken, NotPermitted, Gone: see errors.py.
+            NotSwitchdev, SubFunctionsUnsupported, Full, NumberTaken, PfNumberRefused, Gone: see errors.py.
             KernelError: any other refusal.
         """
         attributes = [
@@ -119,11 +98,33 @@ class Devlink:
             (Attribute.PORT_PCI_SF_NUMBER, number),
         ]
         if controller:
-            # ice refuses the attribute's mere presence, so zero is said by silence.
+            # ice refuses the attribute even with the value 0, so it is left out for the local controller.
             attributes.append((Attribute.PORT_CONTROLLER_NUMBER, controller))
         operation = f"devlink port add {handle} flavour pcisf pfnum {pf} sfnum {number}"
         port = Port.of(_only(self._request(operation, Command.PORT_NEW, attributes), handle))
         return _expected(port, pf=pf, number=number, controller=controller)
+
+    def supports_port_add(self, handle: Handle) -> bool:
+        """Return whether the driver makes ports at all: mlx5_core without `CONFIG_MLX5_SF` does not.
+
+        It asks for a port that no driver makes (`devlink port add pci/0000:05:00.0 flavour physical`). devlink itself
+        refuses it, without a text, where the driver has no such operation (net/devlink/port.c, Linux 6.12).
+
+        Raises:
+            Gone: there is no such instance.
+        """
+        attributes = [
+            *_handle(handle),
+            (Attribute.PORT_FLAVOUR, PortFlavour.PHYSICAL.value),
+            (Attribute.PORT_PCI_PF_NUMBER, 0),
+        ]
+        try:
+            self._request(f"devlink port add {handle} flavour physical", Command.PORT_NEW, attributes)
+        except Gone:
+            raise
+        except KernelError as error:
+            return not isinstance(error, KernelWithoutSubFunctions)
+        return True
 
     def set_function(self, handle: Handle, index: int, settings: FunctionSettings) -> None:
         """Set a function's MAC, capabilities or event queues (`devlink port function set ... hw_addr ...`).
@@ -136,10 +137,10 @@ class Devlink:
         self._set(f"devlink port function set {handle}/{index}", handle, index, settings.pairs())
 
     def set_active(self, handle: Handle, index: int, *, active: bool) -> None:
-        """Activate or deactivate a function (`devlink port function set ... state active`); it attaches later.
+        """Activate or deactivate a function (`devlink port function set ... state active`); its driver attaches later.
 
         Raises:
-            StillAttached: it was deactivated a moment ago and its driver has not let go.
+            StillAttached: it was deactivated a moment ago and its driver has not detached yet.
             Gone: there is no such port.
         """
         state = FunctionState.ACTIVE if active else FunctionState.INACTIVE
@@ -158,9 +159,14 @@ class Devlink:
         self._request(f"devlink port del {handle}/{index}", Command.PORT_DEL, _port(handle, index))
 
     def rate(self, handle: Handle, index: int) -> RateLeaf | None:
-        """Read a port's rate (`devlink port function rate show ...`); None where the driver limits none."""
+        """Read a port's rate (`devlink port function rate show ...`); None where the driver has no rates."""
         try:
-            reply = _only(self._request("port function rate show", Command.RATE_GET, _port(handle, index)), handle)
+            reply = _only(
+                self._request(
+                    f"devlink port function rate show {handle}/{index}", Command.RATE_GET, _port(handle, index)
+                ),
+                handle,
+            )
         except (Unsupported, Gone):
             return None
         if (reply.number(Attribute.RATE_TYPE), reply.number(Attribute.PORT_INDEX)) != (RateType.LEAF, index):
@@ -172,12 +178,12 @@ class Devlink:
     def set_rate(self, handle: Handle, index: int, *, share: int | None = None, maximum: int | None = None) -> None:
         """Limit what a port may send (`devlink port function rate set ... tx_share 125000bps`), in bytes a second.
 
-        None leaves a limit as it is, 0 lifts it. The kernel applies the share first, and not atomically.
+        None leaves a limit as it is, 0 removes it. The kernel applies the share first, and not atomically.
 
         Raises:
-            Invalid: no multiple of what the driver counts in (mlx5: 125000), or more than the link's speed.
+            Invalid: the limit is no multiple of the driver's unit (mlx5: 125000), or above the link's speed.
             Unsupported: the driver does not offer the limit.
-            Gone: there is no such port, or the driver limits none.
+            Gone: there is no such port, or the driver has no rates.
         """
         limits = (("tx_share", Attribute.RATE_TX_SHARE, share), ("tx_max", Attribute.RATE_TX_MAX, maximum))
         asked = [(word, attribute, limit) for word, attribute, limit in limits if limit is not None]
@@ -185,28 +191,26 @@ class Devlink:
         attributes = [*_port(handle, index), *((attribute, limit) for _, attribute, limit in asked)]
         self._request(f"devlink port function rate set {handle}/{index} {words}", Command.RATE_SET, attributes)
 
-    def driver_name(self, handle: Handle) -> str | None:
-        """Read an instance's driver (`devlink dev info pci/0000:05:00.0`); None where it does not tell."""
-        try:
-            reply = _only(self._request("dev info", Command.INFO_GET, _handle(handle)), handle)
-        except (Unsupported, Gone):
-            return None
-        return reply.text(Attribute.INFO_DRIVER_NAME)
-
     def eswitch_mode(self, handle: Handle) -> EswitchMode | None:
         """Read the e-switch mode (`devlink dev eswitch show pci/0000:05:00.0`); None where there is no e-switch."""
         try:
-            reply = _only(self._request("dev eswitch show", Command.ESWITCH_GET, _handle(handle)), handle)
+            reply = _only(
+                self._request(f"devlink dev eswitch show {handle}", Command.ESWITCH_GET, _handle(handle)), handle
+            )
         except Unsupported:
             return None
         mode = reply.number(Attribute.ESWITCH_MODE)
-        return EswitchMode(mode) if mode in set(EswitchMode) else None
+        if mode is None:
+            return None
+        return EswitchMode(mode) if mode in set(EswitchMode) else EswitchMode.UNKNOWN
 
     def parameter(self, handle: Handle, name: str) -> bool | None:
         """Read a boolean driverinit parameter (`devlink dev param show ... name enable_eth`); None if unknown here."""
         try:
             replies = self._request(
-                "dev param show", Command.PARAM_GET, [*_handle(handle), (Attribute.PARAM_NAME, name)]
+                f"devlink dev param show {handle} name {name}",
+                Command.PARAM_GET,
+                [*_handle(handle), (Attribute.PARAM_NAME, name)],
             )
         except (Invalid, Gone):
             return None
@@ -221,7 +225,7 @@ class Devlink:
         """Set a boolean driverinit parameter (`devlink dev param set ... cmode driverinit`); a reload applies it.
 
         Raises:
-            Unsupported: the driver refuses the value (`enable_rdma` on a function without RoCE).
+            Unsupported: the driver refuses the value (mlx5: `enable_roce` on a function whose port has RoCE off).
         """
         operation = f"devlink dev param set {handle} name {name} value {str(value).lower()} cmode driverinit"
         attributes: Pairs = [
@@ -242,10 +246,18 @@ class Devlink:
         attributes = [*_handle(handle), (Attribute.RELOAD_ACTION, ReloadAction.DRIVER_REINIT.value)]
         self._request(f"devlink dev reload {handle}", Command.RELOAD, attributes)
 
-    def capacity(self, handle: Handle) -> int | None:
-        """Read how many local sub-functions fit (`devlink resource show`); None where the driver does not tell."""
+    def reload_failed(self, handle: Handle) -> bool:
+        """Return whether the last reload failed half-way (`devlink dev show`): the driver is down until the next."""
         try:
-            replies = self._request("resource show", Command.RESOURCE_DUMP, _handle(handle))
+            reply = _only(self._request(f"devlink dev show {handle}", Command.GET, _handle(handle)), handle)
+        except Gone:
+            return False
+        return bool(reply.number(Attribute.RELOAD_FAILED))
+
+    def capacity(self, handle: Handle) -> int | None:
+        """Read how many local sub-functions fit (`devlink resource show`); None where the driver does not report it."""
+        try:
+            replies = self._request(f"devlink resource show {handle}", Command.RESOURCE_DUMP, _handle(handle))
         except (Unsupported, Gone):
             return None
         for reply in replies:
@@ -262,7 +274,7 @@ class Devlink:
             family = self._netlink.family(DEVLINK_FAMILY)
             return self._netlink.request(family, DEVLINK, command, attributes, dump=dump)
         except KernelError as error:
-            raise refusal(operation, command, error) from error
+            raise error_for(operation, command, error) from error
 
 
 def _handle(handle: Handle) -> list[tuple[Attribute, int | str]]:
@@ -276,7 +288,7 @@ def _port(handle: Handle, index: int) -> list[tuple[Attribute, int | str]]:
 def _only(replies: list[Message], handle: Handle) -> Message:
     if len(replies) != 1:
         raise MalformedReply(f"{len(replies)} answers to a question that has one")
-    if (answering := handle_of(replies[0])) != handle:
+    if (answering := parse_handle(replies[0])) != handle:
         raise MalformedReply(f"{answering} answers for {handle}")
     return replies[0]
 

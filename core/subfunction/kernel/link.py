@@ -1,14 +1,15 @@
-"""Setting a network link: its name, MAC, MTU, whether it is up, and the bridge it is a port of."""
+"""Sets a network link: its name, MAC, MTU, administrative state, and the bridge it is a port of; reads its kind."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Final
 
-from subfunction.errors import KernelError
+from subfunction.errors import Gone, KernelError, MalformedReply
 from subfunction.kernel.address import Mac
-from subfunction.kernel.genetlink import Netlink
-from subfunction.kernel.netlink import Interface, Kind, Schema
-from subfunction.kernel.refusals import refusal
-from subfunction.kernel.uapi.link import IFF_UP, LinkAttribute, RouteMessage
+from subfunction.kernel.error_table import error_for
+from subfunction.kernel.netlink.codec import Interface, Kind, Message, Schema
+from subfunction.kernel.netlink.genetlink import Netlink
+from subfunction.kernel.uapi.link import IFF_UP, LinkAttribute, LinkInfoAttribute, RouteMessage
 
 LINK: Final = Schema(
     {
@@ -18,13 +19,29 @@ LINK: Final = Schema(
         LinkAttribute.MASTER: Kind.U32,
     }
 )
+_KIND: Final = Schema({LinkAttribute.LINKINFO: Schema({LinkInfoAttribute.KIND: Kind.TEXT})})
+_NAMES: Final = Schema(
+    {
+        LinkAttribute.IFNAME: Kind.TEXT,
+        LinkAttribute.ALT_IFNAME: Kind.TEXT,
+        LinkAttribute.PROP_LIST: Schema({LinkAttribute.ALT_IFNAME: Kind.TEXT}, repeated=(LinkAttribute.ALT_IFNAME,)),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LinkNames:
+    """The name of a link, which sysfs shows, and its alternative names (`altname`), which it does not show."""
+
+    name: str
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """What to set on a link; None leaves a setting as it is.
+    """The settings of a link to change; None leaves a setting as it is.
 
-    `mtu` is in bytes. `master` is the ifindex of a bridge, 0 for none. The kernel applies one after the other, and not
+    `mtu` is in bytes. `master` is the ifindex of a bridge, 0 for none. The kernel applies them one after the other, not
     atomically.
     """
 
@@ -36,11 +53,11 @@ class LinkSettings:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to set."""
+        """Return whether there is nothing to set."""
         return self == LinkSettings()
 
     def pairs(self) -> list[tuple[LinkAttribute, int | str | bytes]]:
-        """Give the attributes to send; `up` is a flag and none of them."""
+        """Return the attributes to send; `up` is not among them, since it is a flag of the message."""
         pairs: list[tuple[LinkAttribute, int | str | bytes]] = []
         if self.mac is not None:
             pairs.append((LinkAttribute.ADDRESS, self.mac.octets))
@@ -53,7 +70,7 @@ class LinkSettings:
         return pairs
 
     def __str__(self) -> str:
-        """Give the words of `ip link set`."""
+        """Return the settings in the words of `ip link set`."""
         words = [
             f"name {self.name}" if self.name is not None else "",
             f"address {self.mac}" if self.mac is not None else "",
@@ -65,13 +82,13 @@ class LinkSettings:
 
 
 class Links:
-    """The network links of this process's network namespace."""
+    """Changes and reads network links in this process's network namespace."""
 
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
 
     def set(self, ifindex: int, settings: LinkSettings) -> None:
-        """Set a link with one request (`ip link set eth3 up`).
+        """Change a link with one request (`ip link set eth3 up`).
 
         Raises:
             Gone: this namespace has no such link.
@@ -80,7 +97,7 @@ class Links:
             NotPermitted: a capability is missing.
             KernelError: any other refusal; EEXIST where the name is another link's.
         """
-        # An ifindex of zero would be looked up by name, and the name here is the new one.
+        # Never ifindex 0: the kernel would look the link up by name, and the name here is the new one.
         interface = Interface(
             index=ifindex,
             flags=IFF_UP if settings.up else 0,
@@ -89,4 +106,50 @@ class Links:
         try:
             self._netlink.change_link(LINK, interface, settings.pairs())
         except KernelError as error:
-            raise refusal(f"ip link set if{ifindex} {settings}", RouteMessage.SETLINK, error) from error
+            raise error_for(f"ip link set if{ifindex} {settings}", RouteMessage.SETLINK, error) from error
+
+    def find(self, name: str) -> LinkNames | None:
+        """Find a link by any of its names (`ip link show altname NAME`); None where this namespace has no such link.
+
+        A name and all alternative ones are unique in a namespace: a link cannot be renamed to an alternative name, not
+        even to its own (net/core/dev.c, Linux 6.12).
+
+        Raises:
+            KernelError: the kernel refused for another reason.
+            KernelBusy, MalformedReply: no answer came in time, or a malformed one.
+        """
+        asked = [(LinkAttribute.ALT_IFNAME, name)]
+        link = _read(f"ip link show altname {name}", lambda: self._netlink.read_link(_NAMES, 0, asked))
+        if link is None:
+            return None
+        found, properties = link.text(LinkAttribute.IFNAME), link.nest(LinkAttribute.PROP_LIST)
+        if found is None:
+            raise MalformedReply(f"the link {name} has no name")
+        return LinkNames(found, tuple(properties.texts(LinkAttribute.ALT_IFNAME)) if properties else ())
+
+    def kind(self, ifindex: int) -> str | None:
+        """Read what software a link is (`ip -d link show`): `bridge`, `openvswitch`, `bond`; empty for a NIC's netdev.
+
+        It is None where this namespace has no such link.
+
+        Raises:
+            KernelError: the kernel refused for another reason.
+            KernelBusy, MalformedReply: no answer came in time, or a malformed one.
+        """
+        link = _read(f"ip link show if{ifindex}", lambda: self._netlink.read_link(_KIND, ifindex))
+        if link is None:
+            return None
+        info = link.nest(LinkAttribute.LINKINFO)
+        return (info.text(LinkInfoAttribute.KIND) if info else None) or ""
+
+
+def _read(operation: str, ask: Callable[[], tuple[Interface, Message]]) -> Message | None:
+    """Return the link that is asked for, None where this namespace has no such link."""
+    try:
+        _, link = ask()
+    except KernelError as error:
+        refused = error_for(operation, RouteMessage.GETLINK, error)
+        if isinstance(refused, Gone):
+            return None
+        raise refused from error
+    return link

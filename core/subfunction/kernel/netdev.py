@@ -1,4 +1,4 @@
-"""A network device as sysfs shows it; found by the device it hangs under, never by parsing its name (udev renames)."""
+"""A network device in sysfs, found by the device it belongs to, never by parsing its name (udev renames it)."""
 
 import dataclasses
 
@@ -21,18 +21,17 @@ class Netdev:
     mac: Mac | None
     mtu: int
     up: bool
-    port_name: str | None = None
     master: str | None = None
 
     @classmethod
     def named(cls, sysfs: Sysfs, name: str) -> "Netdev | None":
-        """Look at a device by name (`ip link show eth4`); None where this namespace has none."""
+        """Read a device by name (`ip link show eth4`); None where this namespace has none."""
         path = sysfs.resolve(f"class/net/{name}")
         return None if path is None else cls._at(sysfs, path)
 
     @classmethod
     def under(cls, sysfs: Sysfs, device: str) -> "tuple[Netdev, ...]":
-        """List the devices that hang under a device's directory; one that a pod took is not among them."""
+        """List the network devices under a device's directory; one in a pod's network namespace is not among them."""
         found = (sysfs.resolve(f"{device}/net/{name}") for name in sysfs.names(f"{device}/net"))
         return tuple(netdev for path in found if path and (netdev := cls._at(sysfs, path)))
 
@@ -40,23 +39,22 @@ class Netdev:
     def _at(cls, sysfs: Sysfs, path: str) -> "Netdev | None":
         ifindex, flags, mtu = (_integer(sysfs.read(f"{path}/{name}")) for name in ("ifindex", "flags", "mtu"))
         if ifindex is None or flags is None or mtu is None:
-            return None  # it went away between two reads
+            return None  # it disappeared between two reads
         address = sysfs.read(f"{path}/address")
         return cls(
             name=path.rpartition("/")[2],
             path=path,
             ifindex=ifindex,
-            # An InfiniBand link's address has 20 bytes, and is nothing that we set.
+            # An InfiniBand link's address has 20 bytes, and we never set it.
             mac=Mac.parse(address) if address and len(address) == len("02:00:00:00:00:00") else None,
             mtu=mtu,
             up=bool(flags & IFF_UP),
-            port_name=sysfs.read(f"{path}/phys_port_name") or None,
             master=(sysfs.target(f"{path}/master") or "").rpartition("/")[2] or None,
         )
 
 
-def parent_of(sysfs: Sysfs, name: str) -> Handle | None:
-    """Say which PCI function a netdev belongs to (`readlink /sys/class/net/enp5s0f0np0/device`)."""
+def find_parent(sysfs: Sysfs, name: str) -> Handle | None:
+    """Find the PCI function that a netdev belongs to (`readlink /sys/class/net/enp5s0f0np0/device`), if any."""
     device = sysfs.resolve(f"class/net/{name}/device")
     if device is None or (sysfs.target(f"{device}/subsystem") or "").rpartition("/")[2] != "pci":
         return None

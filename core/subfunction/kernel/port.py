@@ -1,11 +1,11 @@
-"""A devlink port as the kernel shows it, and its messages."""
+"""A devlink port and its function, and how they are parsed from netlink messages."""
 
 import dataclasses
 from typing import TypeVar
 
 from subfunction.errors import MalformedReply
 from subfunction.kernel.address import Handle, Mac
-from subfunction.kernel.netlink import Bits, Kind, Message, Pairs, Schema
+from subfunction.kernel.netlink.codec import Bits, Kind, Message, Pairs, Schema
 from subfunction.kernel.uapi import (
     FUNCTION_CAP_IPSEC_CRYPTO,
     FUNCTION_CAP_IPSEC_PACKET,
@@ -45,10 +45,10 @@ _CAPS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Function:
-    """What a port's function is set to; None where the driver does not offer the setting.
+    """The settings of a port's function; None where the driver does not offer the setting.
 
-    `max_io_eqs` counts event queues for I/O. `instance` is the function's own devlink instance, there once its driver
-    has made one (Linux 6.7 and newer tell). The last three are offered by virtual functions alone.
+    `max_io_eqs` counts event queues for I/O. `instance` is the function's own devlink instance, None until its driver
+    has made one (reported by Linux 6.7 and newer). Only virtual functions offer the last three.
     """
 
     mac: Mac | None = None
@@ -64,10 +64,10 @@ class Function:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Port:
-    """One port of a devlink instance; an `ethernet` port without a netdev has it in another network namespace.
+    """One port of a devlink instance; the netdev of an `ethernet` port without one is in another network namespace.
 
-    `index` is opaque: drivers compute it as they like, and only the kernel's answers tell it. `port_number` is that of
-    a physical port, and what a PF's sub-functions name as their `pf`; `vf` is the index of a virtual function.
+    `index` is opaque: each driver computes it in its own way, so only the kernel's answers have it. `port_number` is
+    that of a physical port, and what a PF's sub-functions have as their `pf`; `vf` is the index of a virtual function.
     """
 
     handle: Handle
@@ -85,10 +85,10 @@ class Port:
 
     @classmethod
     def of(cls, message: Message) -> "Port":
-        """Read a port from a reply or a notification.
+        """Parse a port from a reply or a notification.
 
         Raises:
-            MalformedReply: the message names no handle or no index, or holds a value of another type.
+            MalformedReply: the message has no handle or no index, or a value of another type.
         """
         index = message.number(Attribute.PORT_INDEX)
         if index is None:
@@ -96,7 +96,7 @@ class Port:
         flavour = message.number(Attribute.PORT_FLAVOUR)
         nest = message.nest(Attribute.PORT_FUNCTION)
         return cls(
-            handle=handle_of(message),
+            handle=parse_handle(message),
             index=index,
             flavour=PortFlavour(flavour) if flavour in set(PortFlavour) else None,
             ethernet=message.number(Attribute.PORT_TYPE) == PortType.ETH,
@@ -106,22 +106,22 @@ class Port:
             controller=message.number(Attribute.PORT_CONTROLLER_NUMBER) or 0,
             pf=message.number(Attribute.PORT_PCI_PF_NUMBER),
             number=message.number(Attribute.PORT_PCI_SF_NUMBER),
-            function=None if nest is None else _function(nest),
+            function=None if nest is None else _parse_function(nest),
             vf=message.number(Attribute.PORT_PCI_VF_NUMBER),
         )
 
     @property
     def is_sub_function(self) -> bool:
-        """Whether this is the port of a sub-function."""
+        """Return whether this is the port of a sub-function."""
         return self.flavour is PortFlavour.PCI_SF
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FunctionSettings:
-    """What to set on a function before it is active; None leaves a setting as it is.
+    """The settings to change on a function before it is active; None leaves a setting as it is.
 
-    The kernel applies MAC, capabilities and event queues in this order and not atomically: after an error the earlier
-    ones stay.
+    The kernel applies MAC, capabilities and event queues in this order, not atomically: after an error the earlier
+    ones stay changed.
     """
 
     mac: Mac | None = None
@@ -133,11 +133,11 @@ class FunctionSettings:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to set."""
+        """Return whether there is nothing to set."""
         return self == FunctionSettings()
 
     def pairs(self) -> Pairs:
-        """Give the attributes to send."""
+        """Return the attributes to send."""
         pairs: list[tuple[FunctionAttribute, int | bytes | Bits]] = []
         if self.mac is not None:
             pairs.append((FunctionAttribute.HW_ADDR, self.mac.octets))
@@ -149,36 +149,40 @@ class FunctionSettings:
         return pairs
 
 
-def handle_of(message: Message) -> Handle:
-    """Read the handle of a message or of a nested instance."""
+def parse_handle(message: Message) -> Handle:
+    """Parse the handle of a message or of a nested instance.
+
+    Raises:
+        MalformedReply: the message has no handle.
+    """
     bus, device = message.text(Attribute.BUS_NAME), message.text(Attribute.DEV_NAME)
     if not bus or not device:
         raise MalformedReply("a devlink message without a handle")
     return Handle(bus, device)
 
 
-def _function(nest: Message) -> Function:
+def _parse_function(nest: Message) -> Function:
     octets = nest.octets(FunctionAttribute.HW_ADDR)
     bits = nest.bits(FunctionAttribute.CAPS)
     caps = {name: bool(bits.value & bit) for bit, name in _CAPS.items() if bits and bits.selector & bit}
     instance = nest.nest(FunctionAttribute.DEVLINK)
     return Function(
-        # Up to 32 bytes are allowed, for InfiniBand; only Ethernet's six are an address to us.
+        # Up to 32 bytes are allowed, for InfiniBand; we use only Ethernet addresses, of six bytes.
         mac=Mac(octets) if octets is not None and len(octets) == 6 else None,
-        active=_state(nest, FunctionAttribute.STATE, FunctionState) is FunctionState.ACTIVE,
-        attached=_state(nest, FunctionAttribute.OPSTATE, FunctionOpstate) is FunctionOpstate.ATTACHED,
+        active=_parse_state(nest, FunctionAttribute.STATE, FunctionState) is FunctionState.ACTIVE,
+        attached=_parse_state(nest, FunctionAttribute.OPSTATE, FunctionOpstate) is FunctionOpstate.ATTACHED,
         max_io_eqs=nest.number(FunctionAttribute.MAX_IO_EQS),
-        instance=None if instance is None else handle_of(instance),
+        instance=None if instance is None else parse_handle(instance),
         **caps,
     )
 
 
-def _state(nest: Message, attribute: FunctionAttribute, states: type[S]) -> S | None:
+def _parse_state(nest: Message, attribute: FunctionAttribute, states: type[S]) -> S | None:
     number = nest.number(attribute)
     if number is None:
         return None
     try:
         return states(number)
     except ValueError as error:
-        # Taken for "inactive" it would be activated, or waited for for ever.
+        # Read as "inactive" the function would be activated, or waited for without end.
         raise MalformedReply(f"{attribute.name} is {number}, which is no state") from error

@@ -1,8 +1,8 @@
-"""One thread a devlink handle: work for one parent is serial, parents run in parallel, and none can hang the loop.
+"""Worker threads for the kernel, one a devlink handle: work is serial for one parent and parallel between parents.
 
-The kernel runs a request inside sendmsg(2) and may keep it for as long as it likes (a reload, an unbind that waits for
-an open device). A thread past its deadline cannot be ended: it is left behind, its parent says `KernelBusy` until the
-thread comes back, and everybody else goes on.
+The kernel runs a request inside sendmsg(2) and may block it without limit (a reload, an unbind that waits for an open
+device), so none runs in the event loop. A thread past its deadline cannot be ended: it is abandoned, requests to its
+parent raise `KernelBusy` until the thread returns, and all other parents go on.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from subfunction.errors import KernelBusy
 T = TypeVar("T")
 
 
-class Worker:
-    """A thread with a queue of its own."""
+class KernelWorker:
+    """A thread that runs the jobs of its own queue one after the other."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.stuck_in: str | None = None
-        """What the thread did when its caller gave up on it; None while it answers in time."""
+        """The operation in which the thread missed its deadline; None while it answers in time."""
         self._turn = asyncio.Lock()
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # A daemon: a thread that hangs in the kernel must not keep the process from ending.
@@ -37,19 +37,19 @@ class Worker:
         """Run `job` in the thread and wait for it, `deadline` seconds at most.
 
         Raises:
-            KernelBusy: it did not end in time, or an earlier job has not come back yet.
+            KernelBusy: the job did not end in time, or an earlier job has not ended yet.
         """
-        # The deadline is that of the job, not of the wait for those before it; a stuck job gives up its turn.
+        # The deadline covers the job, not the wait for earlier jobs; a job that misses it releases the lock.
         async with self._turn:
             if self.stuck_in is not None:
-                raise KernelBusy(f"the kernel has not come back to {self.name} from: {self.stuck_in}")
+                raise KernelBusy(f"the kernel has not finished an earlier request of {self.name}: {self.stuck_in}")
             future = self._start(job)
             try:
                 async with asyncio.timeout(deadline):
                     return await asyncio.shield(future)
             except TimeoutError as error:
                 if future.done():
-                    # A late loop finds answer and deadline in one turn, or the job itself said TimeoutError.
+                    # A late loop sees answer and deadline at once, or the job itself raised TimeoutError.
                     return future.result()
                 self.stuck_in = operation
                 raise KernelBusy(f"{operation}: the kernel did not answer within {deadline:g} s") from error
@@ -66,9 +66,9 @@ class Worker:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-                future.exception()  # a caller that gave up does not ask; that is no news
+                future.exception()  # marks it as retrieved: a caller that gave up never reads it
 
-        # What the caller's log lines are about, the job's are about too.
+        # The copied context names the caller's object in the job's log lines too.
         context = contextvars.copy_context()
 
         def work() -> None:
@@ -85,25 +85,20 @@ class Worker:
         return future
 
     def stop(self, last: Callable[[], None] | None = None) -> None:
-        """Let the thread end after what it has in hand, and after doing `last` (closing a socket that is its own)."""
+        """Let the thread end after the jobs in its queue, and after `last` (which closes a socket of this thread)."""
         if last is not None:
             self._queue.put(last)
         self._queue.put(None)
 
 
-class Workers:
-    """The threads of a node, made when first asked for."""
+class KernelWorkers:
+    """The threads of a node, each started when it is first asked for."""
 
     def __init__(self) -> None:
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, KernelWorker] = {}
 
-    def of(self, name: str) -> Worker:
-        """Give the thread of that name."""
+    def of(self, name: str) -> KernelWorker:
+        """Return the worker of that name; start it if there is none."""
         if name not in self._workers:
-            self._workers[name] = Worker(name)
+            self._workers[name] = KernelWorker(name)
         return self._workers[name]
-
-    def stop(self) -> None:
-        """Let all threads end."""
-        for worker in self._workers.values():
-            worker.stop()

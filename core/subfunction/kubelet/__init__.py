@@ -1,1 +1,1 @@
-"""What the kubelet speaks: its device plugin API, its PodResources API, and the checkpoint it leaves on disk."""
+"""The kubelet's interfaces: device plugin API, plugin registration, PodResources API, and the checkpoint on disk."""

@@ -1,11 +1,11 @@
-"""The kubelet's checkpoint: which container of which pod holds which device, by the kubelet's own account.
+"""Reads the kubelet's checkpoint: which container of which pod has which device, as the kubelet records it.
 
-The file `kubelet_internal_checkpoint` is no API, yet it is all there is: PodResources leaves out init containers, and
-only the file keeps what Allocate answered. Its form has been the same since 1.20
-(`pkg/kubelet/cm/devicemanager/checkpoint/checkpoint.go`); the checksum is over Go's own rendering and is not looked at.
+The file `kubelet_internal_checkpoint` is no API, but no API has what it has: PodResources leaves out init containers,
+and only the file keeps what Allocate answered. Its form has been the same since 1.20
+(`pkg/kubelet/cm/devicemanager/checkpoint/checkpoint.go`); the checksum is over Go's own rendering and is not verified.
 
 The file lags. The kubelet writes it after each Allocate and at each message of a ListAndWatch stream, not when a pod
-ends; and what it writes names an ended pod until somebody asks PodResources or a pod is admitted (read in 1.36.2).
+ends; and it writes an ended pod until a client calls PodResources or a pod is admitted (read in 1.36.2).
 """
 
 import dataclasses
@@ -23,15 +23,16 @@ KUBELET_FOLDER = Path("/var/lib/kubelet/device-plugins")
 CHECKPOINT = "kubelet_internal_checkpoint"
 
 UID_VARIABLE = "SUBFUNCTION_UID"
-"""In every Allocate answer: the uids promised, comma-separated, in the order of the sorted device ids."""
+"""The variable in every Allocate answer with the uids handed out, comma-separated, in the order of the sorted ids."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Holding:
-    """One device that the kubelet gave to a container; `uid` is what Allocate promised, None if that cannot be told.
+class DeviceAllocation:
+    """One device that the kubelet gave to a container; `uid` is what Allocate handed out, None if unknown.
 
-    `paths` are the device nodes of the host in the answer that the kubelet replays whenever the container starts, and
-    `cdi_names` the CDI devices in it: those of all the container's devices of this resource, as one answer was for all.
+    `paths` are the host's device nodes in the answer of Allocate, which the kubelet replays whenever the container
+    starts, and `cdi_names` the CDI devices in it. Both are those of all the container's devices of this resource, since
+    one answer covers all.
     """
 
     pod_uid: str
@@ -44,7 +45,7 @@ class Holding:
 
     @property
     def holder(self) -> str:
-        """Name the container that holds it, the same way each time."""
+        """Return the name of the container that has the device, as `<pod uid>/<container>`."""
         return f"{self.pod_uid}/{self.container}"
 
 
@@ -57,7 +58,7 @@ class _Entry(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class _Data(msgspec.Struct, frozen=True, rename="pascal"):
-    # Go writes an empty list that was never appended to as null.
+    # Go writes a list that was never appended to as null.
     pod_device_entries: list[_Entry] | None = None
 
 
@@ -68,16 +69,16 @@ class _File(msgspec.Struct, frozen=True, rename="pascal"):
 _DECODER = msgspec.json.Decoder(_File)
 
 
-def read(path: Path) -> tuple[Holding, ...]:
-    """Read who holds what.
+def read_checkpoint(path: Path) -> tuple[DeviceAllocation, ...]:
+    """Read which container has which device.
 
-    A kubelet that no plugin has ever registered with has written no file: where its folder is, that means nobody.
+    A kubelet with which no plugin has ever registered has written no file: if the folder exists, no device is in use.
 
     Raises:
-        CheckpointUnreadable: the folder is not there, or the file is torn or of another form.
+        CheckpointUnreadable: the folder does not exist, or the file is torn or of another form.
     """
     try:
-        return parse(path.read_bytes())
+        return parse_checkpoint(path.read_bytes())
     except OSError as error:
         if isinstance(error, FileNotFoundError) and path.parent.is_dir():
             return ()
@@ -91,17 +92,17 @@ def read(path: Path) -> tuple[Holding, ...]:
         ) from error
 
 
-def parse(raw: bytes) -> tuple[Holding, ...]:
-    """Take a checkpoint's text apart; a device on several NUMA nodes is one holding.
+def parse_checkpoint(raw: bytes) -> tuple[DeviceAllocation, ...]:
+    """Parse a checkpoint's text; a device on several NUMA nodes is one allocation.
 
     Raises:
         msgspec.DecodeError: the text is of another form.
     """
     entries = _DECODER.decode(raw).data.pod_device_entries or ()
-    return tuple(holding for entry in entries for holding in _holdings(entry))
+    return tuple(allocation for entry in entries for allocation in _allocations(entry))
 
 
-def _holdings(entry: _Entry) -> Iterator[Holding]:
+def _allocations(entry: _Entry) -> Iterator[DeviceAllocation]:
     ids = sorted({device_id for of_node in entry.device_ids.values() for device_id in of_node})
     try:
         answer = ContainerAllocateResponse.FromString(entry.alloc_resp or b"")
@@ -112,4 +113,4 @@ def _holdings(entry: _Entry) -> Iterator[Holding]:
     paths = frozenset(device.host_path for device in answer.devices)
     names = frozenset(device.name for device in answer.cdi_devices)
     for device_id, uid in promised.items():
-        yield Holding(entry.pod_uid, entry.container_name, entry.resource_name, device_id, uid, paths, names)
+        yield DeviceAllocation(entry.pod_uid, entry.container_name, entry.resource_name, device_id, uid, paths, names)

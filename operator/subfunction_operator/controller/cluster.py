@@ -1,87 +1,87 @@
-"""What the controller knows of the whole cluster, and what is found by what in it."""
+"""The controller's cache of the whole cluster, with its indexes."""
 
 from collections.abc import Callable
 from typing import Final
 
-from subfunction.api_pool import SubFunctionPool
-from subfunction_operator.controller.clusternode import ClusterNode, Inventory
-from subfunction_operator.controller.member import Member
-from subfunction_operator.controller.placement import Candidate
-from subfunction_operator.controller.room import Room
-from subfunction_operator.controller.shelf import News, Shelf
+from subfunction.api.pool import SubFunctionPool
+from subfunction_operator.controller.model.capacity import NodeCapacity
+from subfunction_operator.controller.model.node import ClusterNode, NodeInventory
+from subfunction_operator.controller.model.plans import Candidate
+from subfunction_operator.controller.model.subfunction import CachedSubFunction
+from subfunction_operator.kube.store import OnChange, Store
 
-_NOBODY: Final[dict[str, Member]] = {}
+_NONE: Final[dict[str, CachedSubFunction]] = {}
 
 
 class Cluster:
-    """The objects of four kinds; whoever made it hears of each change, once it is known here."""
+    """Caches the objects of four kinds; a kind's callback is called for each change, once the cache has it."""
 
     def __init__(
         self,
         *,
-        members: News[Member],
-        nodes: News[ClusterNode],
-        inventories: News[Inventory],
-        pools: News[SubFunctionPool],
+        members: OnChange[CachedSubFunction],
+        nodes: OnChange[ClusterNode],
+        inventories: OnChange[NodeInventory],
+        pools: OnChange[SubFunctionPool],
         synced: Callable[[], None],
     ) -> None:
-        self._on: dict[str, dict[str, Member]] = {}
-        self._rooms: dict[str, Room | None] = {}
-        self.unplaced: dict[str, Member] = {}
-        """Those that name no node."""
+        self._on: dict[str, dict[str, CachedSubFunction]] = {}
+        self._capacities: dict[str, NodeCapacity | None] = {}
+        self.unplaced: dict[str, CachedSubFunction] = {}
+        """SubFunctions without `spec.nodeName`, by name."""
 
-        def member(old: Member | None, new: Member | None) -> None:
-            self._indexed(old, new)
+        def member(old: CachedSubFunction | None, new: CachedSubFunction | None) -> None:
+            self._index(old, new)
             members(old, new)
 
-        def inventory(old: Inventory | None, new: Inventory | None) -> None:
+        def inventory(old: NodeInventory | None, new: NodeInventory | None) -> None:
             if (known := new or old) is not None:
-                self._rooms.pop(known.name, None)
+                self._capacities.pop(known.name, None)
             inventories(old, new)
 
-        def told() -> None:
+        def on_synced() -> None:
             if self.synced:
                 synced()
 
-        self.members: Shelf[Member] = Shelf(member, told)
-        self.nodes: Shelf[ClusterNode] = Shelf(nodes, told)
-        self.inventories: Shelf[Inventory] = Shelf(inventory, told)
-        self.pools: Shelf[SubFunctionPool] = Shelf(pools, told)
+        self.members: Store[CachedSubFunction] = Store(member, on_synced)
+        self.nodes: Store[ClusterNode] = Store(nodes, on_synced)
+        self.inventories: Store[NodeInventory] = Store(inventory, on_synced)
+        self.pools: Store[SubFunctionPool] = Store(pools, on_synced)
 
     def __str__(self) -> str:
-        """Count what there is."""
+        """Return the number of objects of each kind, for the log."""
         kinds = (("SubFunctions", self.members), ("Nodes", self.nodes), ("of them with an agent", self.inventories))
-        counts = [f"{len(shelf.items)} {name}" for name, shelf in (*kinds, ("pools", self.pools))]
+        counts = [f"{len(store.items)} {name}" for name, store in (*kinds, ("pools", self.pools))]
         return ", ".join(counts)
 
     @property
     def synced(self) -> bool:
-        """Whether each kind was listed once: before, nothing may be concluded from what is not there."""
-        return all(shelf.synced for shelf in (self.members, self.nodes, self.inventories, self.pools))
+        """Return whether each kind was listed once; before, nothing may be concluded from a missing object."""
+        return all(store.synced for store in (self.members, self.nodes, self.inventories, self.pools))
 
-    def on(self, node: str) -> dict[str, Member]:
-        """Give the SubFunctions of a node by name."""
-        return self._on.get(node, _NOBODY)
+    def on_node(self, node: str) -> dict[str, CachedSubFunction]:
+        """Return the SubFunctions of a node by name."""
+        return self._on.get(node, _NONE)
 
     def nodes_named(self) -> list[str]:
-        """Give the nodes that SubFunctions name, whether they exist or not."""
+        """Return the nodes that SubFunctions name, whether they exist or not."""
         return list(self._on)
 
-    def room(self, node: str) -> Room | None:
-        """Give the room of a node for one's own counting; None while its agent has said nothing."""
+    def capacity(self, node: str) -> NodeCapacity | None:
+        """Return the capacity of a node as a new value, which the caller may count in; None until its agent reports."""
         found = self.inventories.get(node)
-        return None if found is None else Room(found.status, self.on(node).values())
+        return None if found is None else NodeCapacity(found.status, self.on_node(node).values())
 
     def candidate(self, node: ClusterNode) -> Candidate:
-        """Give a node as placement sees it."""
-        if node.name not in self._rooms:
-            self._rooms[node.name] = self.room(node.name)
-        return Candidate(node.name, node.labels, node.cordoned, node.ready, self._rooms[node.name])
+        """Return a node as placement sees it, with a shared capacity that must not be counted in."""
+        if node.name not in self._capacities:
+            self._capacities[node.name] = self.capacity(node.name)
+        return Candidate(node.name, node.labels, node.cordoned, node.ready, self._capacities[node.name])
 
-    def _indexed(self, old: Member | None, new: Member | None) -> None:
+    def _index(self, old: CachedSubFunction | None, new: CachedSubFunction | None) -> None:
         for each in (old, new):
             if each is not None and each.node is not None:
-                self._rooms.pop(each.node, None)
+                self._capacities.pop(each.node, None)
         if old is not None:
             self.unplaced.pop(old.name, None)
             if old.node is not None:

@@ -1,7 +1,7 @@
-"""The controller: from what the cluster is to what is still to be written. Level-triggered.
+"""Turns changes of the cluster into keys of the work queue, and reconciles each key. Level-triggered.
 
-Whatever happens ends as a key in the backlog, which one worker empties: each decision counts what the one before it
-wrote. What is then done depends on nothing but what is known, and each write is one that two controllers may both make.
+One worker empties the queue, so each decision counts what the one before it wrote. A decision depends on the cache
+(that a Node is gone also on the server's answer), and each write is one that two controllers may both make.
 """
 
 import asyncio
@@ -9,155 +9,162 @@ import dataclasses
 import logging
 from typing import Final
 
-from subfunction.api_pool import SubFunctionPool
+from subfunction.api.pool import SubFunctionPool
 from subfunction.errors import SubFunctionError
-from subfunction.journal import concerning
-from subfunction.metrics import ControllerMetrics
-from subfunction_operator.backlog import Backlog
+from subfunction.process.log import log_context
+from subfunction.process.metrics import ControllerMetrics
+from subfunction_operator.controller.api.executor import PlanExecutor
+from subfunction_operator.controller.api.writer import ApiWriter
 from subfunction_operator.controller.cluster import Cluster
-from subfunction_operator.controller.clusternode import ClusterNode, Inventory
-from subfunction_operator.controller.execution import Execution
-from subfunction_operator.controller.gone import Gone
-from subfunction_operator.controller.member import Member
-from subfunction_operator.controller.placement import Policy
-from subfunction_operator.controller.placing import Placing
-from subfunction_operator.controller.poolplans import PoolPlans
-from subfunction_operator.controller.poolwork import PoolWork
-from subfunction_operator.controller.writes import Writes
+from subfunction_operator.controller.model.node import ClusterNode, NodeInventory
+from subfunction_operator.controller.model.subfunction import CachedSubFunction
+from subfunction_operator.controller.node_gc import OrphanedNodeReconciler
+from subfunction_operator.controller.placement.reconciler import PlacementReconciler
+from subfunction_operator.controller.placement.scheduler import PlacementPolicy
+from subfunction_operator.controller.pools.plan_cache import PlanCache
+from subfunction_operator.controller.pools.reconciler import PoolReconciler
+from subfunction_operator.kube.backoff import RateLimiter
+from subfunction_operator.kube.workqueue import WorkQueue
 
-_LOG = logging.getLogger("subfunction.controller")
+_LOG = logging.getLogger(__name__)
 
-_SOON: Final = 0.05
-"""Seconds for which what is asked is gathered."""
-_STIR: Final = 0.25
-"""Seconds for which what happened by itself is gathered."""
+_DEBOUNCE_USER: Final = 0.05
+"""Seconds for which requests of users are gathered: changed pools, and SubFunctions without a node."""
+_DEBOUNCE_OTHER: Final = 0.25
+"""Seconds for which all other changes are gathered."""
 _PLACEMENT: Final = "placement"
 _POOL, _NODE = "pool/", "node/"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
-    """How the controller goes about it; times are in seconds."""
+class ControllerOptions:
+    """The controller's options; times are in seconds."""
 
-    policy: Policy = "spread"
+    policy: PlacementPolicy = "spread"
     gone_grace: float = 60.0
     workers: int = 16
     status_interval: float = 1.0
 
 
 class Controller:
-    """What one controller knows, and the backlog of what to look at."""
+    """Holds the cache and the work queue, and reconciles the keys of the queue."""
 
-    def __init__(self, writes: Writes, manners: Manners, metrics: ControllerMetrics) -> None:
-        self.backlog = Backlog()
+    def __init__(self, writer: ApiWriter, options: ControllerOptions, metrics: ControllerMetrics) -> None:
+        self.queue = WorkQueue()
         self.synced = asyncio.Event()
-        """Set once all was listed: before, nothing is decided."""
+        """Set once all kinds were listed; before, nothing is reconciled."""
         self.cluster = Cluster(
-            members=self._member_news,
-            nodes=self._node_news,
-            inventories=self._inventory_news,
-            pools=self._pool_news,
+            members=self._on_member,
+            nodes=self._on_node,
+            inventories=self._on_inventory,
+            pools=self._on_pool,
             synced=self.synced.set,
         )
         self._metrics = metrics
-        metrics.backlog.source = self.backlog.lengths
+        self._limiter = RateLimiter()
+        metrics.backlog.source = self.queue.lengths
         metrics.unplaced.source = lambda: {(): len(self.cluster.unplaced)}
-        self._plans = PoolPlans(self.cluster)
-        execution = Execution(self.cluster, writes, manners.workers)
-        self._pools = PoolWork(self.cluster, self._plans, execution, writes, manners.status_interval)
-        self._placing = Placing(self.cluster, execution, writes, manners.policy)
-        self._gone = Gone(self.cluster, writes, manners.gone_grace)
+        self._plans = PlanCache(self.cluster)
+        executor = PlanExecutor(self.cluster, writer, options.workers)
+        self._pools = PoolReconciler(self.cluster, self._plans, executor, writer, options.status_interval)
+        self._placing = PlacementReconciler(self.cluster, executor, writer, options.policy)
+        self._gone = OrphanedNodeReconciler(self.cluster, writer, options.gone_grace)
 
-    # --- what wakes it ---
+    # --- changes become keys ---
 
-    def look_at_all(self) -> None:
-        """Hear that anything may be different from what is remembered."""
-        self._plans.forget()
+    def enqueue_all(self) -> None:
+        """Forget all plans, and enqueue every pool, every missing node and the placement."""
+        self._plans.invalidate()
         for pool in self.cluster.pools:
-            self.backlog.add(_POOL + pool.name)
+            self.queue.add(_POOL + pool.name)
         for node in self.cluster.nodes_named():
-            self._look_at_node(node)
-        self.backlog.add(_PLACEMENT)
+            self._enqueue_node(node)
+        self.queue.add(_PLACEMENT)
 
-    def _member_news(self, old: Member | None, new: Member | None) -> None:
+    def _on_member(self, old: CachedSubFunction | None, new: CachedSubFunction | None) -> None:
         nodes = {each.node for each in (old, new) if each is not None and each.node is not None}
         for node in nodes:
-            self._plans.changed_on(node)
-            self._look_at_node(node)
+            self._plans.invalidate_node(node)
+            self._enqueue_node(node)
         came_or_went = old is None or new is None or (old.node, old.parent) != (new.node, new.parent)
         pools = {each.pool for each in (old, new) if each is not None}
         for pool in self.cluster.pools:
             if came_or_went or pool.uid in pools:
-                self.backlog.add(_POOL + pool.name, _STIR)
+                self.queue.add(_POOL + pool.name, _DEBOUNCE_OTHER)
         if new is not None and new.node is None:
-            self.backlog.add(_PLACEMENT, _SOON)
+            self.queue.add(_PLACEMENT, _DEBOUNCE_USER)
         elif came_or_went:
-            self._stir_unplaced()
+            self._enqueue_placement()
 
-    def _node_news(self, old: ClusterNode | None, new: ClusterNode | None) -> None:
-        told = new or old
-        if told is None or (old is not None and new is not None and _alike(old, new)):
+    def _on_node(self, old: ClusterNode | None, new: ClusterNode | None) -> None:
+        known = new or old
+        if known is None or (old is not None and new is not None and _are_alike(old, new)):
             return
-        self._plans.changed_on(told.name)
-        self._look_at_node(told.name)
-        self._stir_pools()
-        self._stir_unplaced()
+        self._plans.invalidate_node(known.name)
+        self._enqueue_node(known.name)
+        self._enqueue_pools()
+        self._enqueue_placement()
 
-    def _inventory_news(self, old: Inventory | None, new: Inventory | None) -> None:
-        told = new or old
-        if told is None or (old is not None and new is not None and old.status.parents == new.status.parents):
+    def _on_inventory(self, old: NodeInventory | None, new: NodeInventory | None) -> None:
+        known = new or old
+        if known is None or (old is not None and new is not None and old.status.parents == new.status.parents):
             return
-        self._plans.changed_on(told.name)
-        self._stir_pools()
-        self._stir_unplaced()
+        self._plans.invalidate_node(known.name)
+        self._enqueue_pools()
+        self._enqueue_placement()
 
-    def _pool_news(self, old: SubFunctionPool | None, new: SubFunctionPool | None) -> None:
-        told = new or old
-        if told is None:
+    def _on_pool(self, old: SubFunctionPool | None, new: SubFunctionPool | None) -> None:
+        known = new or old
+        if known is None:
             return
         asks = old is None or new is None or (old.metadata.generation, old.uid) != (new.metadata.generation, new.uid)
         if asks or (old is not None and new is not None and old.deleting != new.deleting):
-            self._plans.forget(told.uid)
-        self.backlog.add(_POOL + told.name, _SOON)
+            self._plans.invalidate(known.uid)
+        self.queue.add(_POOL + known.name, _DEBOUNCE_USER)
 
-    def _stir_pools(self) -> None:
+    def _enqueue_pools(self) -> None:
         for pool in self.cluster.pools:
-            self.backlog.add(_POOL + pool.name, _STIR)
+            self.queue.add(_POOL + pool.name, _DEBOUNCE_OTHER)
 
-    def _stir_unplaced(self) -> None:
+    def _enqueue_placement(self) -> None:
         if self.cluster.unplaced:
-            self.backlog.add(_PLACEMENT, _STIR)
+            self.queue.add(_PLACEMENT, _DEBOUNCE_OTHER)
 
-    def _look_at_node(self, node: str) -> None:
+    def _enqueue_node(self, node: str) -> None:
         if self.cluster.synced and self.cluster.nodes.get(node) is None:
-            self.backlog.add(_NODE + node, _STIR)
+            self.queue.add(_NODE + node, _DEBOUNCE_OTHER)
 
-    # --- what it does ---
+    # --- keys are reconciled ---
 
-    async def work(self, key: str) -> None:
-        """Bring one thing nearer to what is asked; whatever fails is tried again."""
-        with concerning(key):
-            delay = await self._worked(key)
+    async def reconcile(self, key: str) -> None:
+        """Reconcile one key; requeue it where its reconciler asks for that, or after an error that a retry may cure."""
+        with log_context(key):
+            delay = await self._reconcile_safely(key)
         if delay is not None:
-            self.backlog.add(key, delay)
+            self.queue.add(key, delay)
 
-    async def _worked(self, key: str) -> float | None:
+    async def _reconcile_safely(self, key: str) -> float | None:
         try:
-            if key == _PLACEMENT:
-                await self._placing.work()
-                return None
-            if key.startswith(_POOL):
-                return await self._pools.work(key.removeprefix(_POOL))
-            return await self._gone.work(key.removeprefix(_NODE))
+            delay = await self._reconcile(key)
         except SubFunctionError as error:
             _LOG.warning("%s: %s", key, error)
-            self._metrics.failed(error.reason)
-            return error.retry_after
-        except Exception as fault:  # noqa: BLE001  # one pool's trouble must not be every other's
+            self._metrics.record_error(error.reason)
+            return self._limiter.when(key, error)
+        except Exception as fault:  # noqa: BLE001  # a bug that one key meets must not stop the others
             _LOG.critical("%s: a fault of the controller", key, exc_info=fault)
-            self._metrics.failed(SubFunctionError.reason)
-            return 60.0
+            self._metrics.record_error(SubFunctionError.reason)
+            return self._limiter.when(key, SubFunctionError(repr(fault), retry_after=60.0))
+        self._limiter.forget(key)
+        return delay
+
+    async def _reconcile(self, key: str) -> float | None:
+        if key == _PLACEMENT:
+            await self._placing.reconcile()
+            return None
+        if key.startswith(_POOL):
+            return await self._pools.reconcile(key.removeprefix(_POOL))
+        return await self._gone.reconcile(key.removeprefix(_NODE))
 
 
-def _alike(old: ClusterNode, new: ClusterNode) -> bool:
+def _are_alike(old: ClusterNode, new: ClusterNode) -> bool:
     return (old.uid, old.labels, old.cordoned, old.ready) == (new.uid, new.labels, new.cordoned, new.ready)

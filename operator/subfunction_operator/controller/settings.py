@@ -1,9 +1,9 @@
-"""What can be set of the controller: one name in four spellings (flag, environment, Helm value, docs)."""
+"""The controller's settings: one name in four spellings (flag, environment, Helm value, docs)."""
 
 import dataclasses
 from typing import Literal
 
-from subfunction_operator.clientsettings import ClientSettings
+from subfunction_operator.kube.settings import ClientSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class ControllerSettings(ClientSettings):
     """The Lease that one controller holds at a time."""
 
     identity: str = ""
-    """Who holds the Lease; empty: the host's name and some random letters."""
+    """This controller's name in the Lease; empty: the host's name and some random letters."""
 
     lease_duration: float = 15.0
     """Seconds without a renewal after which another controller takes over."""
@@ -29,13 +29,13 @@ class ControllerSettings(ClientSettings):
     """Seconds between two renewals, or two tries to take the Lease."""
 
     placement: Literal["spread", "packed"] = "spread"
-    """Which node a SubFunction without one gets, of those that fit: the least used, or the fullest."""
+    """Which node a SubFunction without one gets, of those that fit: the least used, or the fullest (`packed`)."""
 
     gone_grace: float = 60.0
-    """Seconds that a Node must be gone until what it left is cleared away: a Node may be registered anew."""
+    """Seconds that a Node must be gone before its SubFunctions are removed: a Node may be registered anew."""
 
     workers: int = 16
-    """How many writes are under way at once."""
+    """Writes that are under way at once, at most."""
 
     status_interval: float = 1.0
     """Seconds between two writes of one pool's status, at least."""

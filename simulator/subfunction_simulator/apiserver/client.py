@@ -1,4 +1,4 @@
-"""A plain client of a Kubernetes API, for what stands around the embedded server: tests, benches, the demo.
+"""A plain client asks a Kubernetes API, for what stands around the embedded server: tests, benches, the demo.
 
 It hides nothing: a method, a path, a body; a code and an object back.
 """
@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import aiohttp
 
+from subfunction_simulator.apiserver.media_types import MERGE_PATCH
 from subfunction_simulator.apiserver.objects import JsonObject
-from subfunction_simulator.apiserver.patch import MERGE_PATCH
 
 PATIENCE: Final = 5.0
 """Seconds an awaited event may take."""
@@ -21,7 +21,7 @@ PATIENCE: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: an object, a list, or a `Status`."""
+    """An answer holds what came back: an object, a list, or a `Status`."""
 
     code: int
     body: JsonObject
@@ -29,18 +29,18 @@ class Answer:
 
     @property
     def metadata(self) -> JsonObject:
-        """The object's metadata."""
+        """Give the object's metadata."""
         metadata: JsonObject = self.body["metadata"]
         return metadata
 
     @property
     def message(self) -> str:
-        """What a `Status` says."""
+        """Give what a `Status` says."""
         return str(self.body.get("message", ""))
 
 
 class Events:
-    """An open watch, an event at a time."""
+    """An open watch gives an event at a time."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.bytes = 0
@@ -48,7 +48,7 @@ class Events:
         self._response = response
 
     async def next(self, seconds: float = PATIENCE) -> tuple[str, JsonObject]:
-        """The next event's type and object; raises EOFError at the end, TimeoutError when none comes."""
+        """Give the next event's type and object; raises EOFError at the end, TimeoutError when none comes."""
         async with asyncio.timeout(seconds):
             line = await self._response.content.readline()
         if not line:
@@ -58,13 +58,13 @@ class Events:
         return event["type"], event["object"]
 
     async def take(self, count: int) -> list[tuple[str, str]]:
-        """The types and the objects' names of the next events."""
+        """Give the types and the objects' names of the next events."""
         events = [await self.next() for _ in range(count)]
         return [(kind, obj["metadata"]["name"]) for kind, obj in events]
 
 
 class Client:
-    """A client of one server; `token` is a bearer token."""
+    """A client asks one server; `token` is a bearer token."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, token: str | None = None) -> None:
         self._session = session
@@ -81,13 +81,13 @@ class Client:
         accept: str = "",
         **query: str,
     ) -> Answer:
-        """One request. Raises aiohttp.ClientError; a refusal is an answer like others."""
+        """Make one request. Raises aiohttp.ClientError; a refusal is an answer like others."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {**self._headers, "Content-Type": media, "Accept": accept or "application/json"}
         async with self._session.request(
             method, self._url + path, data=data, params=query, headers=headers
         ) as response:
-            return Answer(response.status, _understood(await response.read()), dict(response.headers))
+            return Answer(response.status, _decode(await response.read()), dict(response.headers))
 
     async def merge(self, path: str, body: JsonObject) -> Answer:
         """Merge-patch an object."""
@@ -102,8 +102,8 @@ class Client:
             yield Events(response)
 
 
-def _understood(content: bytes) -> JsonObject:
-    """The object in an answer; of what is none, its text as a message."""
+def _decode(content: bytes) -> JsonObject:
+    """Decode the object in an answer; of what is none, give the text as a message."""
     try:
         body = json.loads(content)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What everything here moves: JSON objects as Kubernetes writes them, and how to look into one."""
+"""A JSON object, as Kubernetes writes it, is what everything here moves; this module looks into one."""
 
 import re
 from collections.abc import Sequence
@@ -8,18 +8,20 @@ from typing import Any, TypeAlias
 JsonObject: TypeAlias = dict[str, Any]
 """One API object or a part of it. It is never changed once stored: a write makes a new one."""
 
+Key: TypeAlias = tuple[str, str]
+"""Namespace (empty for a cluster-scoped kind) and name."""
 _STEP = re.compile(r"""\.([A-Za-z0-9_-]+)|\[\?\(@\.([A-Za-z0-9_-]+)\s*==\s*["']([^"']*)["']\)\]|\[(\d+)\]""")
 
 
 def dig(value: Any, keys: Sequence[str]) -> Any:
-    """The value under a row of keys, or None where the way ends early."""
+    """Give the value under a row of keys, or None where the way ends early."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 class JsonPath:
-    """A simple JSONPath, of the forms that columns and selectable fields use.
+    """A simple JSONPath has the forms that columns and selectable fields use.
 
     Those are `.a.b`, `[0]` and `[?(@.type=="Ready")]`, in any row. Raises ValueError for every other form.
     """
@@ -33,7 +35,7 @@ class JsonPath:
             raise ValueError(f"JSONPath {text!r} is of a form that is not supported here")
 
     def read(self, value: Any) -> Any:
-        """The first value the path leads to, or None."""
+        """Give the first value the path leads to, or None."""
         for step in self._steps:
             key, wanted_key, wanted, index = step.groups()
             if key is not None:
@@ -48,12 +50,12 @@ class JsonPath:
 
 
 def timestamp() -> str:
-    """Now, as metav1.Time is written: UTC, whole seconds."""
+    """Give the time as metav1.Time is written: UTC, whole seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def age(written: str | None) -> str | None:
-    """How long ago a timestamp was, as kubectl writes it: `42s`, `5m10s`, `3h`, `2d4h`; None for none."""
+    """Say how long ago a timestamp was, as kubectl writes it: `42s`, `5m10s`, `3h`, `2d4h`; None for none."""
     if not written:
         return None
     seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(written)).total_seconds()))

@@ -1,4 +1,4 @@
-"""One HTTP request about objects: from its query and body to a verb, and back to an answer."""
+"""An HTTP request about objects becomes a verb, from its query and body, and an answer."""
 
 import json
 from collections.abc import Mapping
@@ -9,19 +9,20 @@ from typing import Final
 
 from aiohttp import web
 
-from subfunction_simulator.apiserver.accept import Form, negotiate
-from subfunction_simulator.apiserver.decoding import WriteOptions
+from subfunction_simulator.apiserver.answers.accept import Form, negotiate
+from subfunction_simulator.apiserver.answers.page import Token, page
+from subfunction_simulator.apiserver.kinds.place import Place
+from subfunction_simulator.apiserver.kinds.scale import SUBRESOURCE, Scale
+from subfunction_simulator.apiserver.media_types import APPLY_PATCH
 from subfunction_simulator.apiserver.objects import JsonObject
-from subfunction_simulator.apiserver.page import Token, page
-from subfunction_simulator.apiserver.patch import APPLY_PATCH, applied_config, apply_patch
-from subfunction_simulator.apiserver.place import Place
-from subfunction_simulator.apiserver.registry import Preconditions, Registry
-from subfunction_simulator.apiserver.scale import SUBRESOURCE, Scale
-from subfunction_simulator.apiserver.selector import Selection, select
 from subfunction_simulator.apiserver.status import FieldError, RefusedError
-from subfunction_simulator.apiserver.store import Store
+from subfunction_simulator.apiserver.storage.selector import Selection, select
+from subfunction_simulator.apiserver.storage.store import Store
+from subfunction_simulator.apiserver.storage.watch import LONGEST, CutError, Stream, WatchOptions
 from subfunction_simulator.apiserver.traffic import Asked, Traffic
-from subfunction_simulator.apiserver.watch import LONGEST, CutError, Stream, WatchOptions
+from subfunction_simulator.apiserver.writes.decoding import WriteOptions
+from subfunction_simulator.apiserver.writes.patch import apply_patch, read_applied_config
+from subfunction_simulator.apiserver.writes.registry import Preconditions, Registry
 
 _TRUE: Final = frozenset({"1", "true", "True"})
 _ITEM_VERBS: Final = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -29,7 +30,7 @@ _COLLECTION_VERBS: Final = {"GET": "list", "POST": "create", "DELETE": "deleteco
 
 
 def verb_of(method: str, place: Place, query: Mapping[str, str]) -> str:
-    """The verb of a request, as RBAC names it; raises RefusedError (405) where the method is not served."""
+    """Name the verb of a request, as RBAC does; raises RefusedError (405) where the method is not served."""
     verb = (_ITEM_VERBS if place.name else _COLLECTION_VERBS).get(method)
     if verb == "list" and query.get("watch") in _TRUE:
         return "watch"
@@ -42,7 +43,7 @@ def verb_of(method: str, place: Place, query: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ResourceApi:
-    """The requests about objects."""
+    """The resource API answers the requests about objects."""
 
     store: Store
     registry: Registry
@@ -83,7 +84,7 @@ class ResourceApi:
             case _:
                 removed = self.registry.delete_all(resource, _selection(place, query), options)
                 answer = form.many(resource, removed, {"resourceVersion": str(self.store.revision)})
-        self.traffic.carried_out(asked)
+        self.traffic.finish(asked)
         return _json(answer, code, options.warnings)
 
     async def _scale(self, request: web.Request, place: Place, scale: Scale, options: WriteOptions) -> JsonObject:
@@ -93,13 +94,13 @@ class ResourceApi:
         body = await request.read()
         if request.method == "PUT":
             wanted = await _object(request)
-            return scale.of(self.registry.patch(whole, scale.changed(lambda _: wanted), options))
+            return scale.of(self.registry.patch(whole, scale.convert_change(lambda _: wanted), options))
         change = partial(apply_patch, request.content_type, body, strategic=False)
-        return scale.of(self.registry.patch(whole, scale.changed(change), options))
+        return scale.of(self.registry.patch(whole, scale.convert_change(change), options))
 
     def _list(self, place: Place, query: Mapping[str, str], form: Form) -> JsonObject:
         token = Token.read(query.get("continue", "")) or Token(self.store.revision)
-        objects = self.store.collection(place.resource).listed(_selection(place, query), token.revision)
+        objects = self.store.collection(place.resource).list_selected(_selection(place, query), token.revision)
         part = page(objects, token, _integer(query, "limit") or 0)
         return form.many(place.resource, part.items, part.metadata)
 
@@ -108,7 +109,7 @@ class ResourceApi:
             missing = FieldError("FieldValueRequired", "fieldManager", "is required for apply patch")
             raise RefusedError.invalid("meta.k8s.io", "PatchOptions", "", [missing])
         force = request.query.get("force") in _TRUE
-        return self.registry.apply(place, applied_config(await request.read()), options, force=force)
+        return self.registry.apply(place, read_applied_config(await request.read()), options, force=force)
 
     async def _delete(self, request: web.Request, place: Place, options: WriteOptions) -> JsonObject:
         body = await _object(request) if request.can_read_body else {}
@@ -155,7 +156,7 @@ def _selection(place: Place, query: Mapping[str, str]) -> Selection:
 
 
 def _manager(request: web.Request) -> str:
-    """Who writes: as the query says, else what a client calls itself before the first `/`."""
+    """Name the writer: as the query says, else what a client calls itself before the first `/`."""
     named = request.query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0]
     return named or "unknown"
 

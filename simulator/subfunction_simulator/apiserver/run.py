@@ -1,4 +1,4 @@
-"""The API server as a program of its own: until a signal, with a kubeconfig for whoever wants in."""
+"""The API server runs as a program of its own, until a signal; it writes a kubeconfig for its clients."""
 
 import asyncio
 import os
@@ -14,10 +14,10 @@ from subfunction_simulator.apiserver.server import ApiServer
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """How the embedded API server runs."""
+    """These settings say how the embedded API server runs."""
 
     host: str = "127.0.0.1"
-    """The address to listen on. The server asks nobody who they are, so it stays on this machine."""
+    """The address to listen on. The server authenticates no client, so it stays on this machine."""
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0
     """The TCP port; 0 takes any free one."""
     kubeconfig: Path | None = None
@@ -55,7 +55,7 @@ async def serve(settings: ServerSettings) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write whole or not at all, and for nobody else's eyes: it may hold a token."""
+    """Write whole or not at all, and readable for this user alone: it may hold a token."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)

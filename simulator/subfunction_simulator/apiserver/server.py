@@ -1,4 +1,4 @@
-"""The embedded API server: Kubernetes' API, honest enough for kubectl and for kopf, in one process and in memory.
+"""The embedded API server serves Kubernetes' API, true enough for kubectl and for kopf, in one process and in memory.
 
 What it leaves out: admission but for the schema, authorisation, garbage collection, graceful deletion of pods,
 conversion between versions, expiry of events. Kubernetes' own kinds are stored as given.
@@ -13,17 +13,17 @@ from typing import Final, Self
 import yaml
 from aiohttp import web
 
-from subfunction_simulator.apiserver.catalogue import CRDS, NAMESPACES, Catalogue
-from subfunction_simulator.apiserver.decoding import WriteOptions
-from subfunction_simulator.apiserver.discovery import MINOR
+from subfunction_simulator.apiserver.answers.discovery import MINOR
+from subfunction_simulator.apiserver.answers.root_api import describe
+from subfunction_simulator.apiserver.kinds.catalogue import CRDS, NAMESPACES, Catalogue
+from subfunction_simulator.apiserver.kinds.place import Place, locate
 from subfunction_simulator.apiserver.objects import JsonObject, timestamp
-from subfunction_simulator.apiserver.place import Place, locate
-from subfunction_simulator.apiserver.registry import Registry
 from subfunction_simulator.apiserver.resource_api import ResourceApi, verb_of
-from subfunction_simulator.apiserver.root_api import describe
 from subfunction_simulator.apiserver.status import RefusedError
-from subfunction_simulator.apiserver.store import Store
+from subfunction_simulator.apiserver.storage.store import Store
 from subfunction_simulator.apiserver.traffic import Asked, SeveredError, Traffic
+from subfunction_simulator.apiserver.writes.decoding import WriteOptions
+from subfunction_simulator.apiserver.writes.registry import Registry
 
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
 _HEALTH: Final = frozenset({"/healthz", "/livez", "/readyz"})
@@ -31,11 +31,11 @@ _LARGEST_BODY: Final = 3 * 1024 * 1024
 
 
 class AddressInUseError(Exception):
-    """The port is somebody else's."""
+    """Another program has the port."""
 
 
 class ApiServer:
-    """One API server with its own state.
+    """An API server has its own state.
 
     Used as an asynchronous context; `stop` and `start` within take it away and bring it back, with its state, on its
     port. `token`: the bearer token that every request must carry, if any. `bookmark_seconds`: how often a watch gets
@@ -65,15 +65,15 @@ class ApiServer:
         for name in _NAMESPACES:
             self._registry.create(Place(NAMESPACES), {"metadata": {"name": name}}, WriteOptions())
         for crd in self._catalogue.crds:
-            self._store.put(CRDS, ("", crd["metadata"]["name"]), _established(crd))
+            self._store.put(CRDS, ("", crd["metadata"]["name"]), _establish(crd))
 
     @property
     def url(self) -> str:
-        """Where it is served; meaningful once started."""
+        """Give the address it is served at; meaningful once started."""
         return f"http://{self._host}:{self.port}"
 
     def kubeconfig(self) -> str:
-        """A kubeconfig (YAML) that leads here."""
+        """Write a kubeconfig (YAML) that leads here."""
         user = {"token": self._token} if self._token else {}
         name = "subfunction-simulator"
         return yaml.safe_dump(
@@ -97,7 +97,7 @@ class ApiServer:
         """Listen; raises AddressInUseError."""
         application = web.Application(client_max_size=_LARGEST_BODY)
         application.router.add_route("*", "/{path:.*}", self._answer)
-        # A watch whose client went away is to end at once, not at its next event.
+        # A watch without its client is to end at once, not at its next event.
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
         await runner.setup()
         try:
@@ -153,7 +153,7 @@ class ApiServer:
             return
         if shown:
             raise RefusedError(401, "Unauthorized", "Unauthorized")
-        # Who shows nothing is somebody too, by default: one who may ask for little more than the version.
+        # A client that shows nothing has a name too, and may ask for little more than the version.
         if place:
             verb = verb_of(request.method, place, request.query)
             raise RefusedError.forbidden(verb, place.resource.group, place.resource.plural, place.namespace)
@@ -171,13 +171,13 @@ class ApiServer:
 
 
 def crds_folder() -> Path:
-    """Where the project's CRDs are: in the wheel beside this package, or in the checkout it is installed from."""
+    """Find the project's CRDs: in the wheel beside this package, or in the checkout it is installed from."""
     package = Path(__file__).parents[1]
     shipped = package / "crds"
     return shipped if shipped.is_dir() else package.parents[1] / "crds"
 
 
-def _established(crd: JsonObject) -> JsonObject:
+def _establish(crd: JsonObject) -> JsonObject:
     now = timestamp()
     met = {"status": "True", "lastTransitionTime": now}
     named = {"type": "NamesAccepted", "reason": "NoConflicts", **met}

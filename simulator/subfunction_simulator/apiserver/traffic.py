@@ -1,4 +1,4 @@
-"""The seam for tests, benches and demos: what was asked, and faults to answer with."""
+"""The traffic is the seam for tests, benches and demos: it notes what was asked, and orders faults."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request, named as RBAC names it."""
+    """A request is named as RBAC names it."""
 
     verb: str
     resource: str
@@ -38,11 +38,11 @@ class Asked:
 
 
 class OpenWatch(Protocol):
-    """A watch that is open, and what can befall it."""
+    """An open watch can be cut, failed and stalled."""
 
     @property
     def plural(self) -> str:
-        """The plural name of what is watched."""
+        """Give the plural name of what is watched."""
 
     def cut(self) -> None:
         """End it by cutting the connection."""
@@ -56,7 +56,7 @@ class OpenWatch(Protocol):
 
 @dataclass(slots=True)
 class Fault:
-    """What the next requests of a sort are answered with."""
+    """A fault says what the next requests of a sort are answered with."""
 
     code: int
     left: int
@@ -65,7 +65,7 @@ class Fault:
     retry_after: int | None
 
     def hits(self, asked: Asked) -> bool:
-        """Whether it is meant for a request."""
+        """Say whether it is meant for a request."""
         return self.left > 0 and self.verb in ("", asked.verb) and self.resource in ("", asked.resource)
 
 
@@ -75,7 +75,7 @@ class SeveredError(Exception):
 
 @dataclass(slots=True)
 class Severance:
-    """Which request's connection breaks off, and when."""
+    """A severance says which request's connection breaks off, and when."""
 
     wanted: Callable[[Asked], bool]
     passing: int
@@ -87,13 +87,13 @@ class Severance:
 
 
 def refusal(code: int, retry_after: int | None = None) -> RefusedError:
-    """An injected failure of some code."""
+    """Make an injected failure of some code."""
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return RefusedError(code, _REASONS.get(code, ""), f"{HTTPStatus(code).phrase} (injected)", headers=headers)
 
 
 class Traffic:
-    """What goes in and out of one server."""
+    """The traffic is what goes in and out of one server."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str, str]] = Counter()
@@ -118,7 +118,7 @@ class Traffic:
             fault.left -= 1
             raise refusal(fault.code, fault.retry_after)
 
-    def carried_out(self, asked: Asked) -> None:
+    def finish(self, asked: Asked) -> None:
         """Hear that a request is done, before its answer is sent; raises SeveredError where that is to be lost."""
         if self._severance is not None and self._severance.chosen is asked:
             self._strike(self._severance)

@@ -1,4 +1,4 @@
-"""What a person does with kubectl, in the few requests that the demo needs, so that no kubectl is needed."""
+"""The demo needs no kubectl: these few requests do what a person does with one."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ _NO_END: Final = aiohttp.ClientTimeout(total=None)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the API server said when it refused, and what of the object was wrong."""
+    """A refusal is what the API server said, and what of the object was wrong."""
 
     message: str
     causes: tuple[str, ...]
@@ -27,7 +27,7 @@ class Refusal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cluster:
-    """The API server, as its user meets it."""
+    """The cluster is the API server, as its user meets it."""
 
     session: aiohttp.ClientSession
     url: str

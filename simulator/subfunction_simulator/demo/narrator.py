@@ -1,4 +1,4 @@
-"""Who tells the story: each line with its time, who speaks, and what happened."""
+"""The narrator tells the story: each line with its time, its speaker, and what happened."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ class StoryEndedEarlyError(SubFunctionError):
 
 
 class Narrator:
-    """Prints the story, and knows what has happened so far."""
+    """The narrator prints the story, and knows what has happened so far."""
 
     def __init__(self) -> None:
         self._clock = asyncio.get_running_loop().time
@@ -29,14 +29,14 @@ class Narrator:
         if self._coloured:
             speaker = f"\033[{_COLOURS.get(who, '0')}m{speaker}\033[0m"
         print(f"{self._clock() - self._began:6.2f} s  {speaker}{what}", flush=True)
-        self.changed()
+        self.notify()
 
     def show(self, lines: list[str]) -> None:
         """Show what belongs to the line before."""
         for line in lines:
             print(f"{'':10}{'':{_WIDTH}}{line}", flush=True)
 
-    def changed(self) -> None:
+    def notify(self) -> None:
         """Hear that something is to be looked at again."""
         self._changed.set()
 

@@ -1,27 +1,29 @@
-"""What can be seen of the node while the story goes on: objects, kernel, node and pod, each told as it changes."""
+"""A scene follows objects, kernel, node and pod while the story goes on, and tells each change."""
 
 import dataclasses
 from typing import Any
 
+from subfunction.kernel.address import Handle
 from subfunction.kernel.devlink import Devlink
-from subfunction.kernel.events import PortChanged, PortDeleted, monitor
-from subfunction.kernel.genetlink import Netlink
+from subfunction.kernel.monitor.devlink import PortChanged, PortDeleted, monitor_devlink
+from subfunction.kernel.netlink.genetlink import Netlink
+from subfunction.kernel.netlink.transport import Transport
 from subfunction.kernel.port import Port
-from subfunction.kernel.transport import Transport
-from subfunction_simulator.demo.cast import NODE
 from subfunction_simulator.demo.cluster import NODES, PODS, SUB_FUNCTION_NODES, SUB_FUNCTIONS, Cluster, condition
 from subfunction_simulator.demo.narrator import Narrator
+from subfunction_simulator.demo.processes import NODE
 
 RESOURCE = "subfunction.dev/mlx5"
 
 
 @dataclasses.dataclass(slots=True)
 class Scene:
-    """The node as far as it is known by now."""
+    """A scene is the node as far as it is known by now."""
 
     narrator: Narrator
     cluster: Cluster
     transport: Transport
+    parents: tuple[Handle, ...]
     objects: dict[str, Any] = dataclasses.field(default_factory=dict)
     pods: dict[str, Any] = dataclasses.field(default_factory=dict)
     allocatable: str | None = None
@@ -45,7 +47,7 @@ class Scene:
                 self.narrator.say("api", f"subfunction/{name} created")
             self._tell_ready(name, before or {}, item)
             self._tell_pod(name, before or {}, item)
-            self.narrator.changed()
+            self.narrator.notify()
 
     def _tell_ready(self, name: str, before: Any, item: Any) -> None:
         old, new = condition(before, "Ready"), condition(item, "Ready")
@@ -67,7 +69,7 @@ class Scene:
 
     async def follow_kernel(self) -> None:
         """Tell what devlink announces of sub-functions, once for each thing that is new."""
-        async for event in monitor(Netlink(self.transport)):
+        async for event in monitor_devlink(Netlink(self.transport)):
             match event:
                 case PortChanged(port) if port.is_sub_function:
                     words = _words(port)
@@ -109,11 +111,12 @@ class Scene:
             phase = item.get("status", {}).get("phase")
             if phase and phase != before.get("status", {}).get("phase"):
                 self.narrator.say("kubelet", f"pod/{name} is {phase} {item['status'].get('message', '')}".rstrip())
-            self.narrator.changed()
+            self.narrator.notify()
 
     def ports(self) -> list[str]:
         """Show the sub-functions' ports as the kernel has them now."""
-        ports = Devlink(Netlink(self.transport)).ports()
+        devlink = Devlink(Netlink(self.transport))
+        ports = [port for parent in self.parents for port in devlink.ports(parent)]
         return [
             f"{port.handle}/{port.index} sfnum {port.number} {_words(port)}" for port in ports if port.is_sub_function
         ]

@@ -1,4 +1,4 @@
-"""How the demo runs."""
+"""These settings say how the demo runs."""
 
 import dataclasses
 from pathlib import Path
@@ -9,7 +9,7 @@ from cyclopts import Parameter, validators
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSettings:
-    """The demo of one node."""
+    """The demo of one node has these settings."""
 
     keep: bool = False
     """Stay up after the story, for kubectl, until Ctrl-C."""

@@ -1,4 +1,4 @@
-"""The demo's main path, top to bottom: a manifest, a sub-function, a pod that has it, and all given back."""
+"""The story is the demo's main path: a manifest, a sub-function, a pod that has it, and all given back."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,10 @@ import aiohttp
 import yaml
 
 from subfunction.errors import SubFunctionError
-from subfunction.kernel.transport import UnixTransport
-from subfunction_simulator.demo.cast import Cast, Stage, playing
+from subfunction.kernel.netlink.transport import UnixTransport
 from subfunction_simulator.demo.cluster import PODS, SUB_FUNCTION_NODES, SUB_FUNCTIONS, Cluster, manifests
 from subfunction_simulator.demo.narrator import Narrator
+from subfunction_simulator.demo.processes import Processes, Stage, run_programs
 from subfunction_simulator.demo.scene import RESOURCE, Scene
 from subfunction_simulator.demo.settings import DemoSettings
 from subfunction_simulator.kernel.topology import SHOWROOM
@@ -42,19 +42,21 @@ async def tell(settings: DemoSettings) -> None:
     narrator = Narrator()
     try:
         print(
-            f"sub-function operator {version('subfunction')}: a node with a simulated NIC, and every program for real\n"
+            f"sub-function operator {version('subfunction')}: "
+            "every program for real, on a simulated kernel (no driver, no NIC)\n"
         )
-        async with playing(Stage(root), settings.port, verbose=settings.verbose) as cast:
-            await _played(settings, examples, Stage(root), cast, narrator)
+        async with run_programs(Stage(root), settings.port, verbose=settings.verbose) as processes:
+            await _play(settings, examples, Stage(root), processes, narrator)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     narrator.say("you", "all programs ended, all files removed")
 
 
-async def _played(settings: DemoSettings, examples: Path, stage: Stage, cast: Cast, narrator: Narrator) -> None:
+async def _play(settings: DemoSettings, examples: Path, stage: Stage, processes: Processes, narrator: Narrator) -> None:
     url = yaml.safe_load(stage.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"]
     async with aiohttp.ClientSession() as session:
-        scene = Scene(narrator, Cluster(session, url), UnixTransport(stage.netlink))
+        parents = tuple(card.handle for card in SHOWROOM.parents)
+        scene = Scene(narrator, Cluster(session, url), UnixTransport(stage.netlink), parents)
         cards = [f"{card.handle} ({card.driver}, NUMA node {card.numa_node})" for card in SHOWROOM.parents]
         narrator.say("kernel", f"a simulated NIC in {len(cards)} slots: {', '.join(cards)}")
         narrator.say("api", f"the API server is at {url}")
@@ -69,25 +71,25 @@ async def _played(settings: DemoSettings, examples: Path, stage: Stage, cast: Ca
             )
         ]
         try:
-            await _acts(settings, examples, scene, cast)
+            await _acts(settings, examples, scene, processes)
             if settings.keep:
-                await _kept(stage, scene, cast)
+                await _stay_up(stage, scene, processes)
         finally:
             for follower in followers:
                 follower.cancel()
             await asyncio.gather(*followers, return_exceptions=True)
 
 
-async def _acts(settings: DemoSettings, examples: Path, scene: Scene, cast: Cast) -> None:
+async def _acts(settings: DemoSettings, examples: Path, scene: Scene, processes: Processes) -> None:
     narrator, cluster = scene.narrator, scene.cluster
 
     async def until(what: str, so: Callable[[], bool]) -> None:
-        await narrator.until(what, so, cast.check)
+        await narrator.until(what, so, processes.check)
 
     narrator.say("you", f"kubectl apply -f {_short(examples)}/subfunction.yaml")
     wanted = manifests(examples / "subfunction.yaml")
     for manifest in wanted:
-        await _accepted(cluster, SUB_FUNCTIONS, manifest)
+        await _create(cluster, SUB_FUNCTIONS, manifest)
     names = [manifest["metadata"]["name"] for manifest in wanted]
     await until("all are Ready", lambda: all(scene.ready(name) for name in names))
     await until(f"{RESOURCE} is allocatable", lambda: scene.allocatable == str(len(names)))
@@ -101,7 +103,7 @@ async def _acts(settings: DemoSettings, examples: Path, scene: Scene, cast: Cast
 
     narrator.say("you", f"kubectl apply -f {_short(examples)}/pod.yaml")
     (pod,) = manifests(examples / "pod.yaml")
-    await _accepted(cluster, PODS, pod)
+    await _create(cluster, PODS, pod)
     name = pod["metadata"]["name"]
     await until("the pod runs", lambda: _phase(scene, name) in {"Running", "Failed"})
     narrator.show(_inside(scene.pods[name]))
@@ -135,7 +137,7 @@ async def _acts(settings: DemoSettings, examples: Path, scene: Scene, cast: Cast
     narrator.say("kernel", "no sub-function is left: `devlink port show` is as before")
 
 
-async def _kept(stage: Stage, scene: Scene, cast: Cast) -> None:
+async def _stay_up(stage: Stage, scene: Scene, processes: Processes) -> None:
     scene.narrator.say("you", "the node stays up until Ctrl-C; in another shell:")
     scene.narrator.show(
         [
@@ -148,12 +150,12 @@ async def _kept(stage: Stage, scene: Scene, cast: Cast) -> None:
     )
     with contextlib.suppress(asyncio.CancelledError):
         while True:
-            for name in await cast.revive():
+            for name in await processes.revive():
                 scene.narrator.say("kubelet", f"the {name} has ended, and is started again")
             await asyncio.sleep(1)
 
 
-async def _accepted(cluster: Cluster, collection: str, manifest: Any) -> None:
+async def _create(cluster: Cluster, collection: str, manifest: Any) -> None:
     refusal = await cluster.apply(collection, manifest)
     if refusal is not None:
         raise SubFunctionError(f"the API server refused the example: {refusal.message}")

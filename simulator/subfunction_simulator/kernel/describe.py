@@ -1,11 +1,11 @@
-"""The kernel's ports in the lines of iproute2, for a person and for the demo."""
+"""This module shows the kernel's ports in the lines of iproute2, for a person and for the demo."""
 
 from subfunction.kernel.uapi import PortFlavour
-from subfunction_simulator.kernel.instance import Port
-from subfunction_simulator.kernel.machine import Machine
-from subfunction_simulator.kernel.subfunction import SubFunction
-from subfunction_simulator.kernel.uapi import PORT_TYPE_ETH
-from subfunction_simulator.kernel.virtualport import VirtualPort
+from subfunction_simulator.kernel.devlink.instance import Port
+from subfunction_simulator.kernel.devlink.port_function import PortSubFunction
+from subfunction_simulator.kernel.devlink.virtualport import VirtualPort
+from subfunction_simulator.kernel.hardware import Hardware
+from subfunction_simulator.kernel.netlink.uapi import PORT_TYPE_ETH
 
 _FLAVOURS = {
     PortFlavour.PHYSICAL: "physical",
@@ -15,10 +15,10 @@ _FLAVOURS = {
 }
 
 
-def describe(machine: Machine) -> list[str]:
+def describe(hardware: Hardware) -> list[str]:
     """Give the lines that `devlink port show` (6.15) prints for all ports."""
     lines = []
-    for instance in machine.instances.values():
+    for instance in hardware.instances.values():
         for _, port in sorted(instance.ports.items()):
             lines.append(_port(port))
             if port.sub_function is not None:
@@ -49,7 +49,7 @@ def _capabilities(virtual: VirtualPort) -> str:
     return "".join(f" {name} {'enable' if each else 'disable'}" for name, each in zip(names, on, strict=True))
 
 
-def _function(function: SubFunction) -> str:
+def _function(function: PortSubFunction) -> str:
     state = "active" if function.active else "inactive"
     opstate = "attached" if function.attached else "detached"
     words = [f"  function: hw_addr {function.mac} state {state} opstate {opstate}"]

@@ -1,4 +1,4 @@
-"""Faults to order: what fails next, what hangs, what is torn or never answered."""
+"""A test orders faults: what fails next, what hangs, what is torn or never answered."""
 
 import dataclasses
 import enum
@@ -7,11 +7,11 @@ from collections import deque
 from typing import Self
 
 from subfunction.kernel.address import Handle
-from subfunction_simulator.kernel.wire import Refusal
+from subfunction_simulator.kernel.netlink.wire import Refusal
 
 
 class Operation(enum.StrEnum):
-    """What can be made to fail."""
+    """These operations can be made to fail."""
 
     PORT_NEW = "port-new"
     PORT_GET = "port-get"
@@ -41,7 +41,7 @@ class Operation(enum.StrEnum):
 
 @dataclasses.dataclass(slots=True)
 class Hang:
-    """Requests that touch `handle` wait until it is released, or for `seconds` each."""
+    """Requests that touch `handle` wait until the hang is released, or for `seconds` each."""
 
     handle: Handle
     seconds: float | None
@@ -63,7 +63,7 @@ class Hang:
 
     @property
     def over(self) -> bool:
-        """Whether it was released."""
+        """Say whether it was released."""
         return self._released.is_set()
 
     def __enter__(self) -> Self:
@@ -74,7 +74,7 @@ class Hang:
 
 
 class Faults:
-    """The faults ordered and not yet delivered."""
+    """The faults are ordered, and not yet delivered."""
 
     def __init__(self) -> None:
         self._failures: dict[Operation, deque[Refusal]] = {}
@@ -107,12 +107,12 @@ class Faults:
             raise waiting.popleft()
 
     def torn(self) -> bool:
-        """Whether this dump is to be torn."""
+        """Say whether this dump is to be torn."""
         self._torn_dumps, torn = max(self._torn_dumps - 1, 0), self._torn_dumps > 0
         return torn
 
     def swallows(self) -> bool:
-        """Whether this request stays unanswered."""
+        """Say whether this request stays unanswered."""
         self._unanswered, swallows = max(self._unanswered - 1, 0), self._unanswered > 0
         return swallows
 

@@ -1,4 +1,4 @@
-"""Sockets to a simulated kernel in the same process: no thread, no waiting, every run alike."""
+"""A process reaches a simulated kernel within itself: no thread, no waiting, every run alike."""
 
 import errno
 import os
@@ -6,23 +6,34 @@ import select
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from subfunction.errors import KernelBusy
-from subfunction.kernel.transport import Socket
+from subfunction.kernel.netlink.transport import Socket
 from subfunction.kernel.uapi import NetlinkProtocol
-
-if TYPE_CHECKING:
-    from subfunction_simulator.kernel.kernel import SimulatedKernel
+from subfunction_simulator.kernel.netlink.announce import Listener
 
 _QUEUE = 4096
 """Datagrams a listener may leave unread before it has lost some; about what 1 MiB of socket buffer holds."""
 
 
-class InProcess:
-    """The Transport of a simulated kernel in this process."""
+class AnsweringKernel(Protocol):
+    """A kernel answers its sockets."""
 
-    def __init__(self, kernel: "SimulatedKernel") -> None:
+    def answer(self, datagram: bytes, protocol: NetlinkProtocol = ...) -> list[bytes]:
+        """Run the requests of a datagram and give the datagrams that answer them."""
+
+    def join(self, group: int, listener: Listener, protocol: NetlinkProtocol = ...) -> None:
+        """Let `listener` hear the notifications of a multicast group."""
+
+    def leave(self, listener: Listener) -> None:
+        """Let `listener` hear nothing any more."""
+
+
+class InProcess:
+    """A program reaches a simulated kernel in its process by this Transport."""
+
+    def __init__(self, kernel: AnsweringKernel) -> None:
         self._kernel = kernel
 
     def connect(self, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> Socket:
@@ -37,9 +48,9 @@ class InProcess:
 
 
 class Requester:
-    """A socket for requests: `send` runs the request, as sendmsg(2) does."""
+    """A socket for requests runs each as `send` is called, as sendmsg(2) does."""
 
-    def __init__(self, kernel: "SimulatedKernel", protocol: NetlinkProtocol) -> None:
+    def __init__(self, kernel: AnsweringKernel, protocol: NetlinkProtocol) -> None:
         self._kernel = kernel
         self._protocol = protocol
         self._replies: deque[bytes] = deque()
@@ -49,7 +60,7 @@ class Requester:
         self._replies.extend(self._kernel.answer(datagram, self._protocol))
 
     def receive(self, timeout: float | None) -> bytes:
-        """Give the next reply; where there is none, none will ever come, and nobody needs to wait for it."""
+        """Give the next reply; where there is none, none will ever come, and there is nothing to wait for."""
         if not self._replies:
             raise KernelBusy(f"no answer within {timeout} s")
         return self._replies.popleft()
@@ -64,9 +75,9 @@ class Requester:
 
 
 class Subscriber:
-    """A socket for notifications, with a descriptor that is readable while there is something to receive."""
+    """A socket for notifications has a descriptor that is readable while there is something to receive."""
 
-    def __init__(self, kernel: "SimulatedKernel", protocol: NetlinkProtocol) -> None:
+    def __init__(self, kernel: AnsweringKernel, protocol: NetlinkProtocol) -> None:
         self._kernel = kernel
         self._protocol = protocol
         self._lock = threading.Lock()

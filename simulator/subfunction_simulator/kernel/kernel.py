@@ -1,38 +1,38 @@
-"""The simulated kernel: requests in, replies out."""
+"""The simulated kernel takes requests and gives replies."""
 
 from subfunction.kernel import uapi
 from subfunction.kernel.address import Handle
+from subfunction.kernel.netlink.transport import Transport
 from subfunction.kernel.sysfs import Sysfs
-from subfunction.kernel.transport import Transport
 from subfunction.kernel.uapi import NetlinkProtocol
-from subfunction_simulator.kernel import wire
-from subfunction_simulator.kernel.announce import DEVLINK_ID, Listener
-from subfunction_simulator.kernel.control import NLCTRL_ID, Control
-from subfunction_simulator.kernel.devlink import Devlink, handle_of
+from subfunction_simulator.kernel.driver_core.pending_work import Gate, PendingWork, no_work
+from subfunction_simulator.kernel.driver_core.tree import WatchedSysfs
+from subfunction_simulator.kernel.families.control import NLCTRL_ID, Control
+from subfunction_simulator.kernel.families.devlink import Devlink, handle_of
+from subfunction_simulator.kernel.families.route import Route
+from subfunction_simulator.kernel.families.vdpa import VDPA_ID, Vdpa
+from subfunction_simulator.kernel.fault_injection import FaultInjection
 from subfunction_simulator.kernel.inprocess import InProcess
-from subfunction_simulator.kernel.link import INTERFACE
-from subfunction_simulator.kernel.mishaps import Mishaps
-from subfunction_simulator.kernel.route import Route
-from subfunction_simulator.kernel.tree import WatchedSysfs
-from subfunction_simulator.kernel.uapi import RouteMessage
-from subfunction_simulator.kernel.vdpa import VDPA_ID, Vdpa
-from subfunction_simulator.kernel.wire import Refusal, Request
-from subfunction_simulator.kernel.work import Gate, Work, done
+from subfunction_simulator.kernel.netlink import wire
+from subfunction_simulator.kernel.netlink.announce import DEVLINK_ID, Listener
+from subfunction_simulator.kernel.netlink.uapi import RouteMessage
+from subfunction_simulator.kernel.netlink.wire import Refusal, Request
+from subfunction_simulator.kernel.network.link import INTERFACE
 
 ENOENT = 2
 
 
-class SimulatedKernel(Mishaps):
-    """A node's kernel, safe to be asked from several threads.
+class SimulatedKernel(FaultInjection):
+    """A simulated kernel can be asked from several threads.
 
-    Faults are ordered at `faults`; what the board has more changes the world behind everybody's back, at once.
+    Faults are ordered at `faults`; the other verbs change the world at once, behind the agent's back.
     """
 
     def _boot(self) -> None:
         super()._boot()
-        self._devlink = Devlink(self.machine)
-        self._vdpa = Vdpa(self.machine)
-        self._route = Route(self.machine)
+        self._devlink = Devlink(self.hardware)
+        self._vdpa = Vdpa(self.hardware)
+        self._route = Route(self.hardware)
         self._generic = Gate()
         """Generic netlink's mutex, which the families without parallel operations share: vdpa and nlctrl."""
 
@@ -52,7 +52,7 @@ class SimulatedKernel(Mishaps):
         replies: list[bytes] = []
         for request in wire.requests(datagram, INTERFACE.size) if route else wire.requests(datagram):
             touches = not route and request.kind == DEVLINK_ID
-            for hang in self.faults.hangs(self._touched(request)) if touches else ():
+            for hang in self.faults.hangs(self._find_touched(request)) if touches else ():
                 hang.wait()
             with self.lock:
                 self.schedule.clock.tick()
@@ -78,14 +78,14 @@ class SimulatedKernel(Mishaps):
             due = self.schedule.next_due()
             return None if due is None else max(due - self.schedule.clock.now(), 0)
 
-    def written(self, path: str, text: str) -> Work:
+    def take_write(self, path: str, text: str) -> PendingWork:
         """Take note that user space wrote to an attribute of sysfs, and give what the writer waits for.
 
         Raises:
             Refusal: what write(2) fails with.
         """
         with self.lock:
-            return self.tree.written(path, text) or done()
+            return self.tree.take_write(path, text) or no_work()
 
     def look(self, path: str) -> None:
         """Find out what user space wrote to a file of sysfs, if anything.
@@ -100,20 +100,20 @@ class SimulatedKernel(Mishaps):
     def write(self, path: str, text: str) -> None:
         """Write to an attribute of sysfs as a program does, and wait as long as the kernel does."""
         with self.lock:
-            self.machine.finish(self.written(path, text))
+            self.hardware.finish(self.take_write(path, text))
 
     def join(self, group: int, listener: Listener, protocol: NetlinkProtocol = NetlinkProtocol.GENERIC) -> None:
         """Let `listener` hear the notifications of a multicast group."""
         with self.lock:
-            self.machine.announcer.join(protocol, group, listener)
+            self.hardware.announcer.join(protocol, group, listener)
 
     def leave(self, listener: Listener) -> None:
         """Let `listener` hear nothing any more."""
         with self.lock:
-            self.machine.announcer.leave(listener)
+            self.hardware.announcer.leave(listener)
 
     @staticmethod
-    def _touched(request: Request) -> Handle | None:
+    def _find_touched(request: Request) -> Handle | None:
         try:
             return handle_of(request.attributes)
         except Refusal:
@@ -126,7 +126,7 @@ class SimulatedKernel(Mishaps):
         try:
             bodies = self._route.answer(request) if route else self._bodies(request)
         except Refusal as refusal:
-            return [wire.done(request, refusal) if request.is_dump else wire.acknowledgement(request, refusal)]
+            return [wire.end_dump(request, refusal) if request.is_dump else wire.acknowledgement(request, refusal)]
         if request.is_dump:
             return wire.dump(request, bodies, torn=self.faults.torn(), kind=RouteMessage.NEWLINK if route else None)
         multi = request.kind == DEVLINK_ID and request.command == uapi.Command.RESOURCE_DUMP
@@ -143,18 +143,18 @@ class SimulatedKernel(Mishaps):
         if request.kind == DEVLINK_ID and self.topology.devlink:
             return self._devlink.answer(request)
         if request.kind == NLCTRL_ID:
-            self.machine.pass_gate(self._generic)
+            self.hardware.pass_gate(self._generic)
             return Control(devlink=self.topology.devlink, vdpa=self.modules.vdpa).answer(request)
         if request.kind == VDPA_ID and self.modules.vdpa:
             return self._one_at_a_time(request)
         raise Refusal(ENOENT)
 
     def _one_at_a_time(self, request: Request) -> list[bytes]:
-        self.machine.pass_gate(self._generic)
-        turn = Work()
+        self.hardware.pass_gate(self._generic)
+        turn = PendingWork()
         self._generic.shut_during(turn)
         try:
-            self.machine.pass_gate(self.machine.vdpa.gate)
+            self.hardware.pass_gate(self.hardware.vdpa.gate)
             return self._vdpa.answer(request)
         finally:
             turn.end()

@@ -1,17 +1,17 @@
-"""Kernel modules that can be there or not: each is a driver on a bus."""
+"""A kernel module can be there or not: each is a driver on a bus."""
 
 import errno
 import os
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from subfunction_simulator.kernel.auxiliary import AuxiliaryDriver
-from subfunction_simulator.kernel.machine import Machine
-from subfunction_simulator.kernel.nic import Nic
-from subfunction_simulator.kernel.pci import VfioPci
-from subfunction_simulator.kernel.vhost import VhostVdpa
-from subfunction_simulator.kernel.virtio import VirtioVdpa
+from subfunction_simulator.kernel.driver_core.auxiliary import AuxiliaryDriver
+from subfunction_simulator.kernel.hardware import Hardware
+from subfunction_simulator.kernel.pci.function import VfioPci
+from subfunction_simulator.kernel.vdpa.vhost import VhostVdpa
+from subfunction_simulator.kernel.vdpa.virtio import VirtioVdpa
 
+_RDMA_DRIVERS: Final = (("mlx5_ib.rep", "mlx5_core.rdma-rep"), ("mlx5_ib.rdma", "mlx5_core.rdma"))
 _OF_VDPA: Final = frozenset({"mlx5_vdpa", "vhost_vdpa", "virtio_vdpa"})
 
 
@@ -21,10 +21,10 @@ class _InUse(Protocol):
 
 
 class Modules:
-    """The modules that are loaded, in the order of their loading."""
+    """The loaded modules stand in the order of their loading."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, hardware: Hardware) -> None:
+        self._hardware = hardware
         self._users: dict[str, _InUse] = {}
         self._loaded: list[str] = []
         self._load: dict[str, Callable[[], None]] = {
@@ -39,8 +39,8 @@ class Modules:
         """Whether the family `vdpa` is there: the drivers above need it, and it stays when they go."""
 
     @property
-    def loaded(self) -> tuple[str, ...]:
-        """What is loaded (`lsmod`)."""
+    def names(self) -> tuple[str, ...]:
+        """List what is loaded (`lsmod`)."""
         return tuple(self._loaded)
 
     def load(self, name: str) -> None:
@@ -56,54 +56,49 @@ class Modules:
         """Take a module away (`rmmod NAME`).
 
         Raises:
-            OSError: EBUSY, since somebody has one of its devices open.
+            OSError: EBUSY, since one of its devices is open.
         """
         name = name.replace("-", "_")
         user = self._users.get(name)
         if user is not None and user.in_use:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
         self._loaded.remove(name)
-        machine = self._machine
+        hardware = self._hardware
         match name:
             case "mlx5_ib":
-                machine.auxiliary.unregister("mlx5_ib.rdma")
-                for nic in self._nics():
-                    nic.hide_rdma()
+                for driver, _ in _RDMA_DRIVERS:
+                    hardware.auxiliary.unregister(driver)
             case "mlx5_vdpa":
-                machine.auxiliary.unregister("mlx5_vdpa.vnet")
+                hardware.auxiliary.unregister("mlx5_vdpa.vnet")
             case "vhost_vdpa" | "virtio_vdpa":
-                machine.vdpa.bus.unregister(name)
+                hardware.vdpa.bus.unregister(name)
             case _:
-                machine.pci.unregister("vfio-pci" if name == "vfio_pci" else name)
+                hardware.pci.unregister("vfio-pci" if name == "vfio_pci" else name)
         self._tell("remove", name)
 
     def _tell(self, action: str, name: str) -> None:
-        self._machine.devices.tell(action, f"module/{name}", "module")
-
-    def _nics(self) -> list[Nic]:
-        return [instance for instance in self._machine.instances.values() if isinstance(instance, Nic)]
+        self._hardware.devices.tell(action, f"module/{name}", "module")
 
     def _load_rdma(self) -> None:
-        self._machine.auxiliary.register(AuxiliaryDriver("mlx5_ib.rdma", "mlx5_core.rdma"))
-        for nic in self._nics():
-            nic.show_rdma()
+        for driver, kind in _RDMA_DRIVERS:
+            self._hardware.auxiliary.register(AuxiliaryDriver(driver, kind))
 
     def _load_management(self) -> None:
-        self._machine.auxiliary.register(AuxiliaryDriver("mlx5_vdpa.vnet", "mlx5_core.vnet"))
+        self._hardware.auxiliary.register(AuxiliaryDriver("mlx5_vdpa.vnet", "mlx5_core.vnet"))
 
     def _load_vhost(self) -> None:
-        machine = self._machine
-        driver = VhostVdpa(machine.tree, machine.nodes, machine.faults)
+        hardware = self._hardware
+        driver = VhostVdpa(hardware.tree, hardware.nodes, hardware.faults)
         self._users["vhost_vdpa"] = driver
-        machine.vdpa.bus.register(driver)
+        hardware.vdpa.bus.register(driver)
 
     def _load_virtio(self) -> None:
-        machine = self._machine
-        machine.vdpa.bus.register(VirtioVdpa(machine.devices, machine.netdevs, machine.faults))
+        hardware = self._hardware
+        hardware.vdpa.bus.register(VirtioVdpa(hardware.devices, hardware.netdevs, hardware.faults))
 
     def _load_vfio(self, name: str) -> None:
-        machine = self._machine
-        machine.vfio.load()
-        driver = VfioPci(name, machine.vfio, machine.iommu, machine.faults)
+        hardware = self._hardware
+        hardware.vfio.load()
+        driver = VfioPci(name, hardware.vfio, hardware.iommu, hardware.faults)
         self._users[name.replace("-", "_")] = driver
-        machine.pci.register(driver)
+        hardware.pci.register(driver)

@@ -1,6 +1,6 @@
-"""What the firmware does later: attaching, detaching, freeing.
+"""The firmware does some things later: attaching, detaching, freeing.
 
-Time is counted in requests where a test wants every run alike (a request made is a step of time, so whoever polls makes
+Time is counted in requests where a test wants every run alike (a request made is a step of time, so a poll makes
 things happen), and in seconds where a server stands between.
 """
 
@@ -14,14 +14,14 @@ from typing import Protocol
 
 
 class Kind(enum.StrEnum):
-    """What is done later; each kind can be held back."""
+    """Each kind of later work can be held back."""
 
     ATTACH = "attach"
     DETACH = "detach"
 
 
 class Clock(Protocol):
-    """A measure of time."""
+    """A clock measures time."""
 
     def now(self) -> float:
         """Give the time."""
@@ -31,7 +31,7 @@ class Clock(Protocol):
 
 
 class Requests:
-    """Time that only requests move."""
+    """Requests alone move this time."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -46,7 +46,7 @@ class Requests:
 
 
 class Seconds:
-    """Time that passes by itself."""
+    """This time passes by itself."""
 
     def now(self) -> float:
         """Give seconds since some moment."""
@@ -58,7 +58,7 @@ class Seconds:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long the firmware takes, in requests (the default) or in seconds."""
+    """The firmware takes this long, in requests (the default) or in seconds."""
 
     attach: float = 2
     detach: float = 2
@@ -70,7 +70,7 @@ class Timing:
 
 
 class Schedule:
-    """Work to be done at its time; whoever owns the kernel's lock runs it."""
+    """The schedule keeps work until its time; the owner of the kernel's lock runs it."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

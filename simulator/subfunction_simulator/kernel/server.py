@@ -1,7 +1,7 @@
-"""The simulated kernel as a process: netlink's bytes on a Unix socket, sysfs and device nodes in folders.
+"""The simulated kernel runs as a process: netlink's bytes on a Unix socket, sysfs and device nodes in folders.
 
 Each connection has a thread, as each caller of the real kernel brings its own: a request that hangs keeps its caller
-and nobody else. Below the root: `netlink.sock`, `sys/`, `dev/`, `boot_id`.
+and no other. Below the root: `netlink.sock`, `sys/`, `dev/`, `boot_id`.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from asyncinotify import Inotify, Mask, Watch
 
-from subfunction.kernel.transport import RECEIVE_BYTES
+from subfunction.kernel.netlink.transport import RECEIVE_BYTES
 from subfunction.kernel.uapi import NetlinkProtocol
 from subfunction_simulator.kernel.kernel import SimulatedKernel
+from subfunction_simulator.kernel.netlink.wire import Refusal
 from subfunction_simulator.kernel.schedule import Timing
 from subfunction_simulator.kernel.topology import SHOWROOM
-from subfunction_simulator.kernel.wire import Refusal
 
 SOCKET = "netlink.sock"
 _PRELUDE = struct.Struct("=II")
@@ -31,7 +31,7 @@ _QUEUE = 4096
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How the simulated kernel runs."""
+    """These settings say how the simulated kernel runs."""
 
     root: Path
     """Folder of the simulation; what an earlier one left there is removed."""
@@ -52,7 +52,7 @@ async def serve(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def running(kernel: SimulatedKernel) -> AsyncIterator[Path]:
-    """Serve a kernel and give the path of its socket; whoever runs it may order faults meanwhile."""
+    """Serve a kernel and give the path of its socket; the caller may order faults meanwhile."""
     path = kernel.root / SOCKET
     listener = _listen(path)
     connections = _Connections(kernel)
@@ -131,14 +131,14 @@ async def _writes(kernel: SimulatedKernel, inotify: Inotify) -> None:
             look(path)
 
     def look(path: str) -> None:
-        # What write(2) would have failed with is lost on a file, and nobody waits here for a device's user.
+        # What write(2) would have failed with is lost on a file, and no writer waits here for a device's user.
         with contextlib.suppress(FileNotFoundError, Refusal):
             kernel.look(path)
 
-    def appeared(path: str) -> None:
+    def watch_soon(path: str) -> None:
         loop.call_soon_threadsafe(watch, path)
 
-    kernel.tree.on_writable = appeared
+    kernel.tree.on_writable = watch_soon
     try:
         for path in kernel.tree.writable():
             watch(path)
@@ -152,7 +152,7 @@ async def _writes(kernel: SimulatedKernel, inotify: Inotify) -> None:
 
 
 class _Connections:
-    """The callers, each with a thread."""
+    """Each caller has a connection and a thread."""
 
     def __init__(self, kernel: SimulatedKernel) -> None:
         self._kernel = kernel
@@ -172,14 +172,14 @@ class _Connections:
         for connection in tuple(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for listener in self._kernel.machine.announcer.listeners():
+        for listener in self._kernel.hardware.announcer.listeners():
             listener.end()
         for thread in self._threads:
             thread.join(timeout=5)
 
     def _serve(self, connection: socket.socket) -> None:
         protocol = NetlinkProtocol.GENERIC
-        with connection, contextlib.suppress(OSError):  # a caller that goes is no news
+        with connection, contextlib.suppress(OSError):  # a caller may go at any time
             while datagram := connection.recv(RECEIVE_BYTES):
                 if len(datagram) == _PRELUDE.size:
                     number, group = _PRELUDE.unpack(datagram)
@@ -195,7 +195,7 @@ class _Connections:
 
 
 class _Subscriber:
-    """A connection that joined a multicast group; one that overran is closed, since a Unix socket has no ENOBUFS."""
+    """A connection joined a multicast group; one that overran is closed, since a Unix socket has no ENOBUFS."""
 
     def __init__(self, kernel: SimulatedKernel, connection: socket.socket) -> None:
         self._kernel = kernel

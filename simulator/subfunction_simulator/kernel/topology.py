@@ -1,4 +1,4 @@
-"""What stands in the simulated node: its kernel's age, its cards and how they are set up at boot."""
+"""The topology says what stands in the simulated node: its kernel's age, its cards and how they are set up at boot."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ MODULES = ("mlx5_ib", "mlx5_vdpa", "vhost_vdpa", "virtio_vdpa", "vfio_pci")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MediatedType:
-    """A kind of mediated device that a parent's driver offers."""
+    """A parent's driver offers this kind of mediated device."""
 
     id: str
     """As sysfs has it, `<driver>-<name>`."""
@@ -22,20 +22,20 @@ class MediatedType:
 
     @property
     def name(self) -> str:
-        """What is said of it to a person."""
+        """Give its name for people."""
         return self.id.partition("-")[2]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """A physical function of a card."""
+    """A parent is a physical function of a card."""
 
     bdf: str
-    """PCI address; its last digit is the pfnum."""
+    """PCI address."""
     netdev: str
     """Name of the uplink, as udev would have given it."""
     driver: str = "mlx5_core"
-    """`mlx5_core` or `ice`, with the manners of each."""
+    """`mlx5_core` or `ice`, with the traits of each."""
     numa_node: int = 0
     """-1 where the firmware does not tell."""
     mode: EswitchMode = EswitchMode.SWITCHDEV
@@ -43,7 +43,11 @@ class Parent:
     capacity: int = 128
     """How many sub-functions fit (`max_local_SFs`)."""
     sub_functions: bool = True
-    """Whether firmware and Kconfig have them at all."""
+    """Whether the firmware has them at all."""
+    built_with_sub_functions: bool = True
+    """Whether the driver has them (`CONFIG_MLX5_SF`, `CONFIG_ICE_SWITCHDEV`)."""
+    manages_eswitch: bool = True
+    """Whether this function manages its e-switch; on the host of a card in DPU mode the card's own processor does."""
     vhca_management: bool = True
     """Whether RoCE and event queues of a function can be set."""
     switch_id: str = "b8599f0300a1c2d4"
@@ -52,6 +56,10 @@ class Parent:
     """What no rate may exceed, in Mbit/s."""
     vdpa_queue_pairs: int = 2
     """How many pairs of queues a vDPA device of a sub-function may have."""
+    port_number: int | None = None
+    """Of its physical port; None: the same as its PCI function's. On some cards the two differ."""
+    ethernet: bool = True
+    """Whether `enable_eth` is on for an mlx5 function itself; without, it has neither physical port nor netdev."""
     virtual_functions: int = 0
     """How many virtual functions the boot scripts made (`sriov_numvfs`)."""
     functions_per_group: int = 1
@@ -61,22 +69,27 @@ class Parent:
 
     @property
     def handle(self) -> Handle:
-        """The devlink handle."""
+        """Give the devlink handle."""
         return Handle("pci", self.bdf)
 
     @property
     def pf(self) -> int:
-        """The number of the physical port, and what sub-functions are asked for with."""
+        """Give the number of the PCI function."""
         return int(self.bdf.rpartition(".")[2], 16)
 
     @property
+    def port(self) -> int:
+        """Give the number of the physical port."""
+        return self.pf if self.port_number is None else self.port_number
+
+    @property
     def path(self) -> str:
-        """The device's directory in sysfs."""
+        """Give the device's directory in sysfs."""
         return f"{self.bridge}/{self.bdf}"
 
     @property
     def bridge(self) -> str:
-        """The directory of what the card is plugged into."""
+        """Give the directory of what the card is plugged into."""
         domain, bus, _ = self.bdf.split(":")
         return f"devices/pci{domain}:{int(bus, 16) & 0xF0:02x}"
 
@@ -95,7 +108,7 @@ TWO_CARDS = (
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """The node; the defaults are Linux 6.12 with two switchdev cards on two NUMA nodes."""
+    """The node has these parts; the defaults are Linux 6.12 with two switchdev cards on two NUMA nodes."""
 
     parents: tuple[Parent, ...] = TWO_CARDS
     devlink: bool = True
@@ -105,7 +118,13 @@ class Topology:
     nested_handles: bool = True
     """Since 6.7 a port names the devlink instance of its function."""
     ethernet_instances: bool = True
-    """Since 6.3 mlx5 has a sub-function's `virtual` port on `mlx5_core.eth.N`; before, it is on `mlx5_core.sf.N`."""
+    """Since 6.3 mlx5 has the port of a function's netdev on `mlx5_core.eth.N`, the physical port of a PCI function and
+    the `virtual` one of a sub-function; before, it is on the function's own instance."""
+    pfnum_is_function: bool = False
+    """Since 7.2 mlx5 wants the number of the PCI function as pfnum, and looks at the mode before anything else; before,
+    it wanted the number of the physical port."""
+    filters_dumps: bool = True
+    """Since 6.5 a dump of devlink can be restricted to an instance; before, its handle is ignored."""
     max_io_eqs: bool = True
     """Since 6.10 the kernel knows this function attribute."""
     modules: tuple[str, ...] = MODULES

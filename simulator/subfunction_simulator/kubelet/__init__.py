@@ -1,5 +1,7 @@
-"""A stand-in for the kubelet's device manager, true to 1.36 where a device plugin can tell the difference.
+"""The stand-in kubelet is true to 1.36 where a device plugin can tell the difference.
 
-Written after `pkg/kubelet/cm/devicemanager` of Kubernetes 1.36.2: the order of calls, what each message replaces, what
-survives a restart, when the checkpoint is written and when it is not, and a known race.
+Here live the kubelet, its Node, its pods and their workers, and the room of its device manager.
+It may import the embedded API server's client, and the ground (`subfunction`).
+It follows Kubernetes 1.36.2: the order of calls, what survives a restart, the checkpoint, and a known race.
+A newcomer begins with `node.py`, then `kubelet.py`.
 """

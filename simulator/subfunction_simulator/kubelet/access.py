@@ -1,4 +1,4 @@
-"""Where the API server is and who we are to it."""
+"""A client needs the API server's address, and a token that says who it is."""
 
 import base64
 import dataclasses
@@ -13,7 +13,7 @@ from subfunction_simulator.kubelet.settings import KubeletSettings
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Access:
-    """An API server's URL, without a slash at its end, and a bearer token."""
+    """An access has an API server's URL, without a slash at its end, and a bearer token."""
 
     url: str
     token: str | None = None
@@ -37,9 +37,9 @@ class Access:
             return cls(settings.server.rstrip("/"), settings.token)
         try:
             config = yaml.safe_load(settings.kubeconfig.read_text(encoding="utf-8"))
-            context = _named(config, "contexts", config["current-context"])["context"]
-            cluster = _named(config, "clusters", context["cluster"])["cluster"]
-            user = _named(config, "users", context["user"])["user"] or {}
+            context = _find_named(config, "contexts", config["current-context"])["context"]
+            cluster = _find_named(config, "clusters", context["cluster"])["cluster"]
+            user = _find_named(config, "users", context["user"])["user"] or {}
             data = cluster.get("certificate-authority-data")
             authority = base64.b64decode(data).decode() if data else None
             return cls(cluster["server"].rstrip("/"), user.get("token"), authority)
@@ -50,5 +50,5 @@ class Access:
             ) from error
 
 
-def _named(config: Any, kind: str, name: str) -> Any:
+def _find_named(config: Any, kind: str, name: str) -> Any:
     return next(each for each in config[kind] if each["name"] == name)

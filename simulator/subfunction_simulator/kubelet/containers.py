@@ -1,6 +1,6 @@
-"""The containers of a node where nothing runs: a container that runs is a file that says what it sees.
+"""On a node where nothing runs, a container that runs is a file that says what it sees.
 
-`<root>/pods/<namespace>_<name>/<container>.json`; whoever removes the file has crashed the container.
+`<root>/pods/<namespace>_<name>/<container>.json`; to remove the file is to crash the container.
 """
 
 import json
@@ -14,7 +14,7 @@ from subfunction_simulator.kubelet.pods import Pod, Running
 
 
 class Containers:
-    """The container runtime of a node: it goes on while its kubelet is away."""
+    """The container runtime of a node goes on while its kubelet is away."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

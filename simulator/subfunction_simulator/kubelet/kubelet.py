@@ -1,4 +1,4 @@
-"""The kubelet, as far as devices go: registration, admission, container starts, the checkpoint, PodResources.
+"""The kubelet deals with devices: registration, admission, container starts, the checkpoint, PodResources.
 
 It verifies nothing itself: what a plugin answers is what a container gets.
 """
@@ -16,20 +16,20 @@ import grpc
 from subfunction.kubelet.checkpoint import CHECKPOINT
 from subfunction.kubelet.deviceplugin_pb2_grpc import add_RegistrationServicer_to_server
 from subfunction.kubelet.podresources_pb2_grpc import add_PodResourcesListerServicer_to_server
-from subfunction_simulator.kubelet import checkpoint
-from subfunction_simulator.kubelet.container import merge
-from subfunction_simulator.kubelet.devices import DeviceTable, Unavailable
-from subfunction_simulator.kubelet.plugincalls import PluginCalls, StartFailed, words
-from subfunction_simulator.kubelet.plugins import Registration
-from subfunction_simulator.kubelet.podresources import PodResourcesLister
+from subfunction_simulator.kubelet.device_manager import checkpoint
+from subfunction_simulator.kubelet.device_manager.container import merge
+from subfunction_simulator.kubelet.device_manager.devices import DeviceTable, Unavailable
+from subfunction_simulator.kubelet.device_manager.plugincalls import PluginCalls, StartFailed, words
+from subfunction_simulator.kubelet.device_manager.plugins import Registration
+from subfunction_simulator.kubelet.device_manager.podresources import PodResourcesLister
+from subfunction_simulator.kubelet.device_manager.watcher import PluginWatcher
 from subfunction_simulator.kubelet.pods import Pod, Rejected, Running
-from subfunction_simulator.kubelet.watcher import PluginWatcher
 
 logger = logging.getLogger(__name__)
 
 
 class Kubelet:
-    """One node's kubelet under `root`: its sockets in `device-plugins/` and `pod-resources/`.
+    """A node's kubelet stands under `root`, with sockets in `device-plugins/` and `pod-resources/`.
 
     Args:
         root: where a real one has `/var/lib/kubelet`.
@@ -59,7 +59,7 @@ class Kubelet:
         """False while it is not known yet which pods there are: none is then taken for ended."""
         self._ended: set[str] = set()
         self._clock = clock
-        self._chance = chance or random.Random()  # noqa: S311 - which device is taken is nobody's secret
+        self._chance = chance or random.Random()  # noqa: S311 - which device is taken is no secret
         self._admission = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
@@ -115,7 +115,7 @@ class Kubelet:
         """Allocate for each container of a pod, one pod at a time; None means that the pod is admitted.
 
         A kubelet that restarted admits its old pods again, and leaves out the containers that it found `running`: what
-        has ended, be it an init container that had its turn, is looked at like a new one's.
+        has ended, also an init container that had its turn, is looked at like a new one's.
         """
         async with self._admission:
             self.pods[pod.uid] = pod
@@ -146,7 +146,7 @@ class Kubelet:
         try:
             for resource in known:
                 await self._calls.pre_start(pod_uid, container, resource)
-            if not all(self._calls.held(pod_uid, name, resource) for resource in known):
+            if not all(self._calls.find_held(pod_uid, name, resource) for resource in known):
                 async with self._admission:
                     await self._calls.allocate(pod, container)
         except (Unavailable, grpc.aio.AioRpcError) as error:
@@ -154,7 +154,7 @@ class Kubelet:
         return merge(container, self.table.of_container(pod_uid, name))
 
     def remove(self, pod_uid: str) -> None:
-        """End a pod. Nobody is told: no plugin, and not the checkpoint (see `DeviceTable.forget_pods_but`)."""
+        """End a pod, and tell neither a plugin nor the checkpoint (see `DeviceTable.forget_pods_but`)."""
         self._ended.add(pod_uid)
         self._notify()
 
@@ -177,7 +177,7 @@ class Kubelet:
         return [pod for uid, pod in self.pods.items() if uid not in self._ended]
 
     def capacity(self) -> dict[str, int]:
-        """Count devices for the node's status; resources whose plugin is long gone leave it here."""
+        """Count devices for the node's status; a resource leaves it here when its plugin is long gone."""
         if self.table.expire():
             self._write()
         return self.table.capacity()
@@ -226,7 +226,7 @@ class Kubelet:
         others = [each for each in self.active_pods() if each.uid != pod.uid]
         for resource, requested in pod.wants().items():
             used = sum(each.wants()[resource] for each in others)
-            has = max(self.allocatable().get(resource, 0), len(self.table.allocated(resource)))
+            has = max(self.allocatable().get(resource, 0), len(self.table.list_allocated(resource)))
             if self.table.knows(resource) and used + requested > has:
                 self._ended.add(pod.uid)
                 text = f"{resource}, requested: {requested}, used: {used}, capacity: {has}"

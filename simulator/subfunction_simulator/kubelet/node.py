@@ -1,4 +1,4 @@
-"""Ties a stand-in kubelet to an API server: its Node, and the pods bound to it."""
+"""This module ties a stand-in kubelet to an API server: its Node, and the pods bound to it."""
 
 import asyncio
 import contextlib
@@ -10,9 +10,9 @@ from subfunction_simulator.apiserver.client import Client
 from subfunction_simulator.kubelet import podstatus
 from subfunction_simulator.kubelet.access import Access
 from subfunction_simulator.kubelet.containers import Containers
-from subfunction_simulator.kubelet.insist import Insistent
 from subfunction_simulator.kubelet.kubelet import Kubelet
 from subfunction_simulator.kubelet.podworkers import PodWorkers
+from subfunction_simulator.kubelet.retrying_client import RetryingClient
 from subfunction_simulator.kubelet.settings import KubeletSettings
 
 _HEARTBEAT_SECONDS = 10.0
@@ -38,7 +38,7 @@ async def run(settings: KubeletSettings, containers: Containers | None = None) -
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
         trusting = aiohttp.TCPConnector(limit=0, ssl=tls)
         async with aiohttp.ClientSession(timeout=timeout, read_bufsize=_LONGEST_LINE, connector=trusting) as session:
-            ask = Insistent(Client(session, access.url, access.token))
+            ask = RetryingClient(Client(session, access.url, access.token))
             async with asyncio.TaskGroup() as group:
                 group.create_task(Node(kubelet, ask, settings.node_name).report())
                 runtime = containers or Containers(settings.root / "pods")
@@ -50,9 +50,9 @@ async def run(settings: KubeletSettings, containers: Containers | None = None) -
 
 
 class Node:
-    """The Node object of one kubelet."""
+    """A kubelet keeps one Node object."""
 
-    def __init__(self, kubelet: Kubelet, ask: Insistent, name: str) -> None:
+    def __init__(self, kubelet: Kubelet, ask: RetryingClient, name: str) -> None:
         self._kubelet = kubelet
         self._ask = ask
         self._name = name
@@ -61,14 +61,14 @@ class Node:
     async def report(self) -> None:
         """Make the object if there is none, and keep its status as the devices are, until cancelled."""
         while True:
-            counted = self._counted()
+            counted = self._count()
             if counted != self._sent:
                 await self._send(counted)
                 self._sent = counted
             with contextlib.suppress(TimeoutError):
-                await self._kubelet.until(lambda: self._counted() != self._sent, timeout=_HEARTBEAT_SECONDS)
+                await self._kubelet.until(lambda: self._count() != self._sent, timeout=_HEARTBEAT_SECONDS)
 
-    def _counted(self) -> dict[str, dict[str, str]]:
+    def _count(self) -> dict[str, dict[str, str]]:
         capacity, allocatable = self._kubelet.capacity(), self._kubelet.allocatable()
         return {
             "capacity": _MACHINE | {name: str(count) for name, count in capacity.items()},

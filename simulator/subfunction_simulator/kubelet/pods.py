@@ -1,4 +1,4 @@
-"""What the kubelet knows of a pod: its containers and what they ask for."""
+"""The kubelet knows of a pod its containers and what they ask for."""
 
 import dataclasses
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Container:
-    """One container: `init` runs before the others, and a `restartable` one (a sidecar) keeps its devices."""
+    """A container with `init` runs before the others, and a `restartable` one (a sidecar) keeps its devices."""
 
     name: str
     limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -20,7 +20,7 @@ class Container:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod bound to this node; init containers stand first."""
+    """A pod is bound to this node; init containers stand first."""
 
     uid: str
     namespace: str
@@ -66,7 +66,7 @@ class Rejected:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DeviceNode:
-    """A device node as its container sees it; `numbers` is `major:minor`, None if no character device stands there."""
+    """A container sees a device node; `numbers` is `major:minor`, None if no character device stands there."""
 
     path: str
     host_path: str
@@ -77,7 +77,7 @@ class DeviceNode:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Running:
-    """What a started container was given, all its resources merged."""
+    """A started container was given these things, all its resources merged."""
 
     env: Mapping[str, str]
     devices: tuple[DeviceNode, ...]

@@ -1,4 +1,4 @@
-"""A pod's status as `kubectl get pods` and `kubectl describe pod` show it."""
+"""A pod has a status, which `kubectl get pods` and `kubectl describe pod` show."""
 
 import datetime as dt
 import json
@@ -15,13 +15,13 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def unschedulable(missing: Mapping[str, int]) -> dict[str, Any]:
+def describe_unschedulable(missing: Mapping[str, int]) -> dict[str, Any]:
     """Wait for devices, in a scheduler's words."""
     message = f"0/1 nodes are available: 1 Insufficient {', Insufficient '.join(sorted(missing))}."
     return {"phase": "Pending", "conditions": [_condition("PodScheduled", "False", "Unschedulable", message)]}
 
 
-def rejected(why: Rejected) -> dict[str, Any]:
+def describe_rejected(why: Rejected) -> dict[str, Any]:
     """Fail for good."""
     return {"phase": "Failed", "reason": why.reason, "message": why.message, "startTime": now()}
 
@@ -33,7 +33,7 @@ def restarts(item: Mapping[str, Any]) -> dict[str, int]:
     return {each["name"]: each["restartCount"] for each in statuses if "waiting" not in each["state"]}
 
 
-def started(
+def describe_started(
     pod: Pod,
     running: Mapping[str, int],
     waiting: Mapping[str, str],

@@ -1,4 +1,4 @@
-"""One pod on a node: waiting for devices, admitted, its containers started and started again."""
+"""One pod on a node waits for devices, is admitted, and has its containers started and started again."""
 
 import asyncio
 import contextlib
@@ -8,22 +8,22 @@ from typing import Any
 
 from subfunction_simulator.kubelet import podstatus
 from subfunction_simulator.kubelet.containers import Containers
-from subfunction_simulator.kubelet.insist import Insistent
+from subfunction_simulator.kubelet.device_manager.plugincalls import StartFailed
 from subfunction_simulator.kubelet.kubelet import Kubelet
-from subfunction_simulator.kubelet.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod, Rejected, Running
+from subfunction_simulator.kubelet.retrying_client import RetryingClient
 from subfunction_simulator.kubelet.settings import KubeletSettings
 
 logger = logging.getLogger(__name__)
 
 
 class PodWorker:
-    """Brings one pod to where all its containers run, or to its failure, and keeps it there."""
+    """A worker brings one pod to where all its containers run, or to its failure, and keeps it there."""
 
     def __init__(
         self,
         kubelet: Kubelet,
-        ask: Insistent,
+        ask: RetryingClient,
         containers: Containers,
         settings: KubeletSettings,
         item: Mapping[str, Any],
@@ -58,7 +58,7 @@ class PodWorker:
         if self.rejected is not None:
             logger.warning("pod %s/%s: %s", self.pod.namespace, self.pod.name, self.rejected.message)
             self._containers.end(self.pod)
-            await self._ask.set_status(self.path, podstatus.rejected(self.rejected))
+            await self._ask.set_status(self.path, podstatus.describe_rejected(self.rejected))
             return
         while True:
             for container in self._due():
@@ -71,7 +71,7 @@ class PodWorker:
         waits_for: dict[str, int] = {}
         while missing := self._kubelet.missing(self.pod):
             if missing != waits_for:
-                await self._ask.set_status(self.path, podstatus.unschedulable(missing))
+                await self._ask.set_status(self.path, podstatus.describe_unschedulable(missing))
                 waits_for = missing
             with contextlib.suppress(TimeoutError):
                 await self._kubelet.until(lambda: not self._kubelet.missing(self.pod))
@@ -101,14 +101,16 @@ class PodWorker:
         running = self._containers.running(self.pod)
         if not waiting and self._given:
             await self._ask("PATCH", self.path, {"metadata": {"annotations": podstatus.annotations(self._given)}})
-        self._health = self._told_health()
-        await self._ask.set_status(self.path, podstatus.started(self.pod, running, waiting or {}, self._health))
+        self._health = self._read_health()
+        await self._ask.set_status(
+            self.path, podstatus.describe_started(self.pod, running, waiting or {}, self._health)
+        )
 
-    def _told_health(self) -> dict[str, Any]:
+    def _read_health(self) -> dict[str, Any]:
         return {each.name: self._kubelet.table.health(self.pod.uid, each.name) for each in self.pod.containers}
 
     def _has_news(self) -> bool:
-        return bool(self._due()) or self._health != self._told_health()
+        return bool(self._due()) or self._health != self._read_health()
 
 
 def _ends(container: Container) -> bool:

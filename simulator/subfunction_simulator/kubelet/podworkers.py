@@ -1,4 +1,4 @@
-"""The pods bound to a node: taken up, and let go.
+"""The kubelet takes up the pods bound to its node, and lets them go.
 
 Two more parts are played here, small ones. A scheduler's, unless told not to: a pod stays Pending for as long as the
 node lacks a device that it asks for. A container runtime's: nothing runs, and what a container would see is written
@@ -15,9 +15,9 @@ import aiohttp
 from asyncinotify import Inotify, Mask
 
 from subfunction_simulator.kubelet.containers import Containers
-from subfunction_simulator.kubelet.insist import FIRST_PAUSE, LONGEST_PAUSE, Insistent
 from subfunction_simulator.kubelet.kubelet import Kubelet
 from subfunction_simulator.kubelet.podworker import PodWorker
+from subfunction_simulator.kubelet.retrying_client import FIRST_PAUSE, LONGEST_PAUSE, RetryingClient
 from subfunction_simulator.kubelet.settings import KubeletSettings
 
 logger = logging.getLogger(__name__)
@@ -28,12 +28,12 @@ _OVER = frozenset({"Failed", "Succeeded"})
 
 
 class PodWorkers:
-    """One task a pod, each in the group."""
+    """Each pod has one task in the group."""
 
     def __init__(
         self,
         kubelet: Kubelet,
-        ask: Insistent,
+        ask: RetryingClient,
         containers: Containers,
         settings: KubeletSettings,
         group: asyncio.TaskGroup,
@@ -60,7 +60,7 @@ class PodWorkers:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def notice_ends(self) -> None:
-        """Tell whoever waits when a container's file goes, until cancelled."""
+        """Wake what waits when a container's file goes, until cancelled."""
         with self._inotify as inotify:
             async for event in inotify:
                 if Mask.DELETE in event.mask:

@@ -1,4 +1,4 @@
-"""How the stand-in kubelet of one node runs."""
+"""These settings say how the stand-in kubelet of one node runs."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletSettings:
-    """One node's kubelet; the API server is named by `kubeconfig` or by `server`."""
+    """A node has one kubelet; the API server is named by `kubeconfig` or by `server`."""
 
     root: Path
     """Its folder, as /var/lib/kubelet is a real one's: `device-plugins/`, `pod-resources/`, and `pods/` with what each
@@ -16,7 +16,7 @@ class KubeletSettings:
     """The Node that it is; it makes the object if there is none."""
 
     kubeconfig: Path | None = None
-    """A kubeconfig whose current context has a plain HTTP server, with or without a token."""
+    """A kubeconfig; its current context has a plain HTTP server, with or without a token."""
 
     server: str | None = None
     """The API server's URL, if no kubeconfig is given."""
@@ -25,7 +25,7 @@ class KubeletSettings:
     """A bearer token for `server`."""
 
     restart_pause: float = 1.0
-    """Seconds between two tries to start a container; a real kubelet begins with ten, and here somebody watches."""
+    """Seconds between two tries to start a container; a real kubelet begins with ten, and here a person watches."""
 
     scheduler: bool = True
     """Whether a pod waits for devices that the node lacks; without a scheduler such a pod is refused by the kubelet."""

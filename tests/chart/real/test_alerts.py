@@ -10,8 +10,8 @@ import yaml
 from prometheus_client import generate_latest
 
 from harness.packages import unpacked
-from subfunction.metrics import AgentMetrics, ControllerMetrics, PluginMetrics
-from subfunction.reasons import Reason
+from subfunction.api.reasons import Reason
+from subfunction.process.metrics import AgentMetrics, ControllerMetrics, PluginMetrics
 
 RULES: Final = Path(__file__).parents[3] / "charts" / "subfunction" / "files" / "alerts.yaml"
 NODE: Final = {"node": "n1", "component": "agent"}
@@ -25,7 +25,7 @@ SAID: Final = {
     "SubFunctionNotPermitted": "n1: the agent lacks a privilege; the condition Ready of its SubFunctions names it.",
     "SubFunctionRelistOld": "n1: agent has compared nothing with a LIST for 3h 9m 59s.",
     "SubFunctionApiUnreachable": "n1: agent gets no answer from the API server.",
-    "SubFunctionBacklogStuck": "n1: the backlog of agent is never empty; a kernel is slow or stuck.",
+    "SubFunctionBacklogStuck": "n1: the work queue of agent is never empty; a kernel is slow or stuck.",
 }
 """What the person on call reads."""
 
@@ -59,7 +59,7 @@ def test_the_metrics_are_named_as_prometheus_wants_it(
     promtool: Path, kind: type[AgentMetrics | ControllerMetrics | PluginMetrics]
 ) -> None:
     metrics = kind()
-    metrics.failed(Reason.FULL)
+    metrics.record_error(Reason.FULL)
     assert told(promtool, "check", "metrics", given=generate_latest(metrics.registry)) == ""
 
 

@@ -109,8 +109,10 @@ def test_helm_test_fails_where_no_pod_is_ready_and_says_which(plane: ControlPlan
     with Node(plane) as node, pytest.raises(CommandFailed, match="subfunction-check"):
         helm("test", "subfunction", "--timeout", "60s")
     assert "ok  subfunctions.subfunction.dev is served" in node.said
-    assert "NO  subfunction-agent: 0 of 0 pods are ready; no node is chosen for it" in node.said
-    assert "NO  subfunction-controller: 0 of 1 pods are ready; kubectl -n subfunction-system describe pods" in node.said
+    assert "FAIL  subfunction-agent: 0 of 0 pods are ready; no node is chosen for it" in node.said
+    assert (
+        "FAIL  subfunction-controller: 0 of 1 pods are ready; kubectl -n subfunction-system describe pods" in node.said
+    )
 
 
 def test_helm_test_succeeds_where_all_is_well_with_no_more_rights_than_its_role(
@@ -126,7 +128,7 @@ def test_helm_test_succeeds_where_all_is_well_with_no_more_rights_than_its_role(
     plane.request("PATCH", f"{GROUP}/subfunctionnodes/worker-1/status", {"status": {"parentCount": 2}}, kind=MERGE)
     with Node(plane) as world:
         helm("test", "subfunction", "--timeout", "60s")
-    assert "NO" not in world.said
+    assert "FAIL" not in world.said
     assert "ok  1 nodes were surveyed by 1 agents, with 2 parents of sub-functions" in world.said
     assert there(plane, "/apis/rbac.authorization.k8s.io/v1/clusterroles/subfunction-check") is None
 

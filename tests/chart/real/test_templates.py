@@ -15,8 +15,8 @@ from harness.errors import CommandFailed
 from subfunction_deviceplugin.__main__ import app as plugin
 from subfunction_deviceplugin.settings import Settings as PluginSettings
 from subfunction_operator.__main__ import app as operator
+from subfunction_operator.agent.settings import Settings as AgentSettings
 from subfunction_operator.controller.settings import ControllerSettings
-from subfunction_operator.settings import Settings as AgentSettings
 
 NETWORK: Final = '[{"name": "blue", "resourceName": "subfunction.dev/mlx5", "ipam": {"type": "dhcp"}}]'
 VARIANTS: Final = {
@@ -38,9 +38,11 @@ VARIANTS: Final = {
     ),
 }  # fmt: skip
 NOT_TOLD: Final = {
-    "agent": {f"SUBFUNCTION_{name}" for name in ("KUBECONFIG", "NETLINK", "DEVICES", "BOOT_ID")},
+    "agent": {f"SUBFUNCTION_{name}" for name in ("KUBECONFIG", "SERVICE_ACCOUNT", "NETLINK", "DEVICES", "BOOT_ID")},
     "device-plugin": {"SUBFUNCTION_BOOT_ID"},
-    "controller": {f"SUBFUNCTION_{name}" for name in ("KUBECONFIG", "LEASE_NAMESPACE", "LEASE_NAME", "IDENTITY")},
+    "controller": {
+        f"SUBFUNCTION_{name}" for name in ("KUBECONFIG", "SERVICE_ACCOUNT", "LEASE_NAMESPACE", "LEASE_NAME", "IDENTITY")
+    },
 }
 """What is right by itself in a pod, and before the node's own kernel."""
 

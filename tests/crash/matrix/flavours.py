@@ -166,6 +166,9 @@ def _virtual_function() -> Flavour:
         f"-{HANDLE} vf 0: 00:00:00:00:00:00 capabilities 0b1 representor down 1500",
         "-pci 0000:03:01.0: mlx5_core override None",
         "-netdev function: 1500 at home",
+        "-auxiliary mlx5_core.eth: mlx5_core.eth",
+        "-auxiliary mlx5_core.rdma: mlx5_ib.rdma",
+        "-node infiniband/uverbs",
     )
     taken = (*gone, "pci 0000:03:01.0: vfio-pci override vfio-pci", "node vfio/")
     return Flavour(

@@ -161,8 +161,8 @@ class Judge:
         names = sorted(path.name for path in folder.glob("*")) if folder.is_dir() else []
         if names:
             yield f"the records' folder holds {names}"
-        if papers := self._paper_files():
-            yield f"files are left for others to read: {[path.name for path in papers]}"
+        if artifacts := self._paper_files():
+            yield f"files are left for others to read: {[path.name for path in artifacts]}"
 
 
 def _differences(wanted: Counter[str], found: Counter[str]) -> Iterator[str]:

@@ -21,9 +21,9 @@ from matrix.moments import Order, Orders, Reaper, hear_of_files
 from matrix.stage import Stage, staged
 from matrix.trial import Ordeal, Point
 from matrix.zygote import Zygote
-from subfunction_deviceplugin import plugin
+from subfunction_deviceplugin import main as device_plugin
 from subfunction_deviceplugin.settings import Settings
-from subfunction_simulator.kubelet.plugincalls import StartFailed
+from subfunction_simulator.kubelet.device_manager.plugincalls import StartFailed
 from subfunction_simulator.kubelet.pods import Container, Pod
 
 RESOURCE: Final = "subfunction.dev/mlx5"
@@ -44,7 +44,7 @@ class DevicePlugin:
         asyncio.run(self._served())
 
     async def _served(self) -> None:
-        await plugin.run(self.settings, asyncio.Event())
+        await device_plugin.run(self.settings, asyncio.Event())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from matrix.moments import Orders, Reaper, hear_of_files
-from subfunction_operator import program
-from subfunction_operator import step as steps
-from subfunction_operator.settings import Settings
-from subfunction_operator.step import Effect
+from subfunction_operator.agent import main
+from subfunction_operator.agent.model import steps
+from subfunction_operator.agent.model.steps import Effect
+from subfunction_operator.agent.settings import Settings
 
 FENCE: Final = "kernel/fence"
 """An attribute of the simulated sysfs that is emptied once the kernel has heard of all that was written before."""
 
-_WRITTEN: Final = (
-    steps.OverrideDriver | steps.UnbindDriver | steps.ProbeDriver | steps.CreateMediated | steps.RemoveMediated
-)
 _FENCE_SECONDS: Final = 5.0
 _PAUSE: Final = 0.0002
 
@@ -39,7 +36,7 @@ class Agent:
             self.settings.device_info_folder: "device-info file",
         }
         hear_of_files(reaper.moment, folders)
-        asyncio.run(program.run(self.settings, _Seam(reaper, self.settings.sysfs / FENCE)))
+        asyncio.run(main.run(self.settings, _Seam(reaper, self.settings.sysfs / FENCE)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,13 +44,13 @@ class _Seam:
     reaper: Reaper
     fence: Path
 
-    def about_to(self, uid: str, step: Effect) -> None:
+    def before(self, uid: str, step: Effect) -> None:
         assert uid
         self.reaper.moment(f"before {_label(step)}")
 
-    def done(self, uid: str, step: Effect) -> None:
+    def after(self, uid: str, step: Effect) -> None:
         """Hear of an effect; what was written to sysfs has acted when the real kernel returns from the write."""
-        if isinstance(step, _WRITTEN):
+        if isinstance(step, steps.SysfsWrite):
             self._pass_fence()
         assert uid
         self.reaper.moment(f"after {_label(step)}")

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from subfunction_simulator.kernel import SimulatedKernel
-from subfunction_simulator.kernel.netdev import Netdev
-from subfunction_simulator.kernel.nic import Nic
-from subfunction_simulator.kernel.subfunction import SubFunction
+from subfunction_simulator.kernel.cards.nic import Nic
+from subfunction_simulator.kernel.cards.subfunction import SubFunction
+from subfunction_simulator.kernel.network.netdev import Netdev
 
 _INDEX = re.compile(r"\d+$")
 
@@ -26,19 +26,19 @@ def sight(kernel: SimulatedKernel) -> list[str]:
 
 
 def _functions(kernel: SimulatedKernel) -> Iterator[str]:
-    for handle, nic in kernel.machine.instances.items():
+    for handle, nic in kernel.hardware.instances.items():
         if not isinstance(nic, Nic):
             continue
         yield f"{handle}: {nic.mode.name.lower()}"
         for function in nic.sub_functions.values():
-            yield f"{handle} sf {function.number}: {_function(function)}"
+            yield f"{handle} sf {function.number}: {_function(nic, function)}"
         for port in nic.ports.values():
             if port.virtual is not None:
                 on = bin(port.virtual.capabilities & port.virtual.supported)
                 yield f"{handle} vf {port.virtual.index}: {port.virtual.mac} capabilities {on} {_link(port.netdev)}"
 
 
-def _function(function: SubFunction) -> str:
+def _function(nic: Nic, function: SubFunction) -> str:
     port = function.port
     if port is None:
         return "no port"
@@ -47,8 +47,8 @@ def _function(function: SubFunction) -> str:
     words = [str(function.mac), state, attached]
     if function.managed:
         words.append(f"roce {'on' if function.roce else 'off'} queues {function.max_io_eqs}")
-    if port.rate is not None:
-        words.append(f"rate {port.rate.share}/{port.rate.maximum}")
+    if nic.rates is not None and (leaf := nic.rates.leaf(port)) is not None:
+        words.append(f"rate {leaf.share}/{leaf.maximum}")
     return " ".join([*words, _link(port.netdev)])
 
 
@@ -60,18 +60,18 @@ def _link(representor: Netdev | None) -> str:
 
 
 def _devices(kernel: SimulatedKernel) -> Iterator[str]:
-    machine = kernel.machine
-    for device in machine.auxiliary:
+    hardware = kernel.hardware
+    for device in hardware.auxiliary:
         yield f"auxiliary {device.kind}: {device.driver}"
-    for vdpa in machine.vdpa.bus:
+    for vdpa in hardware.vdpa.bus:
         settings = f"{vdpa.mac} {vdpa.mtu} queues {vdpa.queue_pairs}"
         yield f"vdpa {vdpa.name}: {vdpa.driver} override {vdpa.override} {settings}"
-    for mediated in machine.mediated.bus:
+    for mediated in hardware.mediated.bus:
         yield f"mdev {mediated.name}: {mediated.driver} {mediated.offer.kind.id}"
 
 
 def _pci(kernel: SimulatedKernel) -> Iterator[str]:
-    for function in kernel.machine.pci:
+    for function in kernel.hardware.pci:
         yield f"pci {function.name}: {function.driver} override {function.override}"
 
 
@@ -79,18 +79,18 @@ def _netdevs(kernel: SimulatedKernel) -> Iterator[str]:
     """List those of functions; representors stand with their functions."""
     represented = {
         id(port.netdev)
-        for instance in kernel.machine.instances.values()
+        for instance in kernel.hardware.instances.values()
         if isinstance(instance, Nic)
         for port in instance.ports.values()
         if port.sub_function is not None or port.virtual is not None
     }
-    for netdev in kernel.machine.netdevs:
+    for netdev in kernel.hardware.netdevs:
         if id(netdev) in represented:
             continue
         below = _INDEX.sub("", netdev.parent.rpartition("/")[2]) if "virtio" in netdev.parent else ""
         kind = below or netdev.kind or ("uplink" if netdev.phys_port_name else "function")
         # That of a sub-function has its function's address; others have one that their driver chose at random.
-        virtual = any(function.index is not None and function.path == netdev.parent for function in kernel.machine.pci)
+        virtual = any(function.index is not None and function.path == netdev.parent for function in kernel.hardware.pci)
         address = "" if virtual or kind in {"uplink", "bridge"} else f" {netdev.mac}"
         yield f"netdev {kind}:{address} {netdev.mtu} {netdev.namespace or 'at home'}"
 

@@ -17,8 +17,8 @@ from rig.cluster import COLLECTION, Cluster
 from rig.folder import folder, place
 from subfunction.kernel.address import Mac
 from subfunction.kernel.devlink import Devlink
-from subfunction.kernel.genetlink import Netlink
-from subfunction_operator.settings import Settings
+from subfunction.kernel.netlink.genetlink import Netlink
+from subfunction_operator.agent.settings import Settings
 
 NAME: Final = "blue"
 _PREFIX: Final = "crash-"
@@ -96,7 +96,7 @@ def _foreign(cluster: Cluster) -> None:
     """Let somebody else make a sub-function on the parent."""
     handle = cluster.kernel.topology.parents[0].handle
     theirs = Devlink(Netlink(cluster.kernel.transport()))
-    index = theirs.new_port(handle, pf=0, number=_FOREIGN).index
+    index = theirs.create_port(handle, pf=0, number=_FOREIGN).index
     cluster.kernel.sub_function(handle, _FOREIGN).mac = Mac.parse("02:aa:aa:aa:aa:aa")
     theirs.set_active(handle, index, active=True)
     cluster.kernel.settle()

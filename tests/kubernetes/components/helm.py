@@ -9,7 +9,7 @@ from typing import Any, Final
 import yaml
 
 from harness.errors import CommandFailed
-from subfunction_simulator.kubectl import Program, fetched
+from subfunction_simulator.kubectl import Program, fetch
 
 CHART: Final = Path(__file__).parents[3] / "charts" / "subfunction"
 RELEASE: Final = "subfunction"
@@ -26,7 +26,7 @@ _SECONDS: Final = 300
 def helm() -> Path:
     """The path of a Helm; raises ProgramMissingError."""
     named = os.environ.get("HELM")
-    return Path(named) if named else fetched(_HELM)
+    return Path(named) if named else fetch(_HELM)
 
 
 @dataclass(frozen=True, slots=True)

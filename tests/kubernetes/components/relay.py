@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from components.controlplane import ADMIN, ControlPlane
-from subfunction_operator.connections import Connections
+from subfunction_operator.kube.session import SessionSockets
 from subfunction_simulator.apiserver.status import RefusedError
 from subfunction_simulator.apiserver.traffic import Asked, SeveredError, Traffic
 
@@ -45,7 +45,7 @@ class RelayedApiServer:
         self._token = token
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._connections = Connections()
+        self._connections = SessionSockets()
         self._exchanges: set[asyncio.Future[aiohttp.ClientResponse]] = set()
 
     @property
@@ -60,7 +60,7 @@ class RelayedApiServer:
     async def start(self) -> None:
         """Listen, on the same port as before."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self.plane.tls(), socket_factory=self._connections.made),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self.plane.tls(), socket_factory=self._connections.make_socket),
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             read_bufsize=_LONGEST_LINE,
@@ -83,7 +83,7 @@ class RelayedApiServer:
             await asyncio.wait(self._exchanges)
         if session:
             await session.close()
-            await self._connections.end()
+            await self._connections.abort()
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -120,7 +120,7 @@ class RelayedApiServer:
             await self._follow(request, asked, answer, response)
             return response
         content = await answer.read()
-        self.traffic.carried_out(asked)
+        self.traffic.finish(asked)
         response.content_length = len(content)
         await response.prepare(request)
         await response.write(content)

@@ -8,11 +8,12 @@ import time
 from harness import cache
 from harness.errors import HarnessError
 from harness.machine import Machine
+from harness.mlx5 import Mlx5
 from harness.sfsim import Sfsim
 from harness.snapshot import build_snapshot
-from harness.topology import IOMMU, Topology
+from harness.topology import IOMMU, MLX5, Topology
 
-DESCRIPTION = """A virtual machine with a simulated NIC on a real kernel.
+DESCRIPTION = """A virtual machine with the real mlx5 drivers over an emulated firmware, or with a simulated NIC.
 
 build    make everything that is not in the cache (and install QEMU and the like, where we may)
 shell    restore a machine with the NIC in switchdev mode, run each line given, print what it says
@@ -29,11 +30,13 @@ def main() -> int:
     parser.add_argument("what", choices=("build", "shell", "console", "clean"))
     parser.add_argument("line", nargs="*", help="shell lines, run one after the other")
     parser.add_argument("--legacy", action="store_true", help="leave the NIC's e-switch in legacy mode")
+    parser.add_argument("--sfsim", action="store_true", help="the simulated NIC instead of the real mlx5 drivers")
     parser.add_argument(
-        "--iommu", action="store_true", help="a machine with an IOMMU and a card with virtual functions"
+        "--iommu", action="store_true", help="sfsim, with an IOMMU and a card that has virtual functions"
     )
     parser.add_argument("--timeout", type=float, default=120, help="seconds for each line")
-    arguments = parser.parse_args()
+    # An option may stand between the two.
+    arguments = parser.parse_intermixed_args()
     try:
         return _do(arguments)
     except HarnessError as error:
@@ -49,15 +52,19 @@ def _do(arguments: argparse.Namespace) -> int:
         return 0
     started = time.monotonic()
     if arguments.what == "build":
-        build_snapshot()
-        build_snapshot(IOMMU)
+        for topology in (Topology(), IOMMU, MLX5):
+            build_snapshot(topology)
         sys.stderr.write(f"ready in {time.monotonic() - started:.1f} s\n")
         return 0
-    snapshot = build_snapshot(IOMMU if arguments.iommu else Topology())
+    topology = IOMMU if arguments.iommu else Topology(mlx5=not arguments.sfsim)
+    snapshot = build_snapshot(topology)
     lines = arguments.line or (line.rstrip("\n") for line in sys.stdin)
     code = 0
     with snapshot.restore() as machine:
-        Sfsim(machine).load(switchdev=int(not arguments.legacy))
+        if topology.mlx5:
+            Mlx5(machine).reset("legacy" if arguments.legacy else "switchdev")
+        else:
+            Sfsim(machine).load(switchdev=int(not arguments.legacy))
         for line in lines:
             code = _run(machine, line, arguments.timeout)
         if arguments.what == "console":

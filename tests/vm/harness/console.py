@@ -7,6 +7,9 @@ from harness.errors import KernelFault
 
 FAULT = re.compile(rb"Oops|WARNING:|BUG:|Call Trace|Kernel panic|general protection|UBSAN|KASAN|refcount_t|memory leak")
 
+WARNING = re.compile(rb"WARNING: CPU: \d+ PID: \d+ at ")
+END = b"---[ end trace"
+
 
 class Console:
     """The console of one machine."""
@@ -21,8 +24,8 @@ class Console:
         text = self.path.read_bytes().decode(errors="replace")
         return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
 
-    def check(self) -> None:
-        """Look for the kernel's complaints.
+    def check(self, allowed: str | None = None) -> None:
+        """Look for the kernel's complaints; one warning whose first line has the text `allowed` is none.
 
         Raises:
             KernelFault: there is one; the lines around it are quoted.
@@ -30,7 +33,13 @@ class Console:
         if not self.path.exists():
             return
         lines = self.path.read_bytes().splitlines()
+        passed = range(0)
         for number, line in enumerate(lines):
-            if FAULT.search(line):
+            if number in passed:
+                continue
+            if allowed is not None and not passed and WARNING.search(line) and allowed.encode() in line:
+                ends = (at for at, after in enumerate(lines[number:], number) if END in after)
+                passed = range(number, next(ends, number) + 1)
+            elif FAULT.search(line):
                 quoted = lines[max(0, number - 5) : number + 60]
                 raise KernelFault(tuple(part.decode(errors="replace") for part in quoted))

@@ -13,12 +13,15 @@ TOOLS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "gcc-12": "gcc-12",
     "make": "make",
+    "strip": "binutils",
     "mke2fs": "e2fsprogs",
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "bash": "bash",
     "dash": "dash",
     "ldd": "libc-bin",
+    "tar": "tar",
+    "xz": "xz-utils",
 }
 """Tool -> Debian package. gcc-12 compiled Debian 12's kernel, so it compiles a module for it."""
 

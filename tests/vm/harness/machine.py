@@ -21,24 +21,15 @@ from harness.host import require_tool
 from harness.image import Image
 from harness.process import Guarded
 from harness.qmp import Monitor
+from harness.result import Result
 from harness.topology import Topology, Workplace
 
 HOST = "10.0.2.2"
 SHARE = "/run/share"
+MOUNT = f"mkdir -p {SHARE} && mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 share {SHARE}"
 SOURCES = "/src"
 SLACK = 15.0
 """Seconds the guest gets beyond a request's own deadline before it counts as hung."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a command in the guest ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-    late: bool = False
-    """Killed at its deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +121,7 @@ class Machine:
     def _settle(self) -> None:
         """Set the clock, mount the share, unpack the sources."""
         checkout.pack(self.place.share / "sources.tar")
-        options = "trans=virtio,version=9p2000.L,msize=262144"
-        self.run(
-            f"date -s @{time.time():.0f} && mkdir -p {SHARE} && mount -t 9p -o {options} share {SHARE} && "
-            f"tar -C {SOURCES} -xf {SHARE}/sources.tar",
-            timeout=60,
-        )
+        self.run(f"date -s @{time.time():.0f} && {MOUNT} && tar -C {SOURCES} -xf {SHARE}/sources.tar", timeout=60)
 
     def _plug(self, deadline: float) -> None:
         """Plug in the cards whose state cannot be saved, and press the slot's button twice: it waits 5 s for that."""

@@ -1,4 +1,4 @@
-"""sfsim.ko, built from ../sfsim against the headers of the VM's kernel."""
+"""A kernel module of ours (../sfsim, ../mlx5fw), built against the headers of the VM's kernel."""
 
 import os
 import shutil
@@ -10,27 +10,31 @@ from harness.errors import BuildFailed
 from harness.host import require_tool
 from harness.packages import Packages
 
-SOURCES = Path(__file__).parents[1] / "sfsim"
+FOLDERS = Path(__file__).parents[1]
+KEEP = 6
+"""How many built modules the cache keeps: some of either."""
 
 
-def build_module(packages: Packages) -> Path:
-    """The module's file, from the cache if neither its sources nor the kernel changed.
+def build_module(packages: Packages, name: str) -> Path:
+    """Build `NAME.ko` from the folder of that name, or take it from the cache.
 
     Raises:
         BuildFailed: the compiler refused it, or warned: a warning is an error here too.
     """
+    sources = _sources(FOLDERS / name)
 
     def build(into: Path, _final: Path) -> None:
-        for source in _sources():
+        for source in sources:
             shutil.copy(source, into)
         command = [require_tool("make"), f"-j{os.cpu_count() or 1}", f"KDIR={packages.headers}", "KCFLAGS=-Werror"]
         done = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0 or "WARNING:" in done.stderr:
-            raise BuildFailed(f"sfsim does not build:\n{done.stderr[-4000:]}")
-        subprocess.run(["strip", "--strip-debug", str(into / "sfsim.ko")], check=True, timeout=60)
+            raise BuildFailed(f"{name} does not build:\n{done.stderr[-4000:]}")
+        subprocess.run([require_tool("strip"), "--strip-debug", str(into / f"{name}.ko")], check=True, timeout=60)
 
-    return cache.entry("module", cache.digest(packages.kernel, cache.digest_files(_sources())), build) / "sfsim.ko"
+    key = cache.digest(packages.kernel, name, cache.digest_files(sources))
+    return cache.entry("module", key, build, keep=KEEP) / f"{name}.ko"
 
 
-def _sources() -> list[Path]:
-    return [path for path in SOURCES.iterdir() if path.suffix in {".c", ".h"} or path.name == "Makefile"]
+def _sources(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix in {".c", ".h"} or path.name == "Makefile"]

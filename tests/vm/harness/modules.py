@@ -8,11 +8,12 @@ from harness.errors import BuildFailed
 
 MODULES = (
     "virtio_blk", "crc32c_generic", "libcrc32c", "ext4", "9pnet_virtio", "9p", "virtio_net", "veth", "bridge", "tun",
-    "ib_core", "ib_uverbs", "vhost_vdpa", "virtio_vdpa", "mdev", "vfio_iommu_type1", "vfio_pci",
+    "ib_core", "ib_uverbs", "vhost_vdpa", "virtio_vdpa", "mdev", "vfio_iommu_type1", "vfio_pci", "mlxfw",
+    "pci_hyperv_intf",
 )  # fmt: skip
 """In this order, each after what it depends on; ext4 asks for its checksums by request_module only.
 
-A new vDPA device goes to the driver that came first, which is vhost_vdpa.
+A new vDPA device goes to the driver that came first, which is vhost_vdpa. The last two are what mlx5_core needs.
 """
 
 

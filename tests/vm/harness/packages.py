@@ -1,4 +1,4 @@
-"""Debian's packages: a kernel with headers, busybox, iproute2. Downloaded and unpacked, never installed."""
+"""Debian's packages: a kernel with headers and sources, busybox, iproute2. Downloaded and unpacked, never installed."""
 
 import json
 import re
@@ -10,6 +10,8 @@ from harness import cache
 from harness.errors import BuildFailed
 from harness.host import require_tool
 
+DRIVERS = ("drivers/net/ethernet/mellanox", "drivers/infiniband", "drivers/vdpa", "drivers/vhost")
+"""The folders of the kernel's sources that are kept: the mlx5 drivers, and what they include."""
 SUITE = "bookworm"
 BACKPORTS = "bookworm-backports"
 SOURCES = Path("/etc/apt")
@@ -50,6 +52,11 @@ class Packages:
         """What a module is built against (`make -C`)."""
         return self.root / "usr" / "src" / f"linux-headers-{self.kernel}"
 
+    @property
+    def sources(self) -> Path:
+        """The kernel's own sources, of `DRIVERS` only."""
+        return self.root / "usr" / "src" / "linux-source"
+
     def binary(self, name: str) -> Path:
         """A program out of the set.
 
@@ -76,7 +83,7 @@ def packages() -> Packages:
 
     Once there, it is kept: a newer kernel in backports is taken by removing the cache (`python -m harness clean`).
     """
-    root = cache.entry("packages", cache.digest("2", SUITE, BACKPORTS, *PLAIN), _download, keep=2)
+    root = cache.entry("packages", cache.digest("3", SUITE, BACKPORTS, *DRIVERS, *PLAIN), _download, keep=2)
     return Packages(kernel=json.loads((root / "manifest.json").read_text())["kernel"], root=root)
 
 
@@ -86,7 +93,13 @@ def _download(into: Path, final: Path) -> None:
     kernel = apt.stands_for("linux-image-amd64", r"linux-image-\S+-amd64").removeprefix("linux-image-")
     release = kernel.removesuffix("-amd64")
     wanted = (f"linux-image-{kernel}", f"linux-headers-{kernel}", f"linux-headers-{release}-common")
-    apt.download(*wanted, f"linux-kbuild-{release}", f"iproute2/{BACKPORTS}", *PLAIN)
+    series = ".".join(release.split(".")[:2])
+    # The very version of the kernel: later, the archive may have a newer one, and modules of it would not load.
+    source = f"linux-source-{series}={apt.version(wanted[0])}"
+    apt.download(*wanted, source, f"linux-kbuild-{release}", f"iproute2/{BACKPORTS}", *PLAIN)
+    (compressed,) = apt.archives.glob("linux-source-*.deb")
+    _unpack_drivers(compressed, into / "usr" / "src" / "linux-source")
+    compressed.unlink()
     dpkg = require_tool("dpkg-deb")
     for archive in sorted(apt.archives.glob("*.deb")):
         _run([dpkg, "-x", str(archive), str(into)], cwd=into)
@@ -95,6 +108,20 @@ def _download(into: Path, final: Path) -> None:
     makefile = into / "usr" / "src" / f"linux-headers-{kernel}" / "Makefile"
     makefile.write_text(f"include {final}/usr/src/linux-headers-{release}-common/Makefile\n")
     (into / "manifest.json").write_text(json.dumps({"kernel": kernel}) + "\n")
+
+
+def _unpack_drivers(package: Path, into: Path) -> None:
+    """Unpack `DRIVERS` from a package linux-source, which has one archive in it; the rest of it stays packed."""
+    into.mkdir(parents=True)
+    name = package.name.partition("_")[0]
+    pipe = (
+        'set -o pipefail; dpkg-deb --fsys-tarfile "$1" | tar -xO "./usr/src/$2.tar.xz" | xz -dcT0 | '
+        'tar -x --strip-components=1 --wildcards "${@:3}"'
+    )
+    for tool in ("dpkg-deb", "tar", "xz"):
+        require_tool(tool)
+    folders = (f"{name}/{folder}/*" for folder in DRIVERS)
+    _run([require_tool("bash"), "-c", pipe, "unpack", str(package), name, *folders], cwd=into)
 
 
 def unpacked(kind: str, *names: str) -> Path:
@@ -182,6 +209,18 @@ class Apt:
         match = re.search(rf"^Depends: (?:.*, )?({name})(?=[ ,]|$)", shown, re.MULTILINE)
         if match is None:
             raise BuildFailed(f"{meta}/{BACKPORTS} names no {name}")
+        return match[1]
+
+    def version(self, name: str) -> str:
+        """The version of a package of this name, the newest where there are several.
+
+        Raises:
+            BuildFailed: there is none.
+        """
+        shown = _run([require_tool("apt-cache"), *self.options, "show", name], self.folder)
+        match = re.search(r"^Version: (\S+)$", shown, re.MULTILINE)
+        if match is None:
+            raise BuildFailed(f"no version of {name} is known")
         return match[1]
 
     def download(self, *names: str) -> None:

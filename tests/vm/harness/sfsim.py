@@ -1,42 +1,24 @@
-"""The simulated NIC of a machine, loaded and unloaded, made slow or faulty, and looked at with iproute2."""
+"""The simulated NIC of a machine, loaded and unloaded, made slow or faulty."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
 
-from harness.errors import HarnessError
 from harness.faults import Faults, Operation
-from harness.machine import SHARE, Machine
+from harness.machine import SHARE
 from harness.mediated import Mediated
-from harness.vdpa import Vdpa
-from harness.virtual_functions import VirtualFunctions
+from harness.nic import AUX, Nic
 from harness.wait import until
-
-AUX = "/sys/bus/auxiliary/devices"
 
 __all__ = ["AUX", "Operation", "Sfsim", "until"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sfsim:
+class Sfsim(Nic):
     """The module in one machine; see ../sfsim/README.md for what it simulates."""
-
-    machine: Machine
-
-    @property
-    def vdpa(self) -> Vdpa:
-        """The machine's vDPA devices."""
-        return Vdpa(self.machine)
 
     @property
     def mediated(self) -> Mediated:
         """The machine's mediated devices."""
         return Mediated(self.machine)
-
-    def virtual_functions(self, address: str) -> VirtualFunctions:
-        """The virtual functions of this PCI function."""
-        return VirtualFunctions(self.machine, address)
 
     def faults(self, address: str) -> Faults:
         """What this PCI function is told to do wrong."""
@@ -58,80 +40,3 @@ class Sfsim:
     def fail_next(self, address: str, operation: Operation, errno: int, count: int = 1) -> None:
         """Let the next `count` operations of a kind fail with `errno`; a count of 0 takes that back."""
         self.faults(address).fail_next(operation, errno, count)
-
-    def devlink(self, *words: str) -> Any:
-        """What iproute2's `devlink -j` says, decoded.
-
-        Raises:
-            CommandFailed: devlink was refused; the kernel's own text is in the error's output.
-        """
-        return json.loads(self.machine.run(["devlink", "-j", *words]).stdout or "{}")
-
-    def ports(self, flavour: str | None = None) -> dict[str, Mapping[str, Any]]:
-        """Every port by its handle (`devlink port show`), of one flavour if given."""
-        shown = self.devlink("port", "show")["port"]
-        return {name: port for name, port in shown.items() if flavour in (None, port.get("flavour"))}
-
-    def port(self, handle: str) -> Mapping[str, Any]:
-        """One port (`devlink port show HANDLE`)."""
-        return dict(self.devlink("port", "show", handle)["port"][handle])
-
-    def add(self, device: str, number: int, pf: int = 0) -> str:
-        """`devlink port add DEVICE flavour pcisf pfnum PF sfnum NUMBER`; the new port's handle."""
-        words = ("port", "add", device, "flavour", "pcisf", "pfnum", str(pf), "sfnum", str(number))
-        # Not with -j: iproute2 6.15 forgets the braces around this one answer.
-        return self.machine.run(["devlink", *words]).stdout.partition(": ")[0]
-
-    def set(self, handle: str, *words: str) -> None:
-        """`devlink port function set HANDLE ...`."""
-        self.machine.run(["devlink", "port", "function", "set", handle, *words])
-
-    def delete(self, handle: str) -> None:
-        """`devlink port del HANDLE`."""
-        self.machine.run(["devlink", "port", "del", handle])
-
-    def wait(self, handle: str, opstate: Literal["attached", "detached"], timeout: float = 10) -> Mapping[str, Any]:
-        """Look at a port until its `opstate` is as said: the kernel does not announce it."""
-        return until(lambda: self.port(handle), lambda port: bool(port["function"]["opstate"] == opstate), timeout)
-
-    def attach(self, device: str, number: int, mac: str = "00:00:00:00:88:88") -> tuple[str, str]:
-        """Add, activate and wait: the handle of the port, and the name of its auxiliary device."""
-        handle = self.add(device, number)
-        self.set(handle, "hw_addr", mac, "state", "active")
-        # The nested handle is there when the driver has registered, a moment after it attached.
-        port = until(lambda: self.port(handle), lambda port: "nested_devlink" in port["function"])
-        (nested,) = port["function"]["nested_devlink"]
-        return handle, str(nested).removeprefix("auxiliary/")
-
-    def enable(self, auxiliary: str, *parameters: str) -> None:
-        """Set parameters of a sub-function (`enable_eth`, `enable_rdma`, `enable_vnet`) and reload it."""
-        self._configure(auxiliary, "true", parameters)
-
-    def disable(self, auxiliary: str, *parameters: str) -> None:
-        """Unset parameters of a sub-function and reload it."""
-        self._configure(auxiliary, "false", parameters)
-
-    def _configure(self, auxiliary: str, value: str, parameters: tuple[str, ...]) -> None:
-        for name in parameters:
-            words = ("param", "set", f"auxiliary/{auxiliary}", "name", name, "value", value, "cmode", "driverinit")
-            self.machine.run(["devlink", "dev", *words])
-        self.machine.run(["devlink", "dev", "reload", f"auxiliary/{auxiliary}"])
-
-    def refusal(self, command: str) -> str:
-        """What a command that must fail says.
-
-        Raises:
-            HarnessError: it did not fail.
-        """
-        result = self.machine.run(command, check=False)
-        if result.code == 0:
-            raise HarnessError(f"{command!r} was not refused: {result.stdout}")
-        return result.stdout + result.stderr
-
-    def listing(self) -> str:
-        """Every device there is, by its path: equal before and after means that nothing was left."""
-        return self.machine.run(
-            "find /sys/devices/pci* /sys/devices/virtual/net /sys/bus/auxiliary /sys/class/net /sys/class/infiniband* "
-            "/sys/kernel/debug/sfsim /sys/bus/vdpa /sys/bus/mdev /sys/kernel/iommu_groups /dev | sort; "
-            "devlink port show; devlink port function rate show; rdma link; vdpa dev show"
-        ).stdout

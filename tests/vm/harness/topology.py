@@ -16,11 +16,15 @@ KERNEL_LINE = (
     "net.ifnames=0 random.trust_cpu=on"
 )
 IOMMU_LINE = "intel_iommu=on iommu=pt"
+RESERVED = 0x1C000000
+"""Where the memory begins that the kernel leaves to mlx5fw: within node 0's."""
+RESERVED_MIB = 16
+"""Of it, for each function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One NIC; each function is a QEMU `edu` device, which sfsim's PCI driver takes for its own.
+    """One NIC; each function is a QEMU `edu` device, which sfsim's PCI driver takes for its own, or is made by mlx5fw.
 
     With virtual functions it is one QEMU `nvme` device, for that is what QEMU 7.2 has with SR-IOV. Its state cannot be
     saved: it is plugged in when the machine has been restored.
@@ -69,6 +73,8 @@ class Topology:
     cards: tuple[Card, ...] = field(default=CARDS)
     iommu: bool = False
     """With an IOMMU, as VFIO needs it for a PCI function."""
+    mlx5: bool = False
+    """With the real mlx5 drivers over mlx5fw: the cards are made by that, but those with virtual functions."""
     disks: tuple[Path, ...] = ()
     """Images beside the root's, read-only: /dev/vdb, ..."""
 
@@ -79,7 +85,24 @@ class Topology:
     @property
     def kernel_line(self) -> str:
         """What the kernel is told."""
-        return f"{KERNEL_LINE} {IOMMU_LINE}" if self.iommu else KERNEL_LINE
+        words = [KERNEL_LINE]
+        if self.iommu:
+            words.append(IOMMU_LINE)
+        if self.mlx5:
+            words.append(f"memmap={RESERVED_MIB * len(self._buses())}M${RESERVED:#x}")
+        return " ".join(words)
+
+    @property
+    def firmware(self) -> str:
+        """The parameters of mlx5fw for these cards."""
+        nodes = [card.numa_node for card in self._emulated() for _ in range(card.functions)]
+        return f"base={RESERVED:#x} bus={','.join(map(str, self._buses()))} node={','.join(map(str, nodes))}"
+
+    def _buses(self) -> list[int]:
+        return [card.bus for card in self._emulated() for _ in range(card.functions)]
+
+    def _emulated(self) -> list[Card]:
+        return [card for card in self.cards if self.mlx5 and not card.virtual_functions]
 
     def options(self) -> list[str]:
         """The part of the command line that a snapshot depends on."""
@@ -101,7 +124,8 @@ class Topology:
             "-device", "virtio-9p-pci,fsdev=share,mount_tag=share",
         ]  # fmt: skip
         for card in self.cards:
-            options += card.options()
+            if card not in self._emulated():
+                options += card.options()
         for number, disk in enumerate(self.disks):
             options += ["-drive", f"file={disk},if=none,id=disk{number},format=raw,readonly=on"]
             options += ["-device", f"virtio-blk-pci,bus=pcie.0,drive=disk{number}"]
@@ -110,6 +134,9 @@ class Topology:
 
 IOMMU = Topology(cards=(*CARDS, Card(bus=0x41, numa_node=0, virtual_functions=4)), iommu=True)
 """The second kind of machine: with an IOMMU, and a card that has virtual functions (0000:41:00.0, at most four)."""
+
+MLX5 = Topology(mlx5=True)
+"""The kind with the real mlx5 drivers."""
 
 
 @dataclass(frozen=True, slots=True)

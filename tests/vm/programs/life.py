@@ -13,27 +13,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from subfunction.api import SubFunction
-from subfunction.claims import PortClaim
+from subfunction.api.subfunction import SubFunction
+from subfunction.kernel.netlink.transport import KernelTransport
 from subfunction.kernel.sysfs import SysfsTree
-from subfunction.kernel.transport import KernelTransport
-from subfunction.ledger import ledger
-from subfunction.records import boot_id, mismatch, records
-from subfunction_operator.execute import Executor
-from subfunction_operator.holders import Holders, Kubelet
-from subfunction_operator.look import Others
-from subfunction_operator.node import Node
-from subfunction_operator.observation import Desired, Policy
-from subfunction_operator.observe import Observer
-from subfunction_operator.outcome import Outcome
-from subfunction_operator.paperfolders import PaperFolders
-from subfunction_operator.reconcile import Reconciler
-from subfunction_operator.step import Effect
+from subfunction.state.claims import PortClaim
+from subfunction.state.ledger import open_ledger
+from subfunction.state.records import find_mismatch, open_records, read_boot_id
+from subfunction_operator.agent.execute.executor import Executor
+from subfunction_operator.agent.model.decision import ReconcileResult
+from subfunction_operator.agent.model.observation import Desired, NodePolicy
+from subfunction_operator.agent.model.query import Reserved
+from subfunction_operator.agent.model.steps import Effect
+from subfunction_operator.agent.observe.observer import Observer
+from subfunction_operator.agent.observe.usage import Kubelet, UsageReader
+from subfunction_operator.agent.offer.artifact_store import ArtifactStore
+from subfunction_operator.agent.reconcile.dispatcher import KernelDispatcher
+from subfunction_operator.agent.reconcile.reconciler import Reconciler
 
 ROOT = Path("/run/life")
 DEVICES = Path("/sys/bus/pci/devices")
 UID = "11111111-2222-3333-4444-555555555555"
 SPEC: dict[str, Any] = json.loads(os.environ["SPEC"])
+USED = os.environ.get("USED", "")
+"""The parent whose first slot another tool has used before each creation; empty for none."""
 
 
 class Killer:
@@ -43,10 +45,10 @@ class Killer:
         self.at = at
         self.moments: list[str] = []
 
-    def about_to(self, uid: str, step: Effect) -> None:
+    def before(self, uid: str, step: Effect) -> None:
         self._moment(f"about to {type(step).__name__}")
 
-    def done(self, uid: str, step: Effect) -> None:
+    def after(self, uid: str, step: Effect) -> None:
         self._moment(f"done {type(step).__name__}")
 
     def _moment(self, moment: str) -> None:
@@ -62,27 +64,33 @@ def wanted(*, deleting: bool) -> Desired:
     return Desired.of(SubFunction.of({"metadata": metadata, "spec": {"nodeName": "vm", **SPEC}}))
 
 
-async def _settled(desired: Desired, seam: Killer) -> Outcome:
+async def _settled(desired: Desired, hooks: Killer) -> ReconcileResult:
     sysfs = SysfsTree()
-    folder = records(ROOT / "devices")
-    holders = Holders(ledger(ROOT / "allocations"), Kubelet(ROOT / "kubelet", ROOT / "kubelet" / "device-plugins"))
-    papers = PaperFolders(ROOT / "cdi", ROOT / "devinfo")
-    papers.sweep(folder)
-    observer = Observer(sysfs, folder, papers, holders, boot_id())
-    node = Node(KernelTransport(), Reconciler(observer, Executor(sysfs, folder, papers, seam), Policy()), 30, 30)
-    return await node.settle(desired, lambda _: Others())
+    folder = open_records(ROOT / "devices")
+    holders = UsageReader(
+        open_ledger(ROOT / "allocations"), Kubelet(ROOT / "kubelet", ROOT / "kubelet" / "device-plugins")
+    )
+    artifacts = ArtifactStore(ROOT / "cdi", ROOT / "devinfo")
+    artifacts.remove_orphans(folder)
+    observer = Observer(sysfs, folder, artifacts, holders, read_boot_id())
+    reconciler = Reconciler(observer, Executor(sysfs, folder, artifacts, hooks), NodePolicy())
+    # One call goes all the way, however slow the machine is.
+    node = KernelDispatcher(KernelTransport(), reconciler, kernel_deadline=60, attach_deadline=60, patience=120)
+    return await node.run_until_settled(desired, lambda _: Reserved())
 
 
 def run(desired: Desired, kill_at: int | None = None) -> dict[str, Any]:
     """Run once in a process of its own, as a restarted agent would; None for `error` when it rests."""
+    if USED and not desired.deleting and not judged()["ports"]:
+        use_slot(USED)
     here, there = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(here)
-        seam = Killer(kill_at)
-        outcome = asyncio.run(_settled(desired, seam))
-        told = {"error": outcome.error and str(outcome.error), "decision": repr(outcome.decision)}
-        os.write(there, json.dumps({**told, "moments": seam.moments}).encode())
+        hooks = Killer(kill_at)
+        result = asyncio.run(_settled(desired, hooks))
+        told = {"error": result.error and str(result.error), "decision": repr(result.decision)}
+        os.write(there, json.dumps({**told, "moments": hooks.moments}).encode())
         os._exit(0)
     os.close(there)
     with os.fdopen(here, "rb") as pipe:
@@ -91,11 +99,22 @@ def run(desired: Desired, kill_at: int | None = None) -> dict[str, Any]:
     return {"code": os.waitstatus_to_exitcode(status), **(json.loads(answer) if answer else {})}
 
 
+def use_slot(parent: str) -> None:
+    """Leave another's address in the parent's first slot: the driver keeps it for the slot's next owner."""
+    added = subprocess.run(
+        ["devlink", "port", "add", parent, "flavour", "pcisf", "pfnum", "0", "sfnum", "900"],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    handle = added.stdout.partition(": ")[0]
+    subprocess.run(["devlink", "port", "function", "set", handle, "hw_addr", "00:aa:bb:cc:dd:ee"], check=True)
+    subprocess.run(["devlink", "port", "del", handle], check=True)
+
+
 def judged() -> dict[str, Any]:
     """Look with other eyes than ours: iproute2 for ports and vDPA devices, the witness for the record."""
     shown = _told("devlink", "-j", "port", "show")
     ports = {name: port for name, port in shown["port"].items() if port.get("flavour") in {"pcisf", "pcivf"}}
-    folder = records(ROOT / "devices")
+    folder = open_records(ROOT / "devices")
     record = folder.read(UID)
     return {
         "ports": ports,
@@ -105,7 +124,7 @@ def judged() -> dict[str, Any]:
         "nodes": [
             [node.container_path, Path(node.host_path).is_char_device()] for node in (record.nodes if record else ())
         ],
-        "mismatch": record and mismatch(record.witness, SysfsTree()),
+        "mismatch": record and find_mismatch(record.witness, SysfsTree()),
         "files": sorted(path.name for path in folder.path.glob("*")) if folder.path.is_dir() else [],
         "auxiliary": _names("/sys/bus/auxiliary/devices"),
         "vdpa": {name: _driver(f"/sys/bus/vdpa/devices/{name}") for name in _told("vdpa", "-j", "dev", "show")["dev"]},

@@ -8,8 +8,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from subfunction_operator.program import run
-from subfunction_operator.settings import Settings
+from subfunction_operator.agent.main import run
+from subfunction_operator.agent.settings import Settings
 
 TICK = 0.01
 

@@ -1,7 +1,7 @@
-"""Numbers of the kernel's user API, and nothing else; each block names its header and the kernel it was read in.
+"""The numbers of the kernel's user API; each block names its header and the kernel version it was read in.
 
-One module a family, with the header's names without the prefix that their class stands for. What everybody needs,
-netlink's own numbers and devlink's, is here too.
+There is one module a family, with the names of the header less the prefix that their class stands for. The numbers that
+most modules need, netlink's own and devlink's, are re-exported here.
 """
 
 from subfunction.kernel.uapi.devlink import (

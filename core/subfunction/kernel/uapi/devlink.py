@@ -1,4 +1,4 @@
-"""devlink's numbers: those that we send or look at."""
+"""The numbers of devlink that we send or read."""
 
 import enum
 from typing import Final
@@ -26,7 +26,6 @@ class Command(enum.IntEnum):
     PARAM_SET = 39
     PARAM_NEW = 40
     PARAM_DEL = 41
-    INFO_GET = 51
     RATE_GET = 74
     RATE_SET = 75
     RATE_NEW = 76
@@ -56,7 +55,6 @@ class Attribute(enum.IntEnum):
     PARAM_VALUE = 85
     PARAM_VALUE_DATA = 86
     PARAM_VALUE_CMODE = 87
-    INFO_DRIVER_NAME = 98
     PORT_PCI_PF_NUMBER = 127
     PORT_PCI_VF_NUMBER = 128
     RELOAD_FAILED = 136
@@ -82,7 +80,7 @@ class FunctionAttribute(enum.IntEnum):
 
 
 class PortFlavour(enum.IntEnum):
-    """What a devlink port stands for."""
+    """The flavours of devlink ports."""
 
     PHYSICAL = 0
     CPU = 1
@@ -95,7 +93,7 @@ class PortFlavour(enum.IntEnum):
 
 
 class PortType(enum.IntEnum):
-    """What kind of link hangs on a port."""
+    """The type of a port's link."""
 
     NOTSET = 0
     AUTO = 1
@@ -104,34 +102,40 @@ class PortType(enum.IntEnum):
 
 
 class FunctionState(enum.IntEnum):
-    """What was asked of a port's function."""
+    """The requested state of a port's function."""
 
     INACTIVE = 0
     ACTIVE = 1
 
 
 class FunctionOpstate(enum.IntEnum):
-    """Whether a driver holds a port's function."""
+    """The operational state of a port's function: attached once a driver has it."""
 
     DETACHED = 0
     ATTACHED = 1
 
 
 class EswitchMode(enum.IntEnum):
-    """How the embedded switch of a parent works; sub-functions need `switchdev`."""
+    """The mode of a parent's embedded switch; sub-functions need `switchdev`.
+
+    In `switchdev_inactive` (Linux 7.2 and later) they are made and attach, and no frame passes.
+    """
 
     LEGACY = 0
     SWITCHDEV = 1
+    SWITCHDEV_INACTIVE = 2
+    UNKNOWN = -1
+    """A mode that this version does not know; never sent."""
 
 
 class ParameterType(enum.IntEnum):
-    """The NLA type a parameter's value has; a bool is the presence of the attribute."""
+    """The NLA type of a parameter's value; True is the presence of the attribute."""
 
     FLAG = 6
 
 
 class ParameterMode(enum.IntEnum):
-    """When a parameter's value takes effect."""
+    """The configuration mode of a parameter: when its value takes effect."""
 
     RUNTIME = 0
     DRIVERINIT = 1
@@ -139,13 +143,13 @@ class ParameterMode(enum.IntEnum):
 
 
 class ReloadAction(enum.IntEnum):
-    """What a reload does."""
+    """The actions of a reload."""
 
     DRIVER_REINIT = 1
 
 
 class RateType(enum.IntEnum):
-    """Whether a rate is that of a port, which its driver makes, or of a group, which a user makes."""
+    """The type of a rate object: that of a port, which the driver makes, or of a group, which a user makes."""
 
     LEAF = 0
     NODE = 1

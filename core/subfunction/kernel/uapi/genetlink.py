@@ -1,4 +1,4 @@
-"""Generic netlink's numbers."""
+"""The numbers of generic netlink."""
 
 import enum
 from typing import Final
@@ -30,4 +30,4 @@ class GroupAttribute(enum.IntEnum):
 
 
 ArrayIndex = enum.IntEnum("ArrayIndex", ["FIRST", "SECOND", "THIRD", "FOURTH"])
-"""The numbers of an array's elements, which stand where a nest has its attributes' numbers."""
+"""The numbers of an array's elements, in the place where a nest has its attributes' numbers."""

@@ -1,4 +1,4 @@
-"""Numbers of network links: rtnetlink's and those of a link's flags."""
+"""The numbers of network links: rtnetlink's, and the flags of a link."""
 
 import enum
 from typing import Final
@@ -12,6 +12,7 @@ class RouteMessage(enum.IntEnum):
 
     NEWLINK = 16
     DELLINK = 17
+    GETLINK = 18
     SETLINK = 19
 
 
@@ -27,6 +28,15 @@ class LinkAttribute(enum.IntEnum):
     IFNAME = 3
     MTU = 4
     MASTER = 10
+    LINKINFO = 18
+    PROP_LIST = 52
+    ALT_IFNAME = 53
+
+
+class LinkInfoAttribute(enum.IntEnum):
+    """Attributes of the nest LINKINFO."""
+
+    KIND = 1
 
 
 # From include/uapi/linux/if.h, Linux 6.12.

@@ -1,4 +1,4 @@
-"""Netlink's own numbers."""
+"""The numbers of netlink itself."""
 
 import enum
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 
 # From include/uapi/linux/netlink.h, Linux 6.12.
 class NetlinkProtocol(enum.IntEnum):
-    """What a netlink socket speaks to."""
+    """The protocol of a netlink socket."""
 
     ROUTE = 0
     UEVENT = 15
@@ -34,5 +34,5 @@ NLMSGERR_ATTR_MSG: Final = 1
 
 NLA_F_NESTED: Final = 0x8000
 
-# From lib/kobject_uevent.c, Linux 6.12: the kernel's own; what udev sends on is group 2.
+# From lib/kobject_uevent.c, Linux 6.12: the group of the kernel's own uevents; udev sends to group 2.
 UEVENT_KERNEL_GROUP: Final = 1

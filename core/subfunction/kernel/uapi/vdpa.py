@@ -1,4 +1,4 @@
-"""Numbers of vDPA, and of the virtio network device that a vDPA device is."""
+"""The numbers of vDPA, and of virtio network devices."""
 
 import enum
 from typing import Final
@@ -10,11 +10,8 @@ VDPA_FAMILY: Final = "vdpa"
 class VdpaCommand(enum.IntEnum):
     """Commands of the family `vdpa`."""
 
-    MGMTDEV_GET = 2
     DEV_NEW = 3
     DEV_DEL = 4
-    DEV_GET = 5
-    DEV_CONFIG_GET = 6
 
 
 class VdpaAttribute(enum.IntEnum):
@@ -22,18 +19,11 @@ class VdpaAttribute(enum.IntEnum):
 
     MGMTDEV_BUS_NAME = 1
     MGMTDEV_DEV_NAME = 2
-    MGMTDEV_SUPPORTED_CLASSES = 3
     DEV_NAME = 4
     DEV_NET_CFG_MACADDR = 10
     DEV_NET_CFG_MAX_VQP = 12
     DEV_NET_CFG_MTU = 13
-    DEV_MGMTDEV_MAX_VQS = 15
-    DEV_SUPPORTED_FEATURES = 16
     DEV_FEATURES = 20
-
-
-# From include/uapi/linux/virtio_ids.h, Linux 6.12.
-VIRTIO_ID_NET: Final = 1
 
 
 # From include/uapi/linux/virtio_net.h, virtio_config.h and virtio_ring.h, Linux 6.12.

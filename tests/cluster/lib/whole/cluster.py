@@ -12,6 +12,7 @@ Played here, since there is no controller manager, no scheduler and no kubelet w
 """
 
 import contextlib
+import dataclasses
 import signal
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from components.controlplane import ControlPlane
 from components.helm import NAMESPACE
 from harness.machine import HOST
 from harness.snapshot import Snapshot, build_snapshot
-from harness.topology import Topology
+from harness.topology import MLX5
 from node_disk import disk
 from node_in_vm import Cluster
 from whole.daemon import delete_pods
@@ -182,7 +183,7 @@ class WholeCluster:
 @contextlib.contextmanager
 def whole_cluster() -> Iterator[WholeCluster]:
     """Start everything: the chart, one controller, three nodes."""
-    snapshot = build_snapshot(Topology(disks=(disk(),)))
+    snapshot = build_snapshot(dataclasses.replace(MLX5, disks=(disk(),)))
     with ControlPlane(reached=HOST) as plane:
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
         plane.request("POST", "/api/v1/namespaces/default/serviceaccounts", account)

@@ -9,7 +9,7 @@ from typing import Final, Self
 from components.controlplane import ControlPlane, answers
 from components.workload import Workload
 from harness.machine import SOURCES, Machine
-from harness.sfsim import Sfsim
+from harness.mlx5 import Mlx5
 from harness.snapshot import Snapshot
 from whole.daemon import Daemon, delete_pods, started
 from whole.waiting import until
@@ -31,7 +31,7 @@ class Worker:
 
     name: str
     plane: ControlPlane
-    sfsim: Sfsim
+    mlx5: Mlx5
     held: contextlib.ExitStack
     daemons: dict[str, Daemon] = field(default_factory=dict)
     _ports: dict[int, int] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Worker:
         """Start a machine with containerd and a kubelet; `lasting` is what an earlier machine of its name left."""
         with contextlib.ExitStack() as held:
             machine = held.enter_context(snapshot.restore())
-            sfsim = held.enter_context(_loaded_until_killed(machine))
+            mlx5 = held.enter_context(_switched_until_killed(machine))
             if lasting is not None:
                 (machine.place.share / _ARCHIVE).write_bytes(lasting)
                 machine.run(f"mkdir -p /var/lib && tar -C /var/lib -xf /run/share/{_ARCHIVE}")
@@ -51,18 +51,18 @@ class Worker:
                 module="compileall", args=["-q", *(f"{SOURCES}/{each}" for each in _COMPILED)], name="compiled"
             )
             start_kubelet(machine, plane, name)
-            return cls(name, plane, sfsim, held.pop_all())
+            return cls(name, plane, mlx5, held.pop_all())
 
     @property
     def machine(self) -> Machine:
         """Its machine."""
-        return self.sfsim.machine
+        return self.mlx5.machine
 
     def kernel(self) -> set[Identity]:
         """The sub-functions of its kernel, by iproute2."""
         return {
             (handle.rpartition("/")[0], int(port["sfnum"]), str(port["function"]["hw_addr"]))
-            for handle, port in self.sfsim.ports("pcisf").items()
+            for handle, port in self.mlx5.ports("pcisf").items()
         }
 
     def lasting(self) -> bytes:
@@ -105,8 +105,8 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _loaded_until_killed(machine: Machine) -> Iterator[Sfsim]:
-    sfsim = Sfsim(machine)
-    sfsim.load(switchdev=1)
-    yield sfsim
+def _switched_until_killed(machine: Machine) -> Iterator[Mlx5]:
+    mlx5 = Mlx5(machine)
+    mlx5.reset("switchdev")
+    yield mlx5
     machine.console.check()

@@ -11,12 +11,12 @@ import msgspec
 
 from fleet.model import OTHER, PARENT, parent
 from rig.cluster import COLLECTION, Cluster
-from subfunction.api import FINALIZER, SubFunction
-from subfunction.api_node import NodeStatus
-from subfunction.api_pool import SubFunctionPool
-from subfunction_operator.controller import program
+from subfunction.api.node import NodeStatus
+from subfunction.api.pool import SubFunctionPool
+from subfunction.api.subfunction import FINALIZER, SubFunction
+from subfunction_operator.controller import main
 from subfunction_operator.controller.settings import ControllerSettings
-from subfunction_operator.credentials import Credentials
+from subfunction_operator.kube.credentials import Credentials
 from subfunction_simulator.kernel import Topology
 
 GROUP: Final = "/apis/subfunction.dev/v1alpha1"
@@ -59,15 +59,15 @@ class Fleet(Cluster):
 
     def start_controller(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
         """Start the whole program, Lease and all."""
-        return self._started(program.run(self.controller_settings(identity=identity, **changes)))
+        return self._started(main.run(self.controller_settings(identity=identity, **changes)))
 
     def start_work(self, *, identity: str = "one", **changes: Any) -> asyncio.Task[None]:
         """Start what a controller does while it has the Lease."""
-        settings, credentials = (
-            self.controller_settings(**changes),
-            Credentials.found(self.kubeconfig, client="subfunction-controller"),
-        )
-        return self._started(program.work(settings, credentials, lambda: True, identity, program.Observed()))
+        return self._started(self._work(identity, self.controller_settings(**changes)))
+
+    async def _work(self, identity: str, settings: ControllerSettings) -> None:
+        credentials = await Credentials.load(self.kubeconfig, client="subfunction-controller")
+        await main.work(settings, credentials, lambda: True, identity, main.Telemetry())
 
     def _started(self, job: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(job)
@@ -191,10 +191,10 @@ class Fleet(Cluster):
     async def _served(self, found: SubFunction) -> None:
         path = f"{COLLECTION}/{found.name}"
         held_by_pod = found.name in self.in_use
-        if found.deleting and found.held and not held_by_pod:
+        if found.deleting and found.has_finalizer and not held_by_pod:
             await self._patch(path, {"metadata": {"finalizers": None}})
             return
-        if not found.held and not found.deleting:
+        if not found.has_finalizer and not found.deleting:
             await self._patch(path, {"metadata": {"finalizers": [FINALIZER]}})
         good = not found.deleting and found.name not in self.broken
         said = {"Placed": True, "Ready": good, "InUse": held_by_pod}

@@ -6,15 +6,16 @@ from typing import Any
 
 import msgspec
 
-from subfunction.api import FINALIZER, Flavour, ParentSpec
-from subfunction.api_node import NodeStatus, OfferedFunction, ParentStatus, Possibility
-from subfunction.api_pool import SubFunctionPool
-from subfunction.reasons import Reason
-from subfunction_operator.controller.marks import Marks
-from subfunction_operator.controller.member import Member, Unplaced
-from subfunction_operator.controller.pools import plan_node
-from subfunction_operator.controller.rollout import NodePlan, Plan, Site, plan
-from subfunction_operator.controller.room import Room
+from subfunction.api.node import FlavourCapability, NodeStatus, OfferedFunction, ParentStatus
+from subfunction.api.pool import SubFunctionPool
+from subfunction.api.reasons import Reason
+from subfunction.api.subfunction import FINALIZER, Flavour, ParentSpec
+from subfunction_operator.controller.model.capacity import NodeCapacity
+from subfunction_operator.controller.model.metadata import AppliedMetadata
+from subfunction_operator.controller.model.plans import NodeContext, NodePlan, Plan
+from subfunction_operator.controller.model.subfunction import CachedSubFunction, Unplaced
+from subfunction_operator.controller.pools.planner import plan_node
+from subfunction_operator.controller.pools.rollout import plan_rollout
 
 PARENT, OTHER = "pci/0000:03:00.0", "pci/0000:82:00.0"
 
@@ -34,9 +35,9 @@ def parent(device: str = PARENT, **changes: Any) -> ParentStatus:
     why = changes.pop("why", Reason.UNSUPPORTED)
     functions = changes.pop("functions", 0)
     flavours = tuple(
-        Possibility(name=flavour, possible=True)
+        FlavourCapability(name=flavour, possible=True)
         if flavour in able
-        else Possibility(name=flavour, possible=False, reason=why, message=f"{flavour} cannot be made")
+        else FlavourCapability(name=flavour, possible=False, reason=why, message=f"{flavour} cannot be made")
         for flavour in Flavour
     )
     whole: dict[str, Any] = {
@@ -58,7 +59,7 @@ def status(*parents: ParentStatus) -> NodeStatus:
     return NodeStatus(parents=parents)
 
 
-def member(name: str, **changes: Any) -> Member:
+def member(name: str, **changes: Any) -> CachedSubFunction:
     """Give a SubFunction as the controller keeps it: ready, on a node, of no pool."""
     template = pool().spec.template.spec
     device = changes.pop("parent", PARENT)
@@ -74,12 +75,12 @@ def member(name: str, **changes: Any) -> Member:
         "ready": True,
         **changes,
     }
-    return Member(name=name, **whole)
+    return CachedSubFunction(name=name, **whole)
 
 
 def unplaced(
     name: str, asks: ParentSpec | None = None, selector: dict[str, str] | None = None, **changes: Any
-) -> Member:
+) -> CachedSubFunction:
     asks = asks or ParentSpec(device=PARENT)
     waiting = Unplaced(node_selector=selector or {}, conditions=())
     return member(name, node=None, parent=asks.device, asks=asks, unplaced=waiting, ready=False, **changes)
@@ -91,28 +92,28 @@ class Paper:
 
     statuses: dict[str, NodeStatus | None]
     selected: set[str]
-    members: dict[str, Member] = dataclasses.field(default_factory=dict)
+    members: dict[str, CachedSubFunction] = dataclasses.field(default_factory=dict)
     down: set[str] = dataclasses.field(default_factory=set)
     _uids: "itertools.count[int]" = dataclasses.field(default_factory=itertools.count)
 
-    def of(self, wanted: SubFunctionPool) -> list[Member]:
+    def of(self, wanted: SubFunctionPool) -> list[CachedSubFunction]:
         return [each for each in self.members.values() if each.pool == wanted.uid]
 
     def plans(self, wanted: SubFunctionPool) -> list[NodePlan]:
         return [plan_node(wanted, self.site(wanted, node), self.members.__contains__) for node in sorted(self.statuses)]
 
     def plan(self, wanted: SubFunctionPool) -> Plan:
-        return plan(wanted, self.plans(wanted))
+        return plan_rollout(wanted, self.plans(wanted))
 
-    def site(self, wanted: SubFunctionPool, node: str) -> Site:
+    def site(self, wanted: SubFunctionPool, node: str) -> NodeContext:
         there = [each for each in self.members.values() if each.node == node]
         known = self.statuses[node]
-        room = None if known is None else Room(known, there)
+        room = None if known is None else NodeCapacity(known, there)
         mine = tuple(each for each in there if each.pool == wanted.uid)
-        return Site(node, node in self.selected, known, room, mine, down=node in self.down)
+        return NodeContext(node, node in self.selected, known, room, mine, down=node in self.down)
 
     def execute(self, wanted: SubFunctionPool, todo: Plan) -> None:
-        marks = Marks.of(wanted)
+        marks = AppliedMetadata.of(wanted)
         for made in todo.creations:
             assert made.name not in self.members, made
             self.members[made.name] = member(

@@ -3,11 +3,11 @@
 import asyncio
 import itertools
 import json
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rig.patience import Patience
 from subfunction.kubelet import checkpoint
 from subfunction_simulator.apiserver.client import Client
 from worker import image
@@ -137,14 +137,14 @@ class Bench:
 
         A real scheduler sends pods in that second too, and each of them fails for good.
         """
-        deadline = time.monotonic() + PATIENCE
+        patience = Patience(PATIENCE)
         while True:
             pod = await self.create(*containers)
             seen = await self.until(_path(pod), lambda pod: _over(pod) or _runs(pod, 0), "decided")
             if not _over(seen):
                 return seen
             assert "no healthy devices present" in seen["status"]["message"]
-            assert time.monotonic() < deadline, seen["status"]["message"]
+            assert not patience.spent(), f"not within {patience.told()}: {seen['status']['message']}"
 
     async def running(self, pod: Any, *, restarts: int = 0) -> Any:
         """Wait until all containers of a pod run, each restarted so many times at least."""
@@ -211,7 +211,7 @@ class Bench:
     def holdings(self) -> dict[str, set[str]]:
         """Read from the checkpoint who holds what: uids of pods, by device id."""
         held: dict[str, set[str]] = {}
-        for each in checkpoint.read(self.folder / checkpoint.CHECKPOINT):
+        for each in checkpoint.read_checkpoint(self.folder / checkpoint.CHECKPOINT):
             if each.resource == self.resource:
                 held.setdefault(each.device_id, set()).add(each.pod_uid)
         return held
@@ -276,9 +276,9 @@ async def eventually(condition: Callable[[], object], what: str) -> None:
 
 async def patiently(reached: Callable[[], Awaitable[bool]], otherwise: Callable[[], str]) -> None:
     """Look again and again."""
-    deadline = time.monotonic() + PATIENCE
+    patience = Patience(PATIENCE)
     while not await reached():
-        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {otherwise()}"
+        assert not patience.spent(), f"not within {patience.told()}: {otherwise()}"
         await asyncio.sleep(0.02)
 
 

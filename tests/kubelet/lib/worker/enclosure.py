@@ -89,17 +89,19 @@ def _folder() -> Iterator[Path]:
     base = Path(tempfile.gettempdir())
     for left in base.glob(f"{PREFIX}*"):
         _remove_if_abandoned(left)
-    run = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    try:
-        with (run / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    made = Path(tempfile.mkdtemp(prefix=f"new-{PREFIX}", dir=base))
+    # No other run may find the folder before it is locked.
+    with (made / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = made.rename(base / made.name.removeprefix("new-"))
+        try:
             yield run
-    finally:
-        shutil.rmtree(run)
+        finally:
+            shutil.rmtree(run)
 
 
 def _remove_if_abandoned(run: Path) -> None:
     """Remove the folder of a run that was killed: nobody holds its lock."""
-    with contextlib.suppress(FileNotFoundError, BlockingIOError), (run / "lock").open("w") as lock:
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), (run / "lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(run)

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.process import Guarded
 from subfunction.kernel.address import Handle
-from subfunction.records import Record, records
-from subfunction_deviceplugin.lifecycle import SOCKET_PREFIX
+from subfunction.state.records import Record, open_records
+from subfunction_deviceplugin.endpoint import SOCKET_PREFIX
 from subfunction_simulator.kernel import SimulatedKernel, Timing
 from subfunction_simulator.kernel.server import running
 from worker.bench import Bench, eventually
@@ -25,6 +25,7 @@ from worker.worker import NODE
 COLLECTION = "/apis/subfunction.dev/v1alpha1/subfunctions"
 RESOURCE = "subfunction.dev/mlx5"
 PARENT = Handle("pci", "0000:03:00.0")
+_LOG_LINES = 40
 
 
 Launch = Callable[[str, Sequence[str]], list[str]]
@@ -43,7 +44,7 @@ class Host:
         self.bench = bench
         self._launch = launch
         self.kernel = kernel
-        self.records = records(root / "run" / "devices")
+        self.records = open_records(root / "run" / "devices")
         self._root = root
         self._programs: list[Guarded] = []
 
@@ -71,6 +72,17 @@ class Host:
         await eventually(program.ended, "the program does not end")
         program.kill()
         self._programs.remove(program)
+
+    def told(self) -> str:
+        """Say what a failure is understood by: which programs ended by themselves, the records, and the logs' ends."""
+        programs, records = self._programs, self.records.read_all().items.values()
+        lines = [
+            f"{sum(program.ended() for program in programs)} of {len(programs)} programs have ended",
+            *(f"{each.name}: {each.state}, {each.health}, device {each.device_id or 'none'}" for each in records),
+        ]
+        for log in sorted(self._root.glob("*.log")):
+            lines += [f"{log.name}:", *log.read_text(errors="replace").splitlines()[-_LOG_LINES:]]
+        return "\n".join(lines)
 
     def end_all(self) -> None:
         """End whatever still runs."""
@@ -142,6 +154,8 @@ async def hosting(root: Path, bench: Bench, launch: Launch = from_here) -> Async
         try:
             yield host
         finally:
+            # pytest shows it beside a test that failed, and nowhere else.
+            sys.stdout.write(f"{host.told()}\n")
             # The next test's devices have the same names: no pod may hold one of them any more.
             for pod in await bench.delete_all():
                 await bench.gone(pod)

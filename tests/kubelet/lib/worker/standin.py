@@ -65,7 +65,7 @@ class StandIn:
 async def standing_in() -> AsyncIterator[StandIn]:
     """Give one that has been started, with an API server and a folder of its own."""
     async with contextlib.AsyncExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sfk-")))
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sfs-")))
         server = await stack.enter_async_context(ApiServer())
         session = await stack.enter_async_context(aiohttp.ClientSession())
         stand_in = StandIn(root, server, Client(session, server.url))

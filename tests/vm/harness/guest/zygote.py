@@ -28,7 +28,7 @@ EMPTY = "/run/empty"
 WARM = (
     "_pytest.junitxml", "_pytest.python", "aiohttp", "asyncio", "asyncinotify", "coverage", "cyclopts",
     "google.protobuf.message", "grpc", "grpc.aio", "hypothesis", "hypothesis.stateful", "jsonschema", "kopf",
-    "pyroute2", "xml.etree.ElementTree", "yaml",
+    "kubernetes.aio.config", "pyroute2", "xml.etree.ElementTree", "yaml",
 )  # fmt: skip
 
 

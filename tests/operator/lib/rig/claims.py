@@ -1,9 +1,0 @@
-"""What a record claims, where the test knows it to be a sub-function's port."""
-
-from subfunction.claims import PortClaim
-from subfunction.records import Record
-
-
-def port_claim(record: Record) -> PortClaim:
-    assert isinstance(record.claim, PortClaim)
-    return record.claim

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The physical port's registers, as far as the driver looks at what they say. What it writes is not kept. */
+#include "mlx5fw.h"
+
+#define FW_SPEEDS	(BIT(20) | BIT(23))	/* 100GBASE-CR4 and 100GBASE-LR4, of ptys_reg.eth_proto_* */
+#define FW_SPEED	BIT(20)
+#define FW_MAX_MTU	9978
+#define FW_PORT_MTU	1522
+#define FW_UP		1
+#define FW_LANES	4
+
+#define FW_REGISTER	16	/* where it begins in the command, and in the answer */
+
+static void fw_ptys(u8 *reg)
+{
+	MLX5_SET(ptys_reg, reg, eth_proto_capability, FW_SPEEDS);
+	MLX5_SET(ptys_reg, reg, eth_proto_admin, FW_SPEED);
+	MLX5_SET(ptys_reg, reg, eth_proto_oper, FW_SPEED);
+	MLX5_SET(ptys_reg, reg, an_status, 0);
+}
+
+static void fw_pmtu(u8 *reg)
+{
+	MLX5_SET(pmtu_reg, reg, max_mtu, FW_MAX_MTU);
+	MLX5_SET(pmtu_reg, reg, admin_mtu, FW_PORT_MTU);
+	MLX5_SET(pmtu_reg, reg, oper_mtu, FW_PORT_MTU);
+}
+
+static void fw_paos(u8 *reg)
+{
+	MLX5_SET(paos_reg, reg, admin_status, FW_UP);
+	MLX5_SET(paos_reg, reg, oper_status, FW_UP);
+}
+
+static void fw_pmlp(u8 *reg)
+{
+	MLX5_SET(pmlp_reg, reg, width, FW_LANES);
+}
+
+static const struct {
+	u16 id;
+	u16 bytes;
+	void (*fill)(u8 *reg);
+} fw_registers[] = {
+	{ MLX5_REG_PTYS, MLX5_ST_SZ_BYTES(ptys_reg), fw_ptys },
+	{ MLX5_REG_PMTU, MLX5_ST_SZ_BYTES(pmtu_reg), fw_pmtu },
+	{ MLX5_REG_PAOS, MLX5_ST_SZ_BYTES(paos_reg), fw_paos },
+	{ MLX5_REG_PMLP, MLX5_ST_SZ_BYTES(pmlp_reg), fw_pmlp },
+};
+
+/* Every register answers what was written to it, or asked with; four know better. */
+u8 fw_access_reg(struct fw_call *call)
+{
+	u16 id = MLX5_GET(access_register_in, call->in, register_id);
+	u8 *reg = call->out + FW_REGISTER;
+	u32 room = call->outlen - FW_REGISTER;
+	int i;
+
+	memcpy(reg, call->in + FW_REGISTER, min(room, call->inlen - FW_REGISTER));
+	for (i = 0; i < ARRAY_SIZE(fw_registers); i++)
+		if (fw_registers[i].id == id && room >= fw_registers[i].bytes)
+			fw_registers[i].fill(reg);
+	return MLX5_CMD_STAT_OK;
+}
