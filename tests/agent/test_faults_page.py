@@ -96,8 +96,8 @@ FAULTS = (
     ),
     Fault(
         Reason.NOT_SWITCHDEV,
-        "Sub-functions need the e-switch in switchdev mode; the agent never changes it, since"
-        " that ends every function of the card.",
+        "Sub-functions need the e-switch in switchdev mode. The agent changes it only as [switchdev.md](switchdev.md)"
+        " says, since that ends every function of the card.",
         "legacy",
         {"parent": {"device": LEGACY}},
     ),
