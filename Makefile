@@ -67,6 +67,10 @@ test-vm: $(VENV)/.installed ## the tests on a real kernel, in a QEMU VM (install
 	@PYTHONPATH=tests/kubernetes:tests/vm $(BIN)/python -m components build >/dev/null
 	@$(BIN)/python -m pytest tests/vm -n 2 --dist loadfile -q $(PYTEST)
 
+recordings: $(VENV)/.installed ## write tests/recordings anew: what the real driver answers, by kernel version
+	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
+	@SUBFUNCTION_WRITE_RECORDINGS=1 $(BIN)/python -m pytest tests/vm/test_guest_suite.py -k real_mlx5_driver -q -p no:xdist
+
 test-cluster: $(VENV)/.installed ## three whole nodes in VMs, the real API server and the controller: killed, rebooted, cut off, upgraded (by hand)
 	@PYTHONPATH=tests/vm $(BIN)/python -m harness build
 	@$(BIN)/python -m pytest tests/cluster -q -p no:xdist -o faulthandler_timeout=1800 --durations=0 $(PYTEST)

@@ -12,6 +12,7 @@ from tests.contract.instruments import WholeDevlink
 from tests.contract.kernels import Kernel
 from tests.contract.node import Node
 from tests.contract.real_console import RealConsole
+from tests.contract.recorder import recorded
 
 from subfunction.kernel.bus.pci import PciFunction
 from subfunction.kernel.netlink.genetlink import Netlink
@@ -73,14 +74,14 @@ def _served(root: Path, wanted: Kernel) -> Iterator[Node]:
 @contextlib.contextmanager
 def _simulated(wanted: Kernel, kernel: SimulatedKernel, transport: Transport, sysfs: Sysfs) -> Iterator[Node]:
     parents = tuple(parent.handle for parent in kernel.topology.parents)
-    with contextlib.closing(Netlink(transport)) as netlink:
+    with contextlib.closing(Netlink(recorded(transport))) as netlink:
         yield Node(netlink, sysfs, SimulatedConsole(kernel), parents, wanted.personality)
 
 
 @contextlib.contextmanager
 def _real(_: Path, wanted: Kernel) -> Iterator[Node]:
     console = RealConsole()
-    with contextlib.closing(Netlink(KernelTransport())) as netlink:
+    with contextlib.closing(Netlink(recorded(KernelTransport()))) as netlink:
         functions = [PciFunction.at(SysfsTree(), handle) for handle in WholeDevlink(netlink).instances()]
         parents = tuple(sorted(one.handle for one in functions if one and one.handle.bus == "pci" and not one.virtual))
         assert len(parents) >= 2, (

@@ -1,12 +1,16 @@
 """Pytest folders that run on the guest's kernel and are told here test by test."""
 
+import os
 from pathlib import Path
 
 import pytest
+from recorded.comparison import find_differences, find_unasked
+from recorded.exchanges import read_exchanges
+from recorded.recording import Recording
 
 from conftest import fresh, loaded
 from harness.guest_suite import run_guest_suite
-from harness.machine import Machine
+from harness.machine import SHARE, Machine
 
 INNER = """
 import os
@@ -73,8 +77,17 @@ def test_what_the_guest_writes_to_the_share_is_on_the_host(machine: Machine) -> 
 CONTRACT = "tests/contract"
 
 
+RECORDINGS = Path(__file__).parents[1] / "recordings"
+
+
 def hold(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
-    environment = {"SUBFUNCTION_TEST_KERNEL": "real", "SUBFUNCTION_TEST_MACHINE": kind}
+    exchanges = machine.place.share / "exchanges.jsonl"
+    exchanges.unlink(missing_ok=True)
+    environment = {
+        "SUBFUNCTION_TEST_KERNEL": "real",
+        "SUBFUNCTION_TEST_MACHINE": kind,
+        "SUBFUNCTION_RECORD": f"{SHARE}/{exchanges.name}",
+    }
     tests = run_guest_suite(machine, CONTRACT, environment)
     assert tests, f"{CONTRACT}: no inner test ran"
     for test in tests:
@@ -87,6 +100,13 @@ def hold(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
 def test_the_kernel_contract_holds_on_the_real_mlx5_driver(mlx5_machine: Machine, subtests: pytest.Subtests) -> None:
     with fresh(mlx5_machine):
         hold(mlx5_machine, "mlx5", subtests)
+        release = mlx5_machine.run("uname -r").stdout.split(".")
+    seen = Recording.of(read_exchanges(mlx5_machine.place.share / "exchanges.jsonl"))
+    file = RECORDINGS / f"mlx5-linux-{release[0]}.{release[1]}.json"
+    if os.environ.get("SUBFUNCTION_WRITE_RECORDINGS"):
+        seen.save(file)
+    kept = Recording.load(file)
+    assert find_differences(seen, kept) + find_unasked(seen, kept) == [], "`make recordings` writes it anew"
 
 
 @pytest.mark.ground("sfsim ice")
