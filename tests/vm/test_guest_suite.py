@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-from recorded.comparison import find_differences, find_unasked
-from recorded.exchanges import read_exchanges
-from recorded.recording import Recording
 
 from conftest import fresh, loaded
 from harness.guest_suite import run_guest_suite
 from harness.machine import SHARE, Machine
+from recorded.comparison import find_differences, find_unasked
+from recorded.exchanges import read_exchanges
+from recorded.recording import Recording
 
 INNER = """
 import os

@@ -62,7 +62,7 @@ class Vdpa:
             raise Refusal(errno.EINVAL)
         management = self._hardware.vdpa.management.get(Handle(bus, name)) if bus else None
         if management is None:
-            raise Refusal(errno.ENODEV, "Fail to find the specified management device")
+            raise Refusal(errno.ENODEV, "vdpa: Fail to find the specified management device")
         return management
 
     def _find_device(self, attributes: Attributes) -> VdpaDevice:
@@ -71,7 +71,7 @@ class Vdpa:
             raise Refusal(errno.EINVAL)
         device = self._hardware.vdpa.bus.find(name)
         if device is None:
-            raise Refusal(errno.ENODEV, "device not found")
+            raise Refusal(errno.ENODEV, "vdpa: device not found")
         return device
 
     def _new(self, attributes: Attributes) -> list[bytes]:

@@ -4,7 +4,7 @@ from recorded.recording import Recording
 
 
 def find_differences(imitation: Recording, real: Recording) -> list[str]:
-    """Say where an imitation answers what the real one does not: other words, other attributes, another request granted.
+    """Say where an imitation answers what the real one does not: other words, other attributes, a request granted.
 
     Questions that the real one was not asked are left out: `find_unasked` has them.
     """
