@@ -16,6 +16,7 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.state.records import Record
 from subfunction.state.store import FileStore
+from subfunction_operator.agent.flavours.drivers import profile_of
 from subfunction_operator.agent.model.observation import Desired, Observation, Parent
 from subfunction_operator.agent.model.query import ObserveRequest
 from subfunction_operator.agent.observe.event_queue import find_queue_blocker
@@ -46,7 +47,8 @@ class PortFinder:
             if port is not None and _fits(port, number) and not _has_other_representor(port, request, seen):
                 waits = self._find_queue_blocker(devlink, function, port) if request.find_blocker else ""
                 made = request.index is not None
-                return dataclasses.replace(seen, parent=Parent(function), port=port, made=made, waits_for=waits)
+                parent = Parent(function, stranded=_is_stranded(devlink, function))
+                return dataclasses.replace(seen, parent=parent, port=port, made=made, waits_for=waits)
             if port is None and request.desired.deleting:
                 # Our port is gone, so that another port of this number is not ours.
                 return dataclasses.replace(seen, parent=Parent(function))
@@ -104,7 +106,7 @@ def _observe_parent(devlink: Devlink, function: PciFunction, numbers: ParentNumb
         others,
     )
     if numbers.ports:
-        return parent
+        return dataclasses.replace(parent, stranded=_is_stranded(devlink, function))
     try:
         mode = devlink.eswitch_mode(function.handle)
     except Gone:
@@ -112,6 +114,16 @@ def _observe_parent(devlink: Devlink, function: PciFunction, numbers: ParentNumb
     if mode is None:
         return dataclasses.replace(parent, elsewhere=bool(devlink.capacity(function.handle)))
     return dataclasses.replace(parent, legacy=mode is EswitchMode.LEGACY)
+
+
+def _is_stranded(devlink: Devlink, function: PciFunction) -> bool:
+    """Return whether a parent that has sub-function ports is in legacy mode; asked only where a driver allows that."""
+    if not profile_of(function.driver).stranded_hint:
+        return False
+    try:
+        return devlink.eswitch_mode(function.handle) is EswitchMode.LEGACY
+    except Gone:
+        return False
 
 
 def _fits(port: Port, number: int | None) -> bool:
