@@ -122,7 +122,11 @@ class WholeDevlink(Devlink):
         self._ask(Command.PORT_NEW, handle, *numbers)
 
     def _ask(self, command: Command, handle: Handle, *more: tuple[InfoAttribute, int]) -> list[Message]:
-        asked = [(Attribute.BUS_NAME, handle.bus), (Attribute.DEV_NAME, handle.device), *more]
+        asked: list[tuple[enum.IntEnum, int | str]] = [
+            (InfoAttribute.BUS_NAME, handle.bus),
+            (InfoAttribute.DEV_NAME, handle.device),
+            *more,
+        ]
         return self._netlink.request(self._netlink.family(DEVLINK_FAMILY), INFO, command, asked)
 
     def driver_name(self, handle: Handle) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rig.claims import port_claim
+from rig.cluster import Cluster
 from rig.world import PARENT, Killed, World, derived
 from subfunction.api.reasons import Reason
 from subfunction.errors import (
@@ -241,6 +242,17 @@ def test_a_parent_in_legacy_mode_without_ports_is_told_how_to_leave_it(root: Pat
     assert f"devlink dev eswitch set {PARENT} mode switchdev" in error.hint
     assert "virtual functions" in error.hint
     assert "ends every function" not in error.hint
+
+
+async def test_of_many_objects_at_once_each_has_its_port_attached_before_the_next_one_is_made(root: Path) -> None:
+    names = [f"sf{number}" for number in range(12)]
+    async with Cluster(root, ICE) as node:
+        node.start_agent()
+        for name in names:
+            await node.apply(name, flavour="ice")
+        for name in names:
+            await node.until_ready(name)
+            assert [event for event in await node.events(name) if event[0] == "Warning"] == []
 
 
 def test_a_driver_that_was_unbound_is_bound_again_at_the_first_look(world: World) -> None:

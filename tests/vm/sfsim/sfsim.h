@@ -206,6 +206,8 @@ void sfsim_live_get(void);
 void sfsim_live_put(void);
 
 /* sfsim_pf.c */
+int sfsim_pf_load(struct devlink *devlink);
+void sfsim_pf_unload(struct devlink *devlink);
 int sfsim_pf_register(void);
 void sfsim_pf_unregister(void);
 

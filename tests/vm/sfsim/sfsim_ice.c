@@ -131,13 +131,18 @@ int sfsim_ice_reload_down(struct devlink *devlink, bool netns_change, enum devli
 	else if (pf->num_vfs)
 		sfsim_refuse(extack, "Remove all VFs before doing reinit");
 	else
-		return 0;
+		goto unload;
 	return -EOPNOTSUPP;
+
+unload:
+	/* devlink warns of a port that outlives this: so it would of one that legacy mode left behind. */
+	sfsim_pf_unload(devlink);
+	return 0;
 }
 
 int sfsim_ice_reload_up(struct devlink *devlink, enum devlink_reload_action action, enum devlink_reload_limit limit,
 			u32 *actions_performed, struct netlink_ext_ack *extack)
 {
 	*actions_performed = BIT(DEVLINK_RELOAD_ACTION_DRIVER_REINIT);
-	return 0;
+	return sfsim_pf_load(devlink);
 }

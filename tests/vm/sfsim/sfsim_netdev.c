@@ -68,6 +68,8 @@ static const struct ethtool_ops sfsim_netdev_ethtool_ops = {
 	.get_link = ethtool_op_get_link,
 };
 
+static const struct ethtool_ops sfsim_netdev_no_ethtool_ops = {};
+
 static void sfsim_netdev_setup(struct net_device *dev)
 {
 	ether_setup(dev);
@@ -84,7 +86,7 @@ static void sfsim_netdev_ice_setup(struct net_device *dev, enum sfsim_netdev_kin
 	/* ice.h:122, ice_repr.c:393; a sub-function has what ether_setup() gives, and no ethtool (ice_sf_eth.c:40-61). */
 	dev->max_mtu = kind == SFSIM_NETDEV_FUNCTION ? ETH_DATA_LEN : 9702;
 	if (kind == SFSIM_NETDEV_FUNCTION)
-		dev->ethtool_ops = NULL;	/* register_netdev() puts the empty ones there */
+		dev->ethtool_ops = &sfsim_netdev_no_ethtool_ops;
 }
 
 /* A @mac that is absent or zero is replaced by a random one, as mlx5 does. */

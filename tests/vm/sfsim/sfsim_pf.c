@@ -96,7 +96,7 @@ static int sfsim_pf_resources(struct devlink *devlink)
 				      &size);
 }
 
-static int sfsim_pf_load(struct devlink *devlink)
+int sfsim_pf_load(struct devlink *devlink)
 {
 	struct devlink_port_attrs attrs = { .flavour = DEVLINK_PORT_FLAVOUR_PHYSICAL };
 	struct sfsim_pf *pf = devlink_priv(devlink);
@@ -127,7 +127,7 @@ err_resources:
 	return err;
 }
 
-static void sfsim_pf_unload(struct devlink *devlink)
+void sfsim_pf_unload(struct devlink *devlink)
 {
 	struct sfsim_pf *pf = devlink_priv(devlink);
 

@@ -131,8 +131,8 @@ ICE: Final = DriverProfile(
     # drivers/net/ethernet/intel/ice, Linux 6.12: ice_eswitch.c:355 forgets the representors, so that
     # devlink/devlink_port.c:590-593 frees a port that is registered still, whatever the mode is by then.
     stranded_hint=(
-        "Delete none of its ports, unbind no driver there, and leave the mode as it is: ice of Linux 6.12 would free"
-        " memory that the kernel still uses. Drain the node and reboot it."
+        "Delete none of its ports, leave the mode as it is, and neither reload nor unbind its driver: ice of Linux 6.12"
+        " would free memory that the kernel still uses. Drain the node and reboot it."
     ),
     # devlink/devlink_port.c:804-810 there: an address and a state. A refusal after the port was made would leave one
     # that no other port is made beside.

@@ -249,6 +249,8 @@ class Nic(Instance):
         self._hardware.faults.strike(Operation.RELOAD)
         if self.traits.e_switch_of_ice:
             ice_eswitch.require_reload(self.mode, self.parent.virtual_functions)
+            self._unload()
+            self._load()
             return
         self._hardware.finish(self._drop_sub_functions())
         self._drop_virtual_ports()
