@@ -180,6 +180,19 @@ def test_a_port_that_fails_before_it_is_attached_holds_up_the_next_until_it_is_t
         assert world.offered(name)
 
 
+def test_a_port_that_a_killed_agent_left_unattached_is_finished_and_the_next_one_made(world: World) -> None:
+    world.apply("a", flavour="ice")
+    world.apply("b", flavour="ice")
+    world.restart(kill_at=3)  # the port is made
+    with pytest.raises(Killed):
+        world.settle("a")
+    world.restart()
+    assert isinstance(world.settle("b").error, PortUnfinished)
+    for name in ("a", "b"):
+        assert world.settle(name).error is None
+        assert world.offered(name)
+
+
 def test_a_function_whose_probe_fails_holds_up_the_next_until_it_is_bound(world: World) -> None:
     world.kernel.faults.fail_next(Operation.PROBE, EIO)
     world.apply("a", flavour="ice")
