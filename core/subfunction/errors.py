@@ -111,10 +111,16 @@ class Gone(KernelError):
 
 
 class NotSwitchdev(KernelError):
-    """The parent's e-switch is in legacy mode; a change ends every function of the card, so the user has to make it."""
+    """The parent's e-switch is in legacy mode; a change ends every function of the card, so the user decides on it."""
 
     reason = Reason.NOT_SWITCHDEV
     default_retry = 10.0  # the kernel does not announce a change of the mode
+
+
+class SwitchdevRefused(NotSwitchdev):
+    """The driver refused to put the e-switch back into switchdev mode; each attempt may interrupt the uplink."""
+
+    default_retry = 60.0
 
 
 class KernelWithoutSubFunctions(KernelError):

@@ -96,8 +96,8 @@ FAULTS = (
     ),
     Fault(
         Reason.NOT_SWITCHDEV,
-        "Sub-functions need the e-switch in switchdev mode; the agent never changes it, since"
-        " that ends every function of the card.",
+        "Sub-functions need the e-switch in switchdev mode. The agent changes it only as [switchdev.md](switchdev.md)"
+        " says, since that ends every function of the card.",
         "legacy",
         {"parent": {"device": LEGACY}},
     ),
@@ -287,7 +287,7 @@ OTHERS = {
     ),
     Reason.KERNEL_BUSY: (
         "`Ready`",
-        "the kernel did not answer within `agent.kernelDeadline`. `dmesg` of the node for hung tasks; firmware that is being updated or reset does this for minutes. It is tried again by itself",
+        "the kernel did not answer within `agent.kernelDeadline`. `dmesg` of the node for hung tasks; firmware that is being updated or reset does this for minutes; on Linux 7.3 a reload of the card under an active sub-function for ever ([kernels.md](kernels.md)). It is tried again by itself",
     ),
     Reason.CARD_FAILED: (
         "`Ready`",

@@ -13,7 +13,7 @@ from rig.cluster import Cluster
 from rig.scrape import ANYWHERE, Scraper
 from rig.waiting import eventually
 from subfunction.kernel.address import Handle
-from subfunction_operator.kube.session import request_verb
+from subfunction_operator.kube.request_metrics import request_verb
 
 PARENT, OTHER_PARENT = Handle.parse("pci/0000:03:00.0"), Handle.parse("pci/0000:82:00.0")
 ABSENT = {"device": "pci/0000:ff:00.0"}

@@ -1,6 +1,7 @@
 """What a session leaves behind: nothing, whatever the API server does when it ends."""
 
 import asyncio
+import base64
 import contextlib
 import gc
 import socket
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.kube.test_kubeconfig_logins import id_token, kubeconfig
 
+from subfunction.errors import ApiUnavailable
 from subfunction_operator.kube.credentials import Credentials, FixedToken
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -92,4 +95,26 @@ def test_a_session_that_ends_leaves_no_connection_to_a_server_that_says_no_goodb
             await asyncio.wait([following])
 
     asyncio.run(asked_and_given_up())
+    assert _left_open(mute.port) == []
+
+
+@pytest.mark.parametrize(
+    "mute", [(True, HEAD.replace(b"200", b"500") + b"9\r\n<h")], ids=["in the midst of an error"], indirect=True
+)
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utc:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The 'auth' parameter is deprecated:DeprecationWarning")
+def test_a_log_in_leaves_no_connection_to_an_issuer_that_says_no_goodbye(
+    mute: Mute, pair: Path, tmp_path: Path
+) -> None:
+    provider = {
+        "idp-issuer-url": f"https://127.0.0.1:{mute.port}",
+        "idp-certificate-authority-data": base64.b64encode((pair / "cert.pem").read_bytes()).decode(),
+        "client-id": "us",
+        "id-token": id_token(-1),
+        "refresh-token": "r",
+    }
+    config = kubeconfig(tmp_path / "config", {"auth-provider": {"name": "oidc", "config": provider}})
+    with pytest.raises(ApiUnavailable, match="oidc: failed to query"):
+        asyncio.run(Credentials.load(config))
     assert _left_open(mute.port) == []

@@ -8,10 +8,10 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 
-import aiohttp
 import pytest
 
 from components.controlplane import ADMIN
+from subfunction_operator.kube.credentials import Credentials, FixedToken
 from subfunction_simulator.apiserver.client import Client
 from worker.bench import Bench
 from worker.real import RealNode, RealWorker, real_node
@@ -33,8 +33,8 @@ def node() -> Iterator[RealNode | None]:
 async def worker(node: RealNode | None) -> AsyncIterator[Worker]:
     async with contextlib.AsyncExitStack() as stack:
         if node is not None:
-            connector = aiohttp.TCPConnector(ssl=node.plane.tls())
-            session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+            credentials = Credentials(node.plane.url, FixedToken(), node.plane.tls())
+            session = await stack.enter_async_context(credentials.session())
             yield RealWorker(node, Client(session, node.plane.url, ADMIN))
             return
         yield await stack.enter_async_context(standing_in())

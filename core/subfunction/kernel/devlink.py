@@ -204,6 +204,18 @@ class Devlink:
             return None
         return EswitchMode(mode) if mode in set(EswitchMode) else EswitchMode.UNKNOWN
 
+    def set_eswitch_mode(self, handle: Handle, mode: EswitchMode) -> None:
+        """Change the e-switch mode (`devlink dev eswitch set pci/0000:05:00.0 mode switchdev`); it takes seconds.
+
+        Raises:
+            KernelError: the driver refused; its text says what prevents the mode (LAG, IPsec, a netdev elsewhere).
+        """
+        self._request(
+            f"devlink dev eswitch set {handle} mode {mode.name.lower()}",
+            Command.ESWITCH_SET,
+            [*_handle(handle), (Attribute.ESWITCH_MODE, int(mode))],
+        )
+
     def parameter(self, handle: Handle, name: str) -> bool | None:
         """Read a boolean driverinit parameter (`devlink dev param show ... name enable_eth`); None if unknown here."""
         try:

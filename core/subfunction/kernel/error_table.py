@@ -21,6 +21,7 @@ from subfunction.errors import (
     PortUnfinished,
     StillAttached,
     SubFunctionsUnsupported,
+    SwitchdevRefused,
     Unsupported,
 )
 from subfunction.kernel.uapi import Command
@@ -38,6 +39,7 @@ ICE_SWITCHDEV: Final = (
     "Put it there with `devlink dev eswitch set HANDLE mode switchdev` before it has virtual functions: ice refuses it"
     " while there are any. Never change the mode while `devlink port show` lists a sub-function (pcisf) of it."
 )
+_MODE = "The agent tries it again (`restore-switchdev`); see what prevents it in `dmesg`: a LAG, IPsec, a moved netdev."
 _ROOM = "Delete sub-functions of this parent, or raise PF_TOTAL_SF; see `devlink resource show HANDLE`."
 _INTERFACES = (
     "Delete sub-functions or virtual functions of this parent, which share its interfaces (VSIs); see `devlink port"
@@ -122,6 +124,7 @@ _ROWS: Final = (
     _Row(_ANY, errno.ENODEV, _ANY, Gone),
     _Row(_ANY, errno.EPERM, _ANY, NotPermitted, _CAPABILITY),
     _Row(_NEW, _ANY, "ice: SF ports are only supported in eswitch switchdev mode", NotSwitchdev, ICE_SWITCHDEV),
+    _Row(Command.ESWITCH_SET, _ANY, _ANY, SwitchdevRefused, _MODE),
     _Row(_ANY, _ANY, "switchdev mode", NotSwitchdev, SWITCHDEV),
     _Row(_NEW, errno.ENOSPC, _ANY, Full, _ROOM),
     _Row(_NEW, errno.ENOMEM, "Unable to allocate VSI", Full, _INTERFACES),  # ice

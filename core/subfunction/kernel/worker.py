@@ -10,11 +10,16 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from subfunction.errors import KernelBusy
 
 T = TypeVar("T")
+
+_HUNG: Final = (
+    "See `dmesg` for hung tasks. A reset or an update of the firmware takes minutes; on Linux 7.3 a reload or unbind of"
+    " the card while a sub-function is active never ends, and only a reboot helps."
+)
 
 
 class KernelWorker:
@@ -42,7 +47,8 @@ class KernelWorker:
         # The deadline covers the job, not the wait for earlier jobs; a job that misses it releases the lock.
         async with self._turn:
             if self.stuck_in is not None:
-                raise KernelBusy(f"the kernel has not finished an earlier request of {self.name}: {self.stuck_in}")
+                unfinished = f"the kernel has not finished an earlier request of {self.name}: {self.stuck_in}"
+                raise KernelBusy(unfinished, hint=_HUNG)
             future = self._start(job)
             try:
                 async with asyncio.timeout(deadline):
@@ -52,7 +58,8 @@ class KernelWorker:
                     # A late loop sees answer and deadline at once, or the job itself raised TimeoutError.
                     return future.result()
                 self.stuck_in = operation
-                raise KernelBusy(f"{operation}: the kernel did not answer within {deadline:g} s") from error
+                late = f"{operation}: the kernel did not answer within {deadline:g} s"
+                raise KernelBusy(late, hint=_HUNG) from error
 
     def _start(self, job: Callable[[], T]) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()

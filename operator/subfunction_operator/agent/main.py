@@ -33,8 +33,8 @@ from subfunction_operator.agent.triggers.sources import (
 )
 from subfunction_operator.agent.wiring import FIRST_LOOK
 from subfunction_operator.kube.credentials import Credentials
+from subfunction_operator.kube.request_metrics import count_requests
 from subfunction_operator.kube.server_version import require_supported
-from subfunction_operator.kube.session import count_requests
 
 _LOG = logging.getLogger(__name__)
 

@@ -68,6 +68,10 @@ class Settings(ClientSettings):
     last_number: int = 999
     """The highest sub-function number to choose; BlueField uses 1000 and above."""
 
+    restore_switchdev: bool = False
+    """Whether a parent on which a sub-function was is put back into switchdev mode after a reload, a recovery or a
+    reboot has left it in legacy mode. Never while it has virtual functions or mediated devices."""
+
     resource_domains: tuple[str, ...] = (GROUP,)
     """Domains of resource names that the device plugin registers; another one is refused on the object."""
 

@@ -91,6 +91,7 @@ def _build_reconciler(settings: Settings, folder: FileStore[Record], hooks: Step
             settings.resource_domains,
             settings.device_nodes,
             settings.net_devices,
+            settings.restore_switchdev,
         ),
     )
 

@@ -27,8 +27,8 @@ from subfunction_operator.kube.credentials import Credentials
 from subfunction_operator.kube.events import EventRecorder, EventSource
 from subfunction_operator.kube.informer import Informer
 from subfunction_operator.kube.leaderelection import LeaderElectionConfig, LeaderElector
+from subfunction_operator.kube.request_metrics import count_requests
 from subfunction_operator.kube.rest import RestClient
-from subfunction_operator.kube.session import count_requests
 
 _LOG = logging.getLogger(__name__)
 

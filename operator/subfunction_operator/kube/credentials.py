@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import aiohttp
 
 from subfunction.errors import ApiUnavailable
-from subfunction_operator.kube.session import SessionSockets
+from subfunction.process.session_sockets import SessionSockets
 from subfunction_operator.kube.settings import SERVICE_ACCOUNT
 
 CONNECTIONS: Final = 16

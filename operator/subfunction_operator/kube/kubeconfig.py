@@ -2,10 +2,11 @@
 
 Imported only where a kubeconfig is given: the client costs 23 MiB and about a second, and no pod needs it.
 
-Four things of the client (37.0.2) are mended here: it logs the failure of an exec program and goes on without
+Five things of the client (37.0.2) are mended here: it logs the failure of an exec program and goes on without
 credentials; it asks an OIDC issuer for a new token without checking the issuer's certificate; it keeps client keys in
-files until the process ends; and it shows a file's token with its line's end, which no request may carry. A client
-certificate that an exec program gives is not renewed.
+files until the process ends; it leaves the connection to an issuer open while that says no goodbye; and it shows a
+file's token with its line's end, which no request may carry. A client certificate that an exec program gives is not
+renewed.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.openid import OpenIDRequestor
 
 from subfunction.errors import ApiUnavailable
+from subfunction.process.session_sockets import SessionSockets
 
 _BEARER: Final = "BearerToken"
 _CHECK_SECONDS: Final = 60.0
@@ -54,12 +56,23 @@ class _ExecFailedError(Exception):
 
 
 class _Requestor(OpenIDRequestor):
-    """Asks an OIDC issuer for tokens, and checks its certificate."""
+    """Asks an OIDC issuer for tokens, checks its certificate, and leaves no connection behind."""
 
     authority: str | None = None
+    _sockets: SessionSockets
+
+    async def refresh_token(self, refresh_token: str) -> dict[str, str]:
+        """Exchange a refresh token for an id token, and perhaps another refresh token."""
+        ask: Callable[[str], Awaitable[dict[str, str]]] = super().refresh_token
+        try:
+            return await ask(refresh_token)
+        finally:
+            await self._sockets.abort()
 
     def _get_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=self.authority))
+        self._sockets = SessionSockets()
+        trusted = ssl.create_default_context(cadata=self.authority)
+        return aiohttp.TCPConnector(ssl=trusted, socket_factory=self._sockets.make_socket)
 
 
 class _Loader(kube_config.KubeConfigLoader):

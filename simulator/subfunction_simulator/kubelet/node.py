@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from subfunction.process.session_sockets import SessionSockets
 from subfunction_simulator.apiserver.client import Client
 from subfunction_simulator.kubelet import podstatus
 from subfunction_simulator.kubelet.access import Access
@@ -30,13 +31,13 @@ async def run(settings: KubeletSettings, containers: Containers | None = None) -
     access = Access.of(settings)
     # Made before anything is served: reading certificates takes long enough to be noticed.
     tls = access.tls()
-    kubelet = Kubelet(settings.root)
+    kubelet, sockets = Kubelet(settings.root), SessionSockets()
     # As in a real one: until the pods are known, none is taken for ended.
     kubelet.sources_ready = False
     await kubelet.start()
     try:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        trusting = aiohttp.TCPConnector(limit=0, ssl=tls)
+        trusting = aiohttp.TCPConnector(limit=0, ssl=tls, socket_factory=sockets.make_socket)
         async with aiohttp.ClientSession(timeout=timeout, read_bufsize=_LONGEST_LINE, connector=trusting) as session:
             ask = RetryingClient(Client(session, access.url, access.token))
             async with asyncio.TaskGroup() as group:
@@ -46,6 +47,7 @@ async def run(settings: KubeletSettings, containers: Containers | None = None) -
                 group.create_task(workers.follow())
                 group.create_task(workers.notice_ends())
     finally:
+        await sockets.abort()
         await kubelet.stop()
 
 

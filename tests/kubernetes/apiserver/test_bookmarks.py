@@ -1,10 +1,10 @@
 """How a client tells a quiet watch from a dead one. It takes a minute, so it stands first, and others run meanwhile."""
 
-import aiohttp
 import kopf
 
 from components.controlplane import ADMIN, ControlPlane
 from rig.cluster import COLLECTION
+from subfunction_operator.kube.credentials import Credentials, FixedToken
 from subfunction_simulator.apiserver.client import Client
 
 SUBFUNCTION = {
@@ -18,9 +18,7 @@ SUBFUNCTION = {
 async def test_a_watch_hears_something_every_minute_so_that_a_longer_silence_is_a_fault(plane: ControlPlane) -> None:
     silence = kopf.OperatorSettings().watching.inactivity_timeout
     assert silence is not None
-    headers = {"Authorization": f"Bearer {ADMIN}"}
-    connector = aiohttp.TCPConnector(ssl=plane.tls())
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+    async with Credentials(plane.url, FixedToken(ADMIN), plane.tls()).session() as session:
         client = Client(session, plane.url)
         listed = await client("GET", COLLECTION)
         query = {"resourceVersion": listed.metadata["resourceVersion"], "allowWatchBookmarks": "true"}

@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from components.controlplane import ADMIN, ControlPlane
-from subfunction_operator.kube.session import SessionSockets
+from subfunction.process.session_sockets import SessionSockets
 from subfunction_simulator.apiserver.status import RefusedError
 from subfunction_simulator.apiserver.traffic import Asked, SeveredError, Traffic
 

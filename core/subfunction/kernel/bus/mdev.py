@@ -72,6 +72,12 @@ def list_types(sysfs: Sysfs, handle: Handle) -> tuple[MediatedType, ...]:
     return tuple(_read_type(sysfs, f"{_types_path(handle)}/{name}", name) for name in sysfs.names(_types_path(handle)))
 
 
+def list_devices(sysfs: Sysfs, handle: Handle) -> tuple[str, ...]:
+    """List the UUIDs of a parent's devices (`ls /sys/class/mdev_bus/0000:05:00.0/mdev_supported_types/*/devices`)."""
+    types = _types_path(handle)
+    return tuple(uuid for kind in sysfs.names(types) for uuid in sysfs.names(f"{types}/{kind}/devices"))
+
+
 def create(sysfs: Sysfs, handle: Handle, type_id: str, uuid: str) -> None:
     """Make a device (`echo UUID > /sys/class/mdev_bus/0000:05:00.0/mdev_supported_types/TYPE/create`).
 

@@ -29,7 +29,7 @@ from subfunction.process.metrics import ClientMetrics
 from subfunction.process.probes import Heartbeat
 from subfunction_operator.kube.backoff import RequestBackoff, spread
 from subfunction_operator.kube.credentials import Credentials
-from subfunction_operator.kube.session import count_requests
+from subfunction_operator.kube.request_metrics import count_requests
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from subfunction.kernel.blocking_calls import BlockingCalls
 from subfunction.kernel.bus import driver_binding, mdev
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.sysfs import Sysfs
+from subfunction.kernel.uapi import EswitchMode
 from subfunction.state.records import Record
 from subfunction.state.store import FileStore
 from subfunction_operator.agent.execute.kernel import KernelClients
@@ -29,7 +30,8 @@ _FileStep: TypeAlias = (
     | steps.RemoveDeviceInfo
 )
 _DevlinkStep: TypeAlias = (
-    steps.SetFunction
+    steps.SetSwitchdev
+    | steps.SetFunction
     | steps.Activate
     | steps.Deactivate
     | steps.SetParameter
@@ -165,6 +167,9 @@ def _create_port(devlink: Devlink, step: steps.CreatePort) -> int:
 
 def _apply_devlink(devlink: Devlink, step: _DevlinkStep) -> None:
     match step:
+        case steps.SetSwitchdev(parent):
+            _LOG.warning("the e-switch of %s is put back from legacy into switchdev mode", parent)
+            devlink.set_eswitch_mode(parent, EswitchMode.SWITCHDEV)
         case steps.SetFunction(parent, index, settings):
             devlink.set_function(parent, index, settings)
         case steps.Activate(parent, index):

@@ -32,7 +32,8 @@ class NodePolicy:
 
     `numbers` is the range of sfnums to choose from, `devices` the host's `/dev`, `domains` those of resource names.
     `device_nodes` is the way by which device nodes get into a container: in Allocate's answer, or by CDI. `net_devices`
-    are the resources whose netdev the container runtime moves into the container (by CDI).
+    are the resources whose netdev the container runtime moves into the container (by CDI). With `restore_switchdev` a
+    parent that had a sub-function of ours is put back into switchdev mode.
     """
 
     numbers: range = range(1, 1000)
@@ -40,6 +41,7 @@ class NodePolicy:
     domains: tuple[str, ...] = (GROUP,)
     device_nodes: Delivery = "direct"
     net_devices: tuple[str, ...] = ()
+    restore_switchdev: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class Parent:
     name. `legacy` (e-switch mode), `absent` (no devlink instance) and `elsewhere` (no e-switch, though there is room:
     another processor manages it) are read only where the parent has no sub-function port: none of them allows one.
     `stranded`: it is in legacy mode and has sub-function ports all the same, which most drivers do not allow.
+    `functions` are the virtual functions and mediated devices of a parent in legacy mode, which a change of the mode
+    would reset.
     """
 
     function: PciFunction
@@ -159,6 +163,7 @@ class Parent:
     absent: bool = False
     elsewhere: bool = False
     stranded: bool = False
+    functions: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

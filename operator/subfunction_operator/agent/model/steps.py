@@ -71,6 +71,13 @@ class CreatePort:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SetSwitchdev:
+    """`devlink dev eswitch set HANDLE mode switchdev`."""
+
+    parent: Handle
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SetFunction:
     """`devlink port function set HANDLE/INDEX hw_addr MAC ...`.
 
@@ -225,6 +232,7 @@ Step: TypeAlias = (
     | RemoveCdi
     | WriteDeviceInfo
     | RemoveDeviceInfo
+    | SetSwitchdev
     | CreatePort
     | SetFunction
     | Activate

@@ -9,7 +9,9 @@ import re
 from typing import Final
 
 from subfunction.errors import Gone
-from subfunction.kernel.bus.pci import PciFunction
+from subfunction.kernel.address import Handle
+from subfunction.kernel.bus.mdev import list_devices
+from subfunction.kernel.bus.pci import PciFunction, list_virtual_functions
 from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.port import Port
 from subfunction.kernel.sysfs import Sysfs
@@ -74,7 +76,7 @@ class PortFinder:
             port = next((port for port in listed if _fits(port, number)), None)
         return dataclasses.replace(
             seen,
-            parent=_observe_parent(devlink, function, numbers, request),
+            parent=_observe_parent(devlink, self.sysfs, function, numbers, request),
             port=port,
             unlisted=port is None and seen.announced and self._has_representor(function, number),
         )
@@ -96,7 +98,9 @@ class PortFinder:
         return find_queue_blocker(self.sysfs, function, port, numbers)
 
 
-def _observe_parent(devlink: Devlink, function: PciFunction, numbers: ParentNumbers, request: ObserveRequest) -> Parent:
+def _observe_parent(
+    devlink: Devlink, sysfs: Sysfs, function: PciFunction, numbers: ParentNumbers, request: ObserveRequest
+) -> Parent:
     others = numbers.recorded_by_others(request.desired.uid)
     parent = Parent(
         function,
@@ -113,7 +117,14 @@ def _observe_parent(devlink: Devlink, function: PciFunction, numbers: ParentNumb
         return dataclasses.replace(parent, absent=True)
     if mode is None:
         return dataclasses.replace(parent, elsewhere=bool(devlink.capacity(function.handle)))
-    return dataclasses.replace(parent, legacy=mode is EswitchMode.LEGACY)
+    if mode is not EswitchMode.LEGACY:
+        return parent
+    return dataclasses.replace(parent, legacy=True, functions=_list_functions(sysfs, function.handle))
+
+
+def _list_functions(sysfs: Sysfs, parent: Handle) -> tuple[str, ...]:
+    virtual = tuple(each.address for each in list_virtual_functions(sysfs, parent))
+    return virtual + list_devices(sysfs, parent)
 
 
 def _is_stranded(devlink: Devlink, function: PciFunction) -> bool:

@@ -34,6 +34,7 @@ from subfunction_operator.agent.model.observation import Observation, Parent
 from subfunction_operator.agent.model.record import build_record
 from subfunction_operator.agent.model.steps import CreatePort, Step, StoreRecord
 from subfunction_operator.agent.offer.withdraw import reset_record_steps
+from subfunction_operator.agent.plan.eswitch import plan_restore_switchdev
 from subfunction_operator.agent.plan.port_ownership import matches_status, may_be_ours
 
 
@@ -55,6 +56,8 @@ def plan_identity(context: PlanContext) -> Decision:
         claim = _new_claim(context, sticky if sticky is not None else _choose_lowest(context))
     if port is None:
         require_listed(seen, claim)
+        if (restore := plan_restore_switchdev(context)) is not None:
+            return restore
         require_port_add(parent)
         _require_unowned(context, claim.number)
         return Steps((*store_record_steps(context, claim), _create_step(claim, parent)))
@@ -77,6 +80,8 @@ def plan_recreate(context: PlanContext, record: Record, claim: PortClaim) -> Dec
     """
     if reset := reset_record_steps(record):
         return Steps(reset)
+    if (restore := plan_restore_switchdev(context)) is not None:
+        return restore
     require_port_add(context.parent)
     announced = msgspec.structs.replace(record, claim=_unpin(claim))
     return Steps((StoreRecord(announced), _create_step(claim, context.parent)))

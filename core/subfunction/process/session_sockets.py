@@ -1,4 +1,4 @@
-"""One HTTP session with the API server: its sockets, which end with it, and the count of its requests.
+"""The sockets of one HTTP session, which end with it.
 
 aiohttp forgets a connection as soon as it closes it, but closing TLS is an exchange: asyncio sends its close_notify
 and waits up to 30 s for the server's. A session that ends meanwhile does not wait for it, and its loop leaves the
@@ -7,21 +7,15 @@ socket open (aiohttp 3.14, CPython 3.11: `SSLProtocol._start_shutdown`); a reque
 
 import asyncio
 import contextlib
-import re
 import socket
 import weakref
-from typing import Final
+from typing import Any, Final, TypeAlias
 
-import aiohttp
-
-from subfunction.process.metrics import ClientMetrics
+Address: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+"""One of a server's addresses, as `getaddrinfo` has it."""
 
 _TURNS: Final = 12
 """Turns of the loop, at most, in which asyncio notices that a connection has ended, and closes it (three were seen)."""
-
-_RESOURCE: Final = re.compile(r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/(?P<plural>[^/]+)(?P<name>/.+)?")
-_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_NO_ANSWER: Final = "none"
 
 
 class SessionSockets:
@@ -30,7 +24,7 @@ class SessionSockets:
     def __init__(self) -> None:
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
-    def make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+    def make_socket(self, address: Address) -> socket.socket:
         """Create the socket for one of a server's addresses: the `socket_factory` of aiohttp's connector."""
         family, kind, protocol, *_ = address
         new = socket.socket(family, kind, protocol)
@@ -50,29 +44,3 @@ class SessionSockets:
 
     def _open(self) -> list[socket.socket]:
         return [each for each in self._sockets if each.fileno() >= 0]
-
-
-def count_requests(metrics: ClientMetrics) -> aiohttp.ClientMiddlewareType:
-    """Build the middleware that counts each request of a session with the status code of its answer."""
-
-    async def requested(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        kind = request_verb(request.method, request.url.path, watching="watch" in request.url.query)
-        try:
-            answer = await send(request)
-        except (aiohttp.ClientError, OSError):
-            metrics.record_request(kind, _NO_ANSWER)
-            raise
-        metrics.record_request(kind, str(answer.status))
-        return answer
-
-    return requested
-
-
-def request_verb(method: str, path: str, *, watching: bool = False) -> str:
-    """Return the verb of a request as a Role names it: `get list watch create update patch delete`."""
-    if method != "GET":
-        return _VERBS.get(method, method.lower())
-    if watching:
-        return "watch"
-    found = _RESOURCE.fullmatch(path)
-    return "list" if found and found["name"] is None else "get"

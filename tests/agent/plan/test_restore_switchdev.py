@@ -1,0 +1,124 @@
+"""With `restore-switchdev` the agent puts a parent that a reload or a recovery left in legacy mode back into switchdev.
+
+It does so for a sub-function that was there before, and only while the parent has nothing else that a change of the
+mode would end: no virtual functions, no mediated devices.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rig.verdicts import assert_ready
+from rig.world import PARENT, Killed, World, derived
+from subfunction.errors import NotSwitchdev, SwitchdevRefused
+from subfunction.kernel.uapi import EswitchMode
+from subfunction_operator.agent.model.observation import NodePolicy
+from subfunction_operator.agent.model.steps import SetSwitchdev
+from subfunction_simulator.kernel import Parent, Topology
+from subfunction_simulator.kernel.faults import Operation
+
+RESTORING = NodePolicy(restore_switchdev=True)
+
+
+def node(root: Path, policy: NodePolicy = RESTORING, **parent: Any) -> World:
+    only = Parent(bdf="0000:03:00.0", netdev="enp3s0np0", **parent)
+    return World(root, Topology(parents=(only,)), policy=policy)
+
+
+def reload(world: World) -> None:
+    """As `devlink dev reload` and a recovery from a fatal error leave mlx5: no port, legacy mode."""
+    world.devlink.reload(PARENT)
+    world.kernel.settle()
+
+
+def mode(world: World) -> EswitchMode | None:
+    return world.devlink.eswitch_mode(PARENT)
+
+
+def changes(world: World) -> list[SetSwitchdev]:
+    return [step for step in world.seam.steps if isinstance(step, SetSwitchdev)]
+
+
+def test_after_a_reload_the_mode_is_set_and_the_sub_function_made_again_with_its_number(root: Path) -> None:
+    world = node(root)
+    world.apply()
+    world.settle()
+    reload(world)
+    assert_ready(world, world.settle(), 1, derived())
+    assert changes(world) == [SetSwitchdev(PARENT)]
+
+
+def test_after_a_reboot_into_legacy_mode_the_mode_is_set_by_what_the_status_shows(root: Path) -> None:
+    world = node(root)
+    world.apply()
+    world.settle()
+    world.reboot()
+    world.kernel.set_eswitch_mode(PARENT, EswitchMode.LEGACY)
+    assert_ready(world, world.settle(), 1, derived())
+
+
+def test_without_the_setting_the_mode_is_left_alone_and_the_command_named(root: Path) -> None:
+    world = node(root, NodePolicy())
+    world.apply()
+    world.settle()
+    reload(world)
+    error = world.settle().error
+    assert isinstance(error, NotSwitchdev)
+    assert f"devlink dev eswitch set {PARENT} mode switchdev" in str(error)
+    assert mode(world) is EswitchMode.LEGACY
+
+
+def test_a_parent_on_which_no_sub_function_was_is_left_in_legacy_mode(root: Path) -> None:
+    world = node(root, mode=EswitchMode.LEGACY)
+    world.apply()
+    assert isinstance(world.settle().error, NotSwitchdev)
+    assert mode(world) is EswitchMode.LEGACY
+
+
+def test_a_parent_with_virtual_functions_is_left_alone_and_they_are_named(root: Path) -> None:
+    world = node(root, virtual_functions=2)
+    world.apply()
+    world.settle()
+    reload(world)
+    error = world.settle().error
+    assert isinstance(error, NotSwitchdev)
+    assert "0000:03:01.0 and 1 more" in str(error)
+    assert mode(world) is EswitchMode.LEGACY
+
+
+def test_a_deletion_never_changes_the_mode(root: Path) -> None:
+    world = node(root)
+    world.apply()
+    world.settle()
+    reload(world)
+    world.delete()
+    world.settle()
+    assert world.objects == {}
+    assert mode(world) is EswitchMode.LEGACY
+
+
+def test_a_refused_change_is_told_in_the_kernels_words_and_tried_again(root: Path) -> None:
+    world = node(root)
+    world.apply()
+    world.settle()
+    reload(world)
+    world.kernel.faults.fail_next(Operation.ESWITCH_SET, 22, "mlx5_core: LAG is active")
+    error = world.settle().error
+    assert isinstance(error, SwitchdevRefused)
+    assert "LAG is active" in str(error)
+    assert_ready(world, world.settle(), 1, derived())
+
+
+@pytest.mark.parametrize("kill_at", range(8))
+def test_an_agent_that_is_killed_at_any_step_ends_at_the_same(root: Path, kill_at: int) -> None:
+    world = node(root)
+    world.apply()
+    world.settle()
+    reload(world)
+    world.restart(kill_at)
+    with contextlib.suppress(Killed):
+        world.settle()
+    world.restart()
+    assert_ready(world, world.settle(), 1, derived())
