@@ -22,6 +22,7 @@ from subfunction.errors import (
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.uapi import EswitchMode
 from subfunction_operator.agent.model.decision import ReconcileResult, Settled
+from subfunction_operator.agent.model.observation import NodePolicy
 from subfunction_operator.agent.model.steps import ProbeDriver, SetLink
 from subfunction_simulator.kernel import Operation, Parent, Topology
 
@@ -245,6 +246,17 @@ def test_ports_that_legacy_mode_left_behind_are_named_and_never_deleted(world: W
     world.reboot()
     world.settle("a")
     assert world.port_numbers() == []
+
+
+def test_a_parent_whose_ports_legacy_mode_left_behind_is_never_put_back_into_switchdev(root: Path) -> None:
+    world = World(root, ICE, policy=NodePolicy(restore_switchdev=True))
+    for name in ("a", "b"):
+        world.apply(name, flavour="ice")
+        world.settle(name)
+    world.kernel.set_eswitch_mode(PARENT, EswitchMode.LEGACY)
+    for name in ("a", "b"):
+        assert isinstance(world.settle(name).error, NotSwitchdev)
+    assert world.devlink.eswitch_mode(PARENT) is EswitchMode.LEGACY
 
 
 def test_a_parent_in_legacy_mode_without_ports_is_told_how_to_leave_it(root: Path) -> None:
