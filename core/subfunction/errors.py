@@ -163,7 +163,7 @@ class StillAttached(KernelError):
 
 
 class PortUnfinished(KernelError):
-    """The parent has a port that was never activated, and its driver makes no other one beside it (ice)."""
+    """The parent has a port that was never attached, and its driver makes no other one beside it (ice)."""
 
     default_retry = 2.0
 

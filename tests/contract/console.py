@@ -33,6 +33,9 @@ class Console(Protocol):
     def set_mode(self, handle: Handle, mode: EswitchMode) -> None:
         """Change an e-switch mode (`devlink dev eswitch set`)."""
 
+    def rebind(self, handle: Handle) -> None:
+        """Take the driver off a parent and give it back; everything of it goes, and it is in switchdev mode."""
+
     def slow_detach(self, handle: Handle) -> None:
         """Let functions of this parent take half a second to detach, or a few requests."""
 
@@ -84,6 +87,9 @@ class SimulatedConsole:
 
     def set_mode(self, handle: Handle, mode: EswitchMode) -> None:
         self._kernel.nic(handle).set_eswitch_mode(mode)
+
+    def rebind(self, handle: Handle) -> None:
+        self._kernel.crash_driver(handle)
 
     def slow_detach(self, handle: Handle) -> None:
         assert handle in self._kernel.hardware.instances  # the pace is that of all of them

@@ -17,7 +17,7 @@ from subfunction.kernel.devlink import Devlink
 from subfunction.kernel.netlink.codec import Kind, Message, Schema
 from subfunction.kernel.port import Port, parse_handle
 from subfunction.kernel.sysfs import Sysfs
-from subfunction.kernel.uapi import DEVLINK_FAMILY, Attribute, Command
+from subfunction.kernel.uapi import DEVLINK_FAMILY, Attribute, Command, EswitchMode, PortFlavour
 from subfunction.kernel.uapi.vdpa import VDPA_FAMILY
 
 
@@ -33,15 +33,22 @@ class InfoAttribute(enum.IntEnum):
 
     BUS_NAME = 1
     DEV_NAME = 2
+    PORT_FLAVOUR = 77
     INFO_DRIVER_NAME = 98
+    PORT_PCI_PF_NUMBER = 127
+    NESTED_DEVLINK = 175
 
 
 INFO: Final = Schema(
     {
         InfoAttribute.BUS_NAME: Kind.TEXT,
         InfoAttribute.DEV_NAME: Kind.TEXT,
+        InfoAttribute.PORT_FLAVOUR: Kind.U16,
         InfoAttribute.INFO_DRIVER_NAME: Kind.TEXT,
-    }
+        InfoAttribute.PORT_PCI_PF_NUMBER: Kind.U16,
+        InfoAttribute.NESTED_DEVLINK: Schema({InfoAttribute.BUS_NAME: Kind.TEXT, InfoAttribute.DEV_NAME: Kind.TEXT}),
+    },
+    repeated=(InfoAttribute.NESTED_DEVLINK,),
 )
 
 
@@ -95,6 +102,32 @@ class WholeDevlink(Devlink):
     def all_ports(self) -> list[Port]:
         """List the ports of all instances (`devlink port show`)."""
         return [Port.of(reply) for reply in self._request("port show", Command.PORT_GET, dump=True)]
+
+    def nested(self, handle: Handle) -> list[Handle]:
+        """List the instances that are nested in one (`devlink dev show pci/0000:05:00.0`)."""
+        (answer,) = self._ask(Command.GET, handle)
+        return [parse_handle(each) for each in answer.nests(InfoAttribute.NESTED_DEVLINK)]
+
+    def set_mode(self, handle: Handle, mode: EswitchMode) -> None:
+        """Change an e-switch mode (`devlink dev eswitch set`); our code never does."""
+        self._request(
+            f"devlink dev eswitch set {handle}",
+            Command.ESWITCH_SET,
+            [(Attribute.BUS_NAME, handle.bus), (Attribute.DEV_NAME, handle.device), (Attribute.ESWITCH_MODE, mode)],
+        )
+
+    def create_unnumbered(self, handle: Handle, pf: int) -> None:
+        """Create a port without a number (`devlink port add pci/0000:05:00.0 flavour pcisf pfnum 0`)."""
+        numbers = [(InfoAttribute.PORT_FLAVOUR, PortFlavour.PCI_SF.value), (InfoAttribute.PORT_PCI_PF_NUMBER, pf)]
+        self._ask(Command.PORT_NEW, handle, *numbers)
+
+    def _ask(self, command: Command, handle: Handle, *more: tuple[InfoAttribute, int]) -> list[Message]:
+        asked: list[tuple[enum.IntEnum, int | str]] = [
+            (InfoAttribute.BUS_NAME, handle.bus),
+            (InfoAttribute.DEV_NAME, handle.device),
+            *more,
+        ]
+        return self._netlink.request(self._netlink.family(DEVLINK_FAMILY), INFO, command, asked)
 
     def driver_name(self, handle: Handle) -> str | None:
         """Read the driver of an instance (`devlink dev info pci/0000:05:00.0`)."""

@@ -20,6 +20,12 @@ class Personality:
     """What can be set beside the MAC."""
     address_unset: bool
     """Whether a function has no address in a slot where none was ever set, or one at random."""
+    address_settable: bool
+    """Whether a function's netdev takes another address."""
+    function_mtu: int
+    """An MTU that a function's netdev takes; on ice the highest."""
+    one_unattached: bool
+    """Whether a parent makes no port beside one whose driver never held the function."""
     taken: str
     legacy: str
     wrong_pf: str
@@ -34,6 +40,9 @@ MLX5 = Personality(
     caps=(True, 60),
     settings=FunctionSettings(roce=False, max_io_eqs=4),
     address_unset=True,
+    address_settable=True,
+    function_mtu=9000,
+    one_unattached=False,
     taken="SF already exist",
     legacy="SF ports are only supported in eswitch switchdev mode",
     wrong_pf="Invalid pfnum supplied",
@@ -47,6 +56,9 @@ ICE = Personality(
     caps=(None, None),
     settings=FunctionSettings(),
     address_unset=False,
+    address_settable=False,
+    function_mtu=1500,
+    one_unattached=True,
     taken="Subfunction with given sfnum already exists",
     legacy="SF ports are only supported in eswitch switchdev mode",
     wrong_pf="Incorrect pfnum supplied",

@@ -110,6 +110,13 @@ class Node:
         until(lambda: self.sysfs.target(f"{instance.path}/driver"), bool)
         return instance
 
+    def make_room(self, port: Port) -> Port:
+        """Let a new port be no hindrance to the next one of its parent."""
+        if self.personality.one_unattached:
+            self.attach(port)
+            self.detach(port)
+        return port
+
     def detach(self, port: Port) -> None:
         """Deactivate a function and wait until its driver has let go."""
         self.devlink.set_active(port.handle, port.index, active=False)

@@ -45,6 +45,11 @@ class RealConsole:
     def set_mode(self, handle: Handle, mode: EswitchMode) -> None:
         _run("devlink", "dev", "eswitch", "set", str(handle), "mode", mode.name.lower())
 
+    def rebind(self, handle: Handle) -> None:
+        driver = Path("/sys", handle.path, "driver").resolve()
+        for action in ("unbind", "bind"):
+            (driver / action).write_text(handle.device, encoding="ascii")
+
     def slow_detach(self, handle: Handle) -> None:
         self.pace_detach(handle, milliseconds=500)
 

@@ -1,6 +1,7 @@
 """Setting a network link, and what is said of it afterwards: a representor, and the netdev of a function."""
 
 import dataclasses
+import re
 
 import pytest
 from tests.contract.node import Node, until
@@ -16,7 +17,7 @@ MULTICAST = Mac.parse("01:00:5e:00:00:01")
 
 
 def representor(node: Node) -> tuple[Port, Netdev]:
-    port = node.new(88)
+    port = node.make_room(node.new(88))
     return port, node.representor(port)
 
 
@@ -29,10 +30,11 @@ def test_a_representor_can_be_set_up_and_down(node: Node) -> None:
 
 def test_name_address_and_mtu_are_set_by_one_request(node: Node) -> None:
     netdev = node.netdev(node.new(88))
-    node.links.set(netdev.ifindex, LinkSettings(name="sf88", mac=MAC, mtu=9000, up=True))
+    mac, mtu = MAC if node.personality.address_settable else None, node.personality.function_mtu
+    node.links.set(netdev.ifindex, LinkSettings(name="sf88", mac=mac, mtu=mtu, up=True))
     renamed = Netdev.named(node.sysfs, "sf88")
     assert renamed is not None
-    assert (renamed.ifindex, renamed.mac, renamed.mtu, renamed.up) == (netdev.ifindex, MAC, 9000, True)
+    assert (renamed.ifindex, renamed.mac, renamed.mtu, renamed.up) == (netdev.ifindex, mac or netdev.mac, mtu, True)
     assert Netdev.named(node.sysfs, netdev.name) is None
 
 
@@ -116,9 +118,23 @@ def test_the_name_of_another_link_is_refused(node: Node) -> None:
     assert node.representor(port) == netdev
 
 
+def test_an_mtu_beyond_the_drivers_limit_is_refused_with_that_limit(node: Node) -> None:
+    netdev = node.netdev(node.new(88))
+    with pytest.raises(Invalid, match="mtu greater than device maximum") as refused:
+        node.links.set(netdev.ifindex, LinkSettings(mtu=20000))
+    assert Netdev.named(node.sysfs, netdev.name) == netdev
+    found = re.search(r"68 to (\d+)", refused.value.hint)
+    assert found is not None
+    limit = int(found[1])
+    assert limit >= node.personality.function_mtu
+    with pytest.raises(Invalid):
+        node.links.set(netdev.ifindex, LinkSettings(mtu=limit + 1))
+
+
 @pytest.mark.parametrize("settings", [LinkSettings(mtu=40), LinkSettings(mac=MULTICAST)])
 def test_a_value_that_no_link_can_have_is_refused(node: Node, settings: LinkSettings) -> None:
     netdev = node.netdev(node.new(88))
-    with pytest.raises(Invalid):
+    fixed = settings.mac is not None and not node.personality.address_settable
+    with pytest.raises(Unsupported if fixed else Invalid):
         node.links.set(netdev.ifindex, settings)
     assert Netdev.named(node.sysfs, netdev.name) == netdev

@@ -69,7 +69,7 @@ def test_nonsense_is_no_fault(ice: Sfsim) -> None:
 
 def test_a_full_card_has_no_memory(machine: Machine) -> None:
     with loaded(machine, switchdev=1, personality="ice", max_sfs=2) as ice:
-        handles = [ice.add(CARD, number) for number in (10, 20)]
+        handles = [ice.attach(CARD, number)[0] for number in (10, 20)]
         assert "Cannot allocate memory" in ice.refusal(f"devlink port add {CARD} flavour pcisf pfnum 0 sfnum 30")
         ice.delete(handles[0])
         ice.add(CARD, 30)

@@ -24,6 +24,14 @@ def ice(machine: Machine) -> Iterator[Sfsim]:
         yield sfsim
 
 
+def make_room(ice: Sfsim, number: int) -> str:
+    """Add a port that is in no other one's way: it was active once."""
+    handle = ice.add(CARD, number)
+    for state in ("active", "inactive"):
+        ice.set(handle, "state", state)
+    return handle
+
+
 def activate(ice: Sfsim, number: int = 88) -> tuple[str, str]:
     """Add and activate; nothing is waited for."""
     handle = ice.add(CARD, number)
@@ -41,7 +49,7 @@ def test_the_driver_and_its_devices_are_called_ice(ice: Sfsim) -> None:
 
 
 def test_a_new_port_has_a_random_address_and_neither_roce_nor_queues(ice: Sfsim) -> None:
-    functions = [ice.port(ice.add(CARD, number))["function"] for number in (1, 2)]
+    functions = [ice.port(make_room(ice, number))["function"] for number in (1, 2)]
     assert all(set(function) == {"hw_addr", "state", "opstate"} for function in functions)
     addresses = {function["hw_addr"] for function in functions}
     assert len(addresses) == 2
@@ -107,10 +115,58 @@ def test_it_has_no_parameters_no_rdma_no_vdpa_no_rates_and_no_resources(ice: Sfs
     assert "max_local_SFs" not in ice.machine.run(f"devlink resource show {CARD}", check=False).stdout
 
 
-def test_a_number_can_be_left_to_the_driver(ice: Sfsim) -> None:
-    ice.add(CARD, 0)
-    shown = ice.machine.run(f"devlink port add {CARD} flavour pcisf pfnum 0").stdout
-    assert "sfnum 1 " in shown
+def test_a_number_cannot_be_left_to_the_driver(ice: Sfsim) -> None:
+    said = ice.refusal(f"devlink port add {CARD} flavour pcisf pfnum 0")
+    assert "Invalid argument" in said
+    assert "ice:" not in said
+
+
+def test_beside_a_port_that_was_never_active_another_is_announced_and_refused(ice: Sfsim) -> None:
+    handle = ice.add(CARD, 88)
+    said = ice.refusal(f"devlink port add {CARD} flavour pcisf pfnum 0 sfnum 89")
+    assert "Error: ice: Failed to attach SF to eswitch" in said
+    assert "Device or resource busy" in said
+    assert list(ice.ports("pcisf")) == [handle]
+    ice.set(handle, "state", "active")
+    ice.add(CARD, 89)
+
+
+def test_an_uplink_in_a_bridge_keeps_the_first_port_from_being_made(ice: Sfsim) -> None:
+    (uplink,) = [port["netdev"] for name, port in ice.ports("physical").items() if name.startswith(f"{CARD}/")]
+    ice.machine.run(f"ip link add br0 type bridge; ip link set {uplink} master br0")
+    said = ice.refusal(f"devlink port add {CARD} flavour pcisf pfnum 0 sfnum 88")
+    assert "Error: ice: Failed to attach SF to eswitch" in said
+    assert "Invalid argument" in said
+    ice.machine.run(f"ip link set {uplink} nomaster; ip link del br0")
+    ice.add(CARD, 88)
+
+
+def test_a_change_of_mode_is_told_as_a_warning_and_leaves_the_ports(ice: Sfsim) -> None:
+    handle, _ = activate(ice)
+    for mode in ("legacy", "switchdev"):
+        said = ice.machine.run(f"devlink dev eswitch set {CARD} mode {mode} 2>&1").stdout
+        assert f"ice: Changed eswitch mode to {mode}" in said
+        assert ice.port(handle)["function"]["opstate"] == "attached"
+
+
+def test_a_function_that_switches_is_not_reloaded(ice: Sfsim) -> None:
+    assert "Error: ice: Go to legacy mode before doing reinit" in ice.refusal(f"devlink dev reload {CARD}")
+    ice.machine.run(f"devlink dev eswitch set {CARD} mode legacy; devlink dev reload {CARD}")
+
+
+def test_a_functions_instance_is_nested_in_the_cards(ice: Sfsim) -> None:
+    _, device = activate(ice)
+    assert f"auxiliary/{device}" in ice.machine.run(f"devlink dev show {CARD}").stdout
+
+
+def test_a_sub_functions_netdev_takes_1500_bytes_and_no_address(ice: Sfsim) -> None:
+    handle, _ = activate(ice)
+    (virtual,) = ice.ports("virtual").values()
+    representor = ice.port(handle)["netdev"]
+    for netdev, limit in ((virtual["netdev"], 1500), (representor, 9702)):
+        ice.machine.run(f"ip link set {netdev} mtu {limit}")
+        assert "mtu greater than device maximum" in ice.refusal(f"ip link set {netdev} mtu {limit + 1}")
+        assert "Operation not supported" in ice.refusal(f"ip link set {netdev} address 02:00:00:00:00:01")
 
 
 def test_a_wrong_request_is_told_why(ice: Sfsim) -> None:
@@ -162,7 +218,7 @@ def test_an_unbound_driver_leaves_the_port_active_and_detached(ice: Sfsim) -> No
 
 
 def test_injected_failures_speak_its_name(ice: Sfsim) -> None:
-    handle = ice.add(CARD, 7)
+    handle = make_room(ice, 7)
     steps: tuple[tuple[Operation, str], ...] = (
         ("new", f"devlink port add {CARD} flavour pcisf pfnum 0 sfnum 8"),
         ("set_mac", f"devlink port function set {handle} hw_addr 00:00:00:00:00:02"),

@@ -143,3 +143,5 @@ def test_an_ice_virtual_function_has_an_address_and_no_more(iommu_machine: Machi
         assert nic.virtual_functions(PCI).driver(address) == "ice"
         (port,) = nic.ports("pcivf").values()
         assert port["function"] == {"hw_addr": "00:00:00:00:00:00"}
+        said = nic.refusal(f"devlink dev eswitch set {CARD} mode legacy")
+        assert "Error: ice: Changing eswitch mode is allowed only if there is no VFs created" in said

@@ -48,7 +48,7 @@ def test_random_lives_on_every_card_leave_a_silent_and_empty_kernel(
     )
     # The dead are forgotten too: every place is free again.
     for number in range(100, 106):
-        sfsim.add(f"pci/{cards[2]}", number)
+        sfsim.set(sfsim.add(f"pci/{cards[2]}", number), "state", "active")
     sfsim.unload()
     assert machine.run("ls /sys/class/net /sys/bus/auxiliary/devices").stdout == before
     assert machine.run("ls /sys/bus/vdpa/devices /sys/bus/mdev/devices; devlink dev show").stdout.split() == [

@@ -35,6 +35,10 @@ _CAPABILITY = (
 SWITCHDEV: Final = (
     "Put it there with `devlink dev eswitch set HANDLE mode switchdev`; that ends every function of the card."
 )
+ICE_SWITCHDEV: Final = (
+    "Put it there with `devlink dev eswitch set HANDLE mode switchdev` before it has virtual functions: ice refuses it"
+    " while there are any. Never change the mode while `devlink port show` lists a sub-function (pcisf) of it."
+)
 _MODE = "The agent tries it again (`restore-switchdev`); see what prevents it in `dmesg`: a LAG, IPsec, a moved netdev."
 _ROOM = "Delete sub-functions of this parent, or raise PF_TOTAL_SF; see `devlink resource show HANDLE`."
 _INTERFACES = (
@@ -46,8 +50,11 @@ _VECTORS = (
     " is up to its interrupt controller, or its hypervisor. Try a newer kernel, and a machine that is not virtual."
 )
 _UNFINISHED = (
-    "ice makes no port beside one that was never activated: look for `state inactive` in `devlink port show`, and"
-    " activate that one or delete it (`devlink port del HANDLE/INDEX`)."
+    "ice makes no port beside one whose function was never attached: look for `opstate detached` in `devlink port"
+    " show`, and activate that one or delete it (`devlink port del HANDLE/INDEX`)."
+)
+_BRIDGED = (
+    "ice makes no first port while the netdev of the parent is in a bridge: `ip link set UPLINK nomaster`. See `dmesg`."
 )
 _FATAL = (
     "See `devlink health show HANDLE`. `devlink health recover HANDLE reporter fw_fatal` or `devlink dev reload HANDLE`"
@@ -116,6 +123,7 @@ _ROWS: Final = (
     _Row(VdpaCommand.DEV_NEW, errno.ENODEV, _ANY, Gone, _MANAGEMENT),
     _Row(_ANY, errno.ENODEV, _ANY, Gone),
     _Row(_ANY, errno.EPERM, _ANY, NotPermitted, _CAPABILITY),
+    _Row(_NEW, _ANY, "ice: SF ports are only supported in eswitch switchdev mode", NotSwitchdev, ICE_SWITCHDEV),
     _Row(Command.ESWITCH_SET, _ANY, _ANY, SwitchdevRefused, _MODE),
     _Row(_ANY, _ANY, "switchdev mode", NotSwitchdev, SWITCHDEV),
     _Row(_NEW, errno.ENOSPC, _ANY, Full, _ROOM),
@@ -123,6 +131,7 @@ _ROWS: Final = (
     _Row(_NEW, errno.EEXIST, _ANY, NumberTaken, _NUMBER),  # mlx5
     _Row(_NEW, errno.EBUSY, "already exists", NumberTaken, _NUMBER),  # ice
     _Row(_NEW, errno.EBUSY, "Failed to attach SF to eswitch", PortUnfinished, _UNFINISHED),  # ice
+    _Row(_NEW, errno.EINVAL, "Failed to attach SF to eswitch", KernelError, _BRIDGED),  # ice
     _Row(_NEW, _ANY, "Invalid pfnum", PfNumberRefused, _PF_NUMBER),  # mlx5
     _Row(_NEW, _ANY, "Incorrect pfnum", PfNumberRefused, _PF_NUMBER),  # ice
     _Row(_NEW, errno.EINVAL, _SILENT, KernelError, _LATE_RDMA),

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Final
 
-from subfunction.errors import Gone, KernelError, MalformedReply
+from subfunction.errors import Gone, Invalid, KernelError, MalformedReply, SubFunctionError
 from subfunction.kernel.address import Mac
 from subfunction.kernel.error_table import error_for
 from subfunction.kernel.netlink.codec import Interface, Kind, Message, Schema
@@ -20,6 +20,7 @@ LINK: Final = Schema(
     }
 )
 _KIND: Final = Schema({LinkAttribute.LINKINFO: Schema({LinkInfoAttribute.KIND: Kind.TEXT})})
+_LIMITS: Final = Schema({LinkAttribute.MIN_MTU: Kind.U32, LinkAttribute.MAX_MTU: Kind.U32})
 _NAMES: Final = Schema(
     {
         LinkAttribute.IFNAME: Kind.TEXT,
@@ -92,7 +93,7 @@ class Links:
 
         Raises:
             Gone: this namespace has no such link.
-            Invalid: a value is refused, or out of the driver's range.
+            Invalid: a value is refused, or out of the driver's range, which the hint then tells.
             Unsupported: the driver cannot change it, or the master takes no ports.
             NotPermitted: a capability is missing.
             KernelError: any other refusal; EEXIST where the name is another link's.
@@ -106,7 +107,24 @@ class Links:
         try:
             self._netlink.change_link(LINK, interface, settings.pairs())
         except KernelError as error:
-            raise error_for(f"ip link set if{ifindex} {settings}", RouteMessage.SETLINK, error) from error
+            refused = error_for(f"ip link set if{ifindex} {settings}", RouteMessage.SETLINK, error)
+            if isinstance(refused, Invalid) and settings.mtu is not None:
+                refused.hint = self._describe_mtu(ifindex, settings.mtu) or refused.hint
+            raise refused from error
+
+    def _describe_mtu(self, ifindex: int, asked: int) -> str:
+        """Return in words which MTU the link takes, if it is not the one that was asked for; empty if unknown."""
+        try:
+            link = _read(f"ip -d link show if{ifindex}", lambda: self._netlink.read_link(_LIMITS, ifindex))
+        except SubFunctionError:
+            return ""  # the refusal itself is what has to be told
+        if link is None:
+            return ""
+        lowest, highest = link.number(LinkAttribute.MIN_MTU) or 0, link.number(LinkAttribute.MAX_MTU) or 0
+        # A driver that says 0 has no highest MTU of its own (dev_validate_mtu in net/core/dev.c, Linux 6.12).
+        if not highest or lowest <= asked <= highest:
+            return ""
+        return f"The driver of this link takes an MTU of {lowest} to {highest} bytes."
 
     def find(self, name: str) -> LinkNames | None:
         """Find a link by any of its names (`ip link show altname NAME`); None where this namespace has no such link.

@@ -59,7 +59,7 @@ class DeviceUsers(Machine):
             OSError: EINVAL, since it is a representor of mlx5.
         """
         with self._announce_after(name) as netdev:
-            if netdev.fixed:
+            if netdev.keeps_namespace:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
             self.hardware.netdevs.leave(netdev, namespace)
 

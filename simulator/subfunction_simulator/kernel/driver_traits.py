@@ -27,13 +27,23 @@ class DriverTraits:
     netdev_on_parent: bool
     """Whether the netdev hangs under the physical function; else under the auxiliary device."""
     representors_fixed: bool
-    """Whether a representor takes no other address and stays in its network namespace."""
+    """Whether a representor stays in its network namespace."""
     random_mac: bool
     """Whether a function has an address from the start."""
     parameters: bool
     """Whether a sub-function has `enable_*` parameters, capabilities, RDMA and vDPA."""
     rates: bool
     """Whether a port has a rate leaf."""
+    highest_mtu: int
+    """Of uplink and representor."""
+    function_mtu: int
+    """The highest MTU of a sub-function's netdev."""
+    address_fixed: bool
+    """Whether a sub-function's netdev takes no other address."""
+    nested_in_parent: bool
+    """Whether the instance of a sub-function is nested in its parent's, too."""
+    e_switch_of_ice: bool
+    """Whether ports and modes have the manners of `cards/ice_eswitch.py`."""
 
 
 MLX5: Final = DriverTraits(
@@ -51,7 +61,18 @@ MLX5: Final = DriverTraits(
     random_mac=False,
     parameters=True,
     rates=True,
+    highest_mtu=9978,
+    function_mtu=9978,
+    address_fixed=False,
+    nested_in_parent=False,
+    e_switch_of_ice=False,
 )
+# From drivers/net/ethernet/intel/ice, Linux 6.12; what stands in other modules names its lines there.
+# ice_sf_eth.c: 11-23 no `ndo_set_mac_address`, 40 an MTU of 1500 as of any Ethernet device (`ether_setup`), 45 the
+# netdev's parent, 212 the numbers from 1, 285-288 the auxiliary device without attributes; ice.h:122 the highest MTU;
+# ice_repr.c:393,395 the representor's; devlink/devlink.c:1604 the nesting; devlink/devlink_port.c: 542-573 a state is
+# reached when it is answered, 640 pfnum, 804-810 what a port can be set to, 937 a random address.
+
 ICE: Final = DriverTraits(
     driver="ice",
     virtual_driver="iavf",
@@ -67,6 +88,11 @@ ICE: Final = DriverTraits(
     random_mac=True,
     parameters=False,
     rates=False,
+    highest_mtu=9702,
+    function_mtu=1500,
+    address_fixed=True,
+    nested_in_parent=True,
+    e_switch_of_ice=True,
 )
 DRIVER_TRAITS: Final = {each.driver: each for each in (MLX5, ICE)}
 

@@ -47,6 +47,8 @@ class Hardware:
     instances: dict[Handle, Instance] = dataclasses.field(default_factory=dict)
     numbers: set[int] = dataclasses.field(default_factory=set)
     """What mlx5's PCI functions have taken of the pool that its sub-functions' devices are numbered from."""
+    remark: str = ""
+    """What a driver says of the request that is being answered, although it succeeds."""
     vhca_ids: int = 0
     attached: int = 0
     """How many functions ever attached; whether the last notification of one says so alternates with it."""

@@ -123,6 +123,7 @@ class SimulatedKernel(FaultInjection):
         lowest = RouteMessage.NEWLINK if route else NLCTRL_ID
         if not request.flags & uapi.NLM_F_REQUEST or request.kind < lowest:
             return [wire.acknowledgement(request)] if request.flags & uapi.NLM_F_ACK else []
+        self.hardware.remark = ""
         try:
             bodies = self._route.answer(request) if route else self._bodies(request)
         except Refusal as refusal:
@@ -136,7 +137,7 @@ class SimulatedKernel(FaultInjection):
             # A dump by another road: it ends in a DONE without an error code, and is acknowledged all the same.
             replies.append(wire.message(uapi.NLMSG_DONE, uapi.NLM_F_MULTI, request.sequence, request.port, b""))
         if request.flags & uapi.NLM_F_ACK:
-            replies.append(wire.acknowledgement(request))
+            replies.append(wire.acknowledgement(request, remark=self.hardware.remark))
         return replies
 
     def _bodies(self, request: Request) -> list[bytes]:

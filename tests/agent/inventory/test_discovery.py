@@ -158,6 +158,19 @@ def test_an_ice_card_tells_no_room(root: Path) -> None:
     assert capabilities(parent, DiscoveredNode())[1] == FlavourCapability(name=Flavour.ICE, possible=True)
 
 
+def test_an_ice_card_with_sub_functions_in_legacy_mode_is_not_to_be_put_back(root: Path) -> None:
+    card = Parent(bdf="0000:03:00.0", netdev="enp3s0np0", driver="ice")
+    site = Site(root, Topology(parents=(card,)))
+    site.make(7)
+    assert not site.parent().stranded
+    site.kernel.set_eswitch_mode(FIRST, EswitchMode.LEGACY)
+    parent = site.parent()
+    assert parent.stranded
+    message = capabilities(parent, DiscoveredNode())[1].message
+    assert "reboot" in message
+    assert "eswitch set" not in message
+
+
 @pytest.mark.parametrize(("said", "mode"), [("Y", RdmaNamespaces.SHARED), ("N", RdmaNamespaces.EXCLUSIVE)])
 def test_the_rdma_mode_is_what_the_kernel_says(site: Site, said: str, mode: RdmaNamespaces) -> None:
     site.put("module/ib_core/parameters/netns_mode", said)

@@ -99,6 +99,18 @@ def test_a_whole_card_says_all_that_placement_asks() -> None:
             "that ends every function of the card",
         ),
         (
+            with_parent(dataclasses.replace(card(driver="ice"), mode=EswitchMode.LEGACY)),
+            Flavour.ICE,
+            Reason.NOT_SWITCHDEV,
+            "mode switchdev` before it has virtual functions",
+        ),
+        (
+            with_parent(dataclasses.replace(card(driver="ice"), mode=EswitchMode.LEGACY, stranded=True)),
+            Flavour.ICE,
+            Reason.NOT_SWITCHDEV,
+            "Drain the node and reboot it",
+        ),
+        (
             with_parent(dataclasses.replace(CARD, mode=None)),
             Flavour.MLX5,
             Reason.UNSUPPORTED,

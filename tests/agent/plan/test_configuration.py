@@ -44,9 +44,9 @@ def rate(world: World) -> RateLeaf | None:
 
 
 def test_the_mtu_is_set_and_follows_the_spec(world: World) -> None:
-    world.apply(mtu=9000)
+    world.apply(mtu=1300)
     assert_ready(world.settle())
-    assert netdev(world).mtu == 9000
+    assert netdev(world).mtu == 1300
     world.apply(mtu=1400)
     assert_ready(world.settle())
     assert netdev(world).mtu == 1400
@@ -70,13 +70,13 @@ def test_an_mtu_that_changes_while_a_pod_has_the_netdev_waits_for_its_return(wor
     name = netdev(world).name
     world.kernel.move_netdev(name)
     world.settle()
-    world.apply(mtu=9000)
+    world.apply(mtu=1300)
     result = world.settle()
     assert isinstance(result.decision, Settled)
     assert "MTU" in result.decision.pending
     world.kernel.namespace_ends()
     assert_ready(world.settle())
-    assert netdev(world).mtu == 9000
+    assert netdev(world).mtu == 1300
 
 
 @pytest.mark.mlx5("rates")

@@ -16,7 +16,7 @@ NOTHING: frozenset[tuple[str, int]] = frozenset()
 
 def cut(world: World) -> int:
     """Make a port that another tool has, in the first slot, and let its query fail: the list is empty."""
-    index = world.foreign(900, active=False)
+    index = world.foreign(900)
     world.kernel.refuse_query(PARENT, index)
     return index
 
@@ -26,7 +26,7 @@ def emptied(world: World) -> bool:
 
 
 def test_what_is_ready_stays_so_while_the_list_is_empty(world: World) -> None:
-    index = world.foreign(900, active=False)
+    index = world.foreign(900)
     world.apply()
     world.settle()
     world.kernel.refuse_query(PARENT, index)
@@ -67,7 +67,7 @@ def test_a_port_made_before_a_kill_is_neither_made_twice_nor_forgotten(world: Wo
 
 
 def test_a_number_that_the_list_hides_is_refused_by_the_kernel_and_the_next_is_taken(world: World) -> None:
-    index = world.foreign(1, active=False)
+    index = world.foreign(1)
     world.kernel.refuse_query(PARENT, index)
     world.apply()
     assert_ready(world, world.settle(), 2, derived())

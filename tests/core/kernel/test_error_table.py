@@ -47,7 +47,7 @@ REFUSALS = [
     (Command.PORT_NEW, errno.EINVAL, "ice: Incorrect pfnum supplied", PfNumberRefused),
     (Command.PORT_NEW, errno.EINVAL, "", KernelError),
     (Command.PORT_NEW, errno.EBUSY, "ice: Failed to attach SF to eswitch", PortUnfinished),
-    (Command.PORT_NEW, errno.EINVAL, "ice: Failed to attach SF to eswitch", Invalid),
+    (Command.PORT_NEW, errno.EINVAL, "ice: Failed to attach SF to eswitch", KernelError),
     (Command.PORT_NEW, OPNOTSUPP, "ice: Dynamic MSIX-X interrupt allocation is not supported", SubFunctionsUnsupported),
     (Command.PORT_NEW, errno.ENOMEM, "ice: Unable to allocate VSI", Full),
     (Command.PORT_NEW, errno.ENOMEM, "", KernelError),

@@ -20,6 +20,7 @@ from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.port import FunctionSettings
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction_simulator.kernel import MediatedType, Operation, Topology
+from subfunction_simulator.kernel.cards.ice_eswitch import UseAfterFreeError
 from subfunction_simulator.kernel.netlink import wire
 from subfunction_simulator.kernel.netlink.uapi import Attribute, Command
 
@@ -348,12 +349,34 @@ def intel(root: Path) -> Box:
     return Box(root, dataclasses.replace(CARD, driver="ice"))
 
 
-def test_ice_chooses_a_number_where_none_is_given(tmp_path: Path) -> None:
+def test_a_port_that_legacy_mode_left_behind_on_ice_is_the_end_if_it_is_deleted(tmp_path: Path) -> None:
     box = intel(tmp_path)
-    asked = wire.u16(77, PortFlavour.PCI_SF) + wire.u16(127, 0)
-    assert box.ask(uapi.Command.PORT_NEW, asked)[0] == 0
-    assert box.ask(uapi.Command.PORT_NEW, asked)[0] == 0
-    assert [port.number for port in box.devlink.ports(FIRST) if port.is_sub_function] == [0, 1]
+    port = box.devlink.create_port(FIRST, pf=0, number=88)
+    for mode in (EswitchMode.LEGACY, EswitchMode.SWITCHDEV):
+        box.kernel.set_eswitch_mode(FIRST, mode)
+    # Forgotten by the e-switch, it is in nobody's way.
+    assert box.devlink.create_port(FIRST, pf=0, number=89).number == 89
+    with pytest.raises(UseAfterFreeError):
+        box.devlink.delete_port(FIRST, port.index)
+
+
+def test_ice_says_that_the_mode_was_changed(tmp_path: Path) -> None:
+    number, reply = intel(tmp_path).ask(uapi.Command.ESWITCH_SET, wire.u16(25, EswitchMode.LEGACY))
+    assert (number, b"ice: Changed eswitch mode to legacy" in reply) == (0, True)
+
+
+def test_ice_changes_no_mode_and_reloads_nothing_while_it_has_virtual_functions(tmp_path: Path) -> None:
+    for mode, words in (
+        (EswitchMode.SWITCHDEV, "Go to legacy mode before doing reinit"),
+        (EswitchMode.LEGACY, "Remove all VFs before doing reinit"),
+    ):
+        card = dataclasses.replace(CARD, driver="ice", virtual_functions=2, mode=mode)
+        box = Box(tmp_path / mode.name, card)
+        other = EswitchMode.LEGACY if mode is EswitchMode.SWITCHDEV else EswitchMode.SWITCHDEV
+        number, reply = box.ask(uapi.Command.ESWITCH_SET, wire.u16(25, other))
+        assert (number, b"allowed only if there is no VFs created" in reply) == (errno.EOPNOTSUPP, True)
+        with pytest.raises(Unsupported, match=words):
+            box.devlink.reload(FIRST)
 
 
 def test_ice_refuses_the_mere_presence_of_a_controller(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ enum sfsim_op {
 /* mlx5 spreads the events of its functions over so many queues: one that is stuck keeps others waiting. */
 #define SFSIM_QUEUES 8
 
+#define SFSIM_VSIS 4096		/* more than sub-functions and virtual functions together */
+
 #define SFSIM_NOBODY U32_MAX	/* an operation on no sub-function */
 
 struct sfsim_faults {
@@ -114,6 +116,8 @@ struct sfsim_pf {
 	struct devlink_port port;
 	struct net_device *uplink;
 	enum devlink_eswitch_mode mode;
+	DECLARE_BITMAP(vsis, SFSIM_VSIS);	/* ice: those that are taken */
+	u32 next_vsi;
 	struct sfsim_faults faults;
 	struct sfsim_mdev *mdev;
 	struct sfsim_vf *vfs;
@@ -135,6 +139,10 @@ struct sfsim_sf {
 	struct sfsim_pf *pf;
 	u32 slot;
 	u32 sfnum;
+
+	u32 vsi;			/* ice: the index of its ports */
+	bool was_attached;		/* (fw) its driver held it once */
+	bool stranded;			/* (fw) ice: the mode was changed since it was made */
 
 	struct devlink_port port;
 	struct net_device *representor;	/* (fw) */
@@ -198,8 +206,23 @@ void sfsim_live_get(void);
 void sfsim_live_put(void);
 
 /* sfsim_pf.c */
+int sfsim_pf_load(struct devlink *devlink);
+void sfsim_pf_unload(struct devlink *devlink);
 int sfsim_pf_register(void);
 void sfsim_pf_unregister(void);
+
+/* sfsim_ice.c */
+int sfsim_ice_port_check(struct sfsim_pf *pf, const struct devlink_port_new_attrs *attrs,
+			 struct netlink_ext_ack *extack);
+void sfsim_ice_vsi_init(struct sfsim_pf *pf);
+u32 sfsim_ice_vsi_take(struct sfsim_pf *pf);
+void sfsim_ice_vsi_free(struct sfsim_pf *pf, u32 index);
+int sfsim_ice_eswitch_attach(struct sfsim_sf *sf, struct netlink_ext_ack *extack);
+int sfsim_ice_eswitch_set(struct devlink *devlink, u16 mode, struct netlink_ext_ack *extack);
+int sfsim_ice_reload_down(struct devlink *devlink, bool netns_change, enum devlink_reload_action action,
+			  enum devlink_reload_limit limit, struct netlink_ext_ack *extack);
+int sfsim_ice_reload_up(struct devlink *devlink, enum devlink_reload_action action, enum devlink_reload_limit limit,
+			u32 *actions_performed, struct netlink_ext_ack *extack);
 
 /* sfsim_port.c */
 int sfsim_port_new(struct devlink *devlink, const struct devlink_port_new_attrs *attrs,
@@ -250,7 +273,13 @@ int sfsim_eth_probe(struct sfsim_instance *instance, struct device *dev);
 void sfsim_eth_remove(struct sfsim_instance *instance, struct device *dev);
 
 /* sfsim_netdev.c */
-struct net_device *sfsim_netdev_add(struct device *parent, struct devlink_port *port, const u8 *mac);
+enum sfsim_netdev_kind {
+	SFSIM_NETDEV_PCI,		/* of a physical or virtual function */
+	SFSIM_NETDEV_REPRESENTOR,
+	SFSIM_NETDEV_FUNCTION,
+};
+struct net_device *sfsim_netdev_add(struct device *parent, struct devlink_port *port, const u8 *mac,
+				    enum sfsim_netdev_kind kind);
 void sfsim_netdev_del(struct net_device *dev);
 void sfsim_netdev_pair(struct net_device *dev, struct net_device *peer);
 

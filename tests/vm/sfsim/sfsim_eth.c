@@ -23,7 +23,7 @@ int sfsim_eth_port_add(struct devlink *devlink, struct devlink_port *port, struc
 
 	memset(port, 0, sizeof(*port));
 	devlink_port_attrs_set(port, &attrs);
-	return devl_port_register(devlink, port, sfsim_ice ? 10 + sf->slot : vhca_id << 16);
+	return devl_port_register(devlink, port, sfsim_ice ? sf->vsi : vhca_id << 16);
 }
 
 int sfsim_eth_attach(struct sfsim_instance *instance, struct devlink_port *port)
@@ -32,7 +32,8 @@ int sfsim_eth_attach(struct sfsim_instance *instance, struct devlink_port *port)
 	struct sfsim_sf *sf = function->sf;
 	struct net_device *dev;
 
-	dev = sfsim_netdev_add(sfsim_ice ? &sf->pf->pdev->dev : &function->adev.dev, port, function->mac);
+	dev = sfsim_netdev_add(sfsim_ice ? &sf->pf->pdev->dev : &function->adev.dev, port, function->mac,
+			       SFSIM_NETDEV_FUNCTION);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
 	mutex_lock(&sf->pf->fw_lock);

@@ -107,23 +107,19 @@ static void sfsim_firmware_work(struct work_struct *work)
 	sfsim_sf_put(sf);
 }
 
-/* The number asked for or, where the driver chooses (ice), the lowest that is free. */
+/* ice cannot choose one, which it answers with a WARN, too (ice_main.c:4121, devlink/devlink_port.c:832-834). */
 static int sfsim_firmware_number(struct sfsim_pf *pf, const struct devlink_port_new_attrs *attrs, u32 *sfnum,
 				 struct netlink_ext_ack *extack)
 {
-	u32 number = attrs->sfnum_valid ? attrs->sfnum : 0;
 	struct sfsim_sf *other;
 	unsigned long index;
 
 	lockdep_assert_held(&pf->fw_lock);
-again:
+	if (!attrs->sfnum_valid)
+		return -EINVAL;
 	xa_for_each(&pf->sfs, index, other) {
-		if (other->sfnum != number)
+		if (other->sfnum != attrs->sfnum)
 			continue;
-		if (!attrs->sfnum_valid) {
-			number++;
-			goto again;
-		}
 		if (sfsim_ice) {
 			sfsim_refuse(extack, "Subfunction with given sfnum already exists");
 			return -EBUSY;
@@ -131,7 +127,7 @@ again:
 		sfsim_refuse(extack, "SF already exist. Choose different sfnum");
 		return -EEXIST;
 	}
-	*sfnum = number;
+	*sfnum = attrs->sfnum;
 	return 0;
 }
 
@@ -271,10 +267,12 @@ int sfsim_firmware_enter(struct sfsim_sf *sf)
 	int err = 0;
 
 	mutex_lock(&sf->pf->fw_lock);
-	if (sf->vhca == SFSIM_ACTIVE)
+	if (sf->vhca == SFSIM_ACTIVE) {
 		sf->vhca = SFSIM_IN_USE;
-	else
+		sf->was_attached = true;
+	} else {
 		err = -ENODEV;
+	}
 	mutex_unlock(&sf->pf->fw_lock);
 	return err;
 }

@@ -190,6 +190,12 @@ struct devlink *sfsim_instance_add(struct sfsim_function *function)
 	instance->function = function;
 	mutex_init(&instance->lock);
 
+	/* devlink/devlink.c:1604: nested in the PF's instance, beside the port that names it. */
+	err = sfsim_ice ? devl_nested_devlink_set(priv_to_devlink(function->sf->pf), devlink) : 0;
+	if (err) {
+		devlink_free(devlink);
+		return ERR_PTR(err);
+	}
 	devl_lock(devlink);
 	err = sfsim_instance_params_add(devlink);
 	if (err)

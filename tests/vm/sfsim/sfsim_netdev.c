@@ -50,6 +50,13 @@ static const struct net_device_ops sfsim_netdev_ops = {
 	.ndo_validate_addr = eth_validate_addr,
 };
 
+/* ice's sub-functions and representors take no other address (ice_sf_eth.c:11-23, ice_repr.c). */
+static const struct net_device_ops sfsim_netdev_fixed_ops = {
+	.ndo_open = sfsim_netdev_open,
+	.ndo_stop = sfsim_netdev_stop,
+	.ndo_start_xmit = sfsim_netdev_xmit,
+};
+
 static void sfsim_netdev_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
 {
 	strscpy(info->driver, sfsim_driver_name(), sizeof(info->driver));
@@ -61,6 +68,8 @@ static const struct ethtool_ops sfsim_netdev_ethtool_ops = {
 	.get_link = ethtool_op_get_link,
 };
 
+static const struct ethtool_ops sfsim_netdev_no_ethtool_ops = {};
+
 static void sfsim_netdev_setup(struct net_device *dev)
 {
 	ether_setup(dev);
@@ -70,8 +79,19 @@ static void sfsim_netdev_setup(struct net_device *dev)
 	dev->max_mtu = 9978;
 }
 
+static void sfsim_netdev_ice_setup(struct net_device *dev, enum sfsim_netdev_kind kind)
+{
+	if (kind != SFSIM_NETDEV_PCI)
+		dev->netdev_ops = &sfsim_netdev_fixed_ops;
+	/* ice.h:122, ice_repr.c:393; a sub-function has what ether_setup() gives, and no ethtool (ice_sf_eth.c:40-61). */
+	dev->max_mtu = kind == SFSIM_NETDEV_FUNCTION ? ETH_DATA_LEN : 9702;
+	if (kind == SFSIM_NETDEV_FUNCTION)
+		dev->ethtool_ops = &sfsim_netdev_no_ethtool_ops;
+}
+
 /* A @mac that is absent or zero is replaced by a random one, as mlx5 does. */
-struct net_device *sfsim_netdev_add(struct device *parent, struct devlink_port *port, const u8 *mac)
+struct net_device *sfsim_netdev_add(struct device *parent, struct devlink_port *port, const u8 *mac,
+				    enum sfsim_netdev_kind kind)
 {
 	struct net_device *dev;
 	int err;
@@ -83,6 +103,8 @@ struct net_device *sfsim_netdev_add(struct device *parent, struct devlink_port *
 		eth_hw_addr_set(dev, mac);
 	else
 		eth_hw_addr_random(dev);
+	if (sfsim_ice)
+		sfsim_netdev_ice_setup(dev, kind);
 	SET_NETDEV_DEV(dev, parent);
 	SET_NETDEV_DEVLINK_PORT(dev, port);
 	netif_carrier_off(dev);

@@ -66,8 +66,11 @@ static const struct devlink_ops sfsim_pf_ops = {
 
 static const struct devlink_ops sfsim_ice_pf_ops = {
 	.info_get = sfsim_info_get,
+	.reload_actions = BIT(DEVLINK_RELOAD_ACTION_DRIVER_REINIT),
+	.reload_down = sfsim_ice_reload_down,
+	.reload_up = sfsim_ice_reload_up,
 	.eswitch_mode_get = sfsim_eswitch_get,
-	.eswitch_mode_set = sfsim_eswitch_set,
+	.eswitch_mode_set = sfsim_ice_eswitch_set,
 	.port_new = sfsim_port_new,
 };
 
@@ -93,7 +96,7 @@ static int sfsim_pf_resources(struct devlink *devlink)
 				      &size);
 }
 
-static int sfsim_pf_load(struct devlink *devlink)
+int sfsim_pf_load(struct devlink *devlink)
 {
 	struct devlink_port_attrs attrs = { .flavour = DEVLINK_PORT_FLAVOUR_PHYSICAL };
 	struct sfsim_pf *pf = devlink_priv(devlink);
@@ -110,7 +113,7 @@ static int sfsim_pf_load(struct devlink *devlink)
 					  &sfsim_uplink_ops);
 	if (err)
 		goto err_resources;
-	pf->uplink = sfsim_netdev_add(&pf->pdev->dev, &pf->port, NULL);
+	pf->uplink = sfsim_netdev_add(&pf->pdev->dev, &pf->port, NULL, SFSIM_NETDEV_PCI);
 	if (IS_ERR(pf->uplink)) {
 		err = PTR_ERR(pf->uplink);
 		goto err_port;
@@ -124,7 +127,7 @@ err_resources:
 	return err;
 }
 
-static void sfsim_pf_unload(struct devlink *devlink)
+void sfsim_pf_unload(struct devlink *devlink)
 {
 	struct sfsim_pf *pf = devlink_priv(devlink);
 
@@ -176,6 +179,7 @@ static int sfsim_pf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	pf->mode = sfsim_switchdev ? DEVLINK_ESWITCH_MODE_SWITCHDEV : DEVLINK_ESWITCH_MODE_LEGACY;
 	sfsim_switch_id(pdev, &pf->switch_id);
 	mutex_init(&pf->fw_lock);
+	sfsim_ice_vsi_init(pf);
 	xa_init_flags(&pf->sfs, XA_FLAGS_ALLOC);
 	init_waitqueue_head(&pf->drained);
 	err = ida_alloc_max(&sfsim_vhca_ids, 63, GFP_KERNEL);

@@ -18,16 +18,15 @@ static int sfsim_port_mac_get(struct devlink_port *port, u8 *mac, int *len, stru
 	return 0;
 }
 
-/* mlx5 accepts it at any time, and the running function keeps the address it came up with; ice refuses it then. */
+/*
+ * mlx5 accepts it at any time, and the running function keeps the address it came up with; ice refuses it
+ * then, before it looks at the address (devlink/devlink_port.c:697-706).
+ */
 static int sfsim_port_mac_set(struct devlink_port *port, const u8 *mac, int len, struct netlink_ext_ack *extack)
 {
 	struct sfsim_sf *sf = sfsim_port_sf(port);
 	int err;
 
-	if (sfsim_ice && !is_valid_ether_addr(mac)) {
-		sfsim_refuse(extack, "Invalid ethernet address");
-		return -EADDRNOTAVAIL;
-	}
 	err = sfsim_fault(sf->pf, SFSIM_OP_SET_MAC, sf->sfnum, extack);
 	if (err)
 		return err;
@@ -35,6 +34,9 @@ static int sfsim_port_mac_set(struct devlink_port *port, const u8 *mac, int len,
 	if (sfsim_ice && (sf->vhca == SFSIM_IN_USE || sf->vhca == SFSIM_TEARDOWN)) {
 		sfsim_refuse(extack, "Ethernet address can be change only in detached state");
 		err = -EBUSY;
+	} else if (sfsim_ice && !is_valid_ether_addr(mac)) {
+		sfsim_refuse(extack, "Invalid ethernet address");
+		err = -EADDRNOTAVAIL;
 	} else {
 		ether_addr_copy(sf->mac, mac);
 	}
@@ -117,6 +119,8 @@ static int sfsim_port_state_set(struct devlink_port *port, enum devlink_port_fn_
 static void sfsim_port_delete(struct sfsim_sf *sf)
 {
 	struct net_device *representor;
+	struct sfsim_pf *pf = sf->pf;
+	u32 vsi = sf->vsi;
 
 	mutex_lock(&sf->pf->fw_lock);
 	sf->closing = true;
@@ -129,6 +133,8 @@ static void sfsim_port_delete(struct sfsim_sf *sf)
 		devl_rate_leaf_destroy(&sf->port);
 	devl_port_unregister(&sf->port);
 	sfsim_firmware_free(sf);
+	if (sfsim_ice)
+		sfsim_ice_vsi_free(pf, vsi);
 }
 
 static int sfsim_port_del(struct devlink *devlink, struct devlink_port *port, struct netlink_ext_ack *extack)
@@ -138,6 +144,7 @@ static int sfsim_port_del(struct devlink *devlink, struct devlink_port *port, st
 	err = sfsim_fault(devlink_priv(devlink), SFSIM_OP_DEL, sfsim_port_sf(port)->sfnum, extack);
 	if (err)
 		return err;
+	WARN(sfsim_port_sf(port)->stranded, "ice would free a port here that is registered still\n");
 	sfsim_port_delete(sfsim_port_sf(port));
 	return 0;
 }
@@ -187,28 +194,6 @@ static const struct devlink_port_ops sfsim_ice_port_ops = {
 	.port_fn_state_set = sfsim_port_state_set,
 };
 
-static int sfsim_ice_port_check(struct sfsim_pf *pf, const struct devlink_port_new_attrs *attrs,
-				struct netlink_ext_ack *extack)
-{
-	if (attrs->flavour != DEVLINK_PORT_FLAVOUR_PCI_SF) {
-		sfsim_refuse(extack, "Flavour other than pcisf is not supported");
-	} else if (attrs->controller_valid) {
-		sfsim_refuse(extack, "Setting controller is not supported");
-	} else if (attrs->port_index_valid) {
-		sfsim_refuse(extack, "Driver does not support user defined port index assignment");
-	} else if (attrs->pfnum != pf->pfnum) {
-		sfsim_refuse(extack, "Incorrect pfnum supplied");
-		return -EINVAL;
-	} else if (sfsim_no_sf) {
-		sfsim_refuse(extack, "Dynamic MSIX-X interrupt allocation is not supported");
-	} else if (pf->mode != DEVLINK_ESWITCH_MODE_SWITCHDEV) {
-		sfsim_refuse(extack, "SF ports are only supported in eswitch switchdev mode");
-	} else {
-		return 0;
-	}
-	return -EOPNOTSUPP;
-}
-
 static int sfsim_port_check(struct sfsim_pf *pf, const struct devlink_port_new_attrs *attrs,
 			    struct netlink_ext_ack *extack)
 {
@@ -239,17 +224,19 @@ static int sfsim_port_register(struct devlink *devlink, struct sfsim_sf *sf)
 
 	sf->port.attrs.switch_id = pf->switch_id;
 	devlink_port_attrs_pci_sf_set(&sf->port, 0, pf->pfnum, sf->sfnum, false);
-	/* mlx5: function id and virtual port; ice: the index of a queue set. Nothing to be guessed. */
+	if (sfsim_ice)
+		sf->vsi = sfsim_ice_vsi_take(pf);
+	/* mlx5: function id and virtual port. Nothing to be guessed. */
 	err = devl_port_register_with_ops(devlink, &sf->port,
-					  sfsim_ice ? 10 + sf->slot : (pf->vhca_id << 16) | (32768 + sf->slot),
+					  sfsim_ice ? sf->vsi : (pf->vhca_id << 16) | (32768 + sf->slot),
 					  sfsim_ice ? &sfsim_ice_port_ops : &sfsim_port_ops);
 	if (err)
-		return err;
+		goto err_vsi;
 	if (!sfsim_ice)
 		err = devl_rate_leaf_create(&sf->port, sf, NULL);
 	if (err)
 		goto err_port;
-	representor = sfsim_netdev_add(&pf->pdev->dev, &sf->port, NULL);
+	representor = sfsim_netdev_add(&pf->pdev->dev, &sf->port, NULL, SFSIM_NETDEV_REPRESENTOR);
 	if (IS_ERR(representor)) {
 		err = PTR_ERR(representor);
 		goto err_leaf;
@@ -264,6 +251,9 @@ err_leaf:
 		devl_rate_leaf_destroy(&sf->port);
 err_port:
 	devl_port_unregister(&sf->port);
+err_vsi:
+	if (sfsim_ice)
+		sfsim_ice_vsi_free(pf, sf->vsi);
 	return err;
 }
 
@@ -287,6 +277,14 @@ int sfsim_port_new(struct devlink *devlink, const struct devlink_port_new_attrs 
 	if (err) {
 		sfsim_firmware_free(sf);
 		return err;
+	}
+	if (sfsim_ice) {
+		err = sfsim_ice_eswitch_attach(sf, extack);
+		if (err) {
+			/* It was announced by now, and so is its end. */
+			sfsim_port_delete(sf);
+			return err;
+		}
 	}
 	*port = &sf->port;
 	return 0;

@@ -11,6 +11,7 @@
 struct sfsim_vf {
 	struct sfsim_pf *pf;
 	u16 index;
+	u32 vsi;			/* ice: the index of its port */
 	struct devlink_port port;
 	struct net_device *representor;	/* (fw) */
 	struct net_device *netdev;	/* (fw) */
@@ -116,6 +117,8 @@ static void sfsim_vf_port_del(struct sfsim_vf *vf)
 	if (!sfsim_ice)
 		devl_rate_leaf_destroy(&vf->port);
 	devl_port_unregister(&vf->port);
+	if (sfsim_ice)
+		sfsim_ice_vsi_free(vf->pf, vf->vsi);
 }
 
 static int sfsim_vf_port_add(struct devlink *devlink, struct sfsim_vf *vf)
@@ -126,17 +129,19 @@ static int sfsim_vf_port_add(struct devlink *devlink, struct sfsim_vf *vf)
 
 	memset(&vf->port, 0, sizeof(vf->port));
 	vf->port.attrs.switch_id = pf->switch_id;
+	if (sfsim_ice)
+		vf->vsi = sfsim_ice_vsi_take(pf);
 	devlink_port_attrs_pci_vf_set(&vf->port, 0, pf->pfnum, vf->index, false);
 	err = devl_port_register_with_ops(devlink, &vf->port,
-					  sfsim_ice ? 2000 + vf->index : (pf->vhca_id << 16) | (1 + vf->index),
+					  sfsim_ice ? vf->vsi : (pf->vhca_id << 16) | (1 + vf->index),
 					  sfsim_ice ? &sfsim_ice_vf_port_ops : &sfsim_vf_port_ops);
 	if (err)
-		return err;
+		goto err_vsi;
 	if (!sfsim_ice)
 		err = devl_rate_leaf_create(&vf->port, NULL, NULL);
 	if (err)
 		goto err_port;
-	representor = sfsim_netdev_add(&pf->pdev->dev, &vf->port, NULL);
+	representor = sfsim_netdev_add(&pf->pdev->dev, &vf->port, NULL, SFSIM_NETDEV_REPRESENTOR);
 	if (IS_ERR(representor)) {
 		err = PTR_ERR(representor);
 		goto err_leaf;
@@ -153,6 +158,9 @@ err_leaf:
 		devl_rate_leaf_destroy(&vf->port);
 err_port:
 	devl_port_unregister(&vf->port);
+err_vsi:
+	if (sfsim_ice)
+		sfsim_ice_vsi_free(pf, vf->vsi);
 	return err;
 }
 
@@ -266,7 +274,7 @@ int sfsim_vf_probe(struct pci_dev *pdev)
 	err = devl_port_register(devlink, &instance->port, (1 + vf->index) << 16);
 	if (err)
 		goto err_free;
-	instance->netdev = sfsim_netdev_add(&pdev->dev, &instance->port, vf->mac);
+	instance->netdev = sfsim_netdev_add(&pdev->dev, &instance->port, vf->mac, SFSIM_NETDEV_PCI);
 	if (IS_ERR(instance->netdev)) {
 		err = PTR_ERR(instance->netdev);
 		goto err_port;

@@ -29,6 +29,8 @@ class LinkAttribute(enum.IntEnum):
     MTU = 4
     MASTER = 10
     LINKINFO = 18
+    MIN_MTU = 50
+    MAX_MTU = 51
     PROP_LIST = 52
     ALT_IFNAME = 53
 

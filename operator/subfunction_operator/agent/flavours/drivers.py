@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from subfunction.api.subfunction import Flavour
+from subfunction.kernel.error_table import ICE_SWITCHDEV, SWITCHDEV
 
 VFIO_PCI: Final = "vfio-pci"
 """The VFIO driver that takes any PCI function."""
@@ -40,6 +41,15 @@ class DriverProfile:
 
     vectors_hint: str = ""
     """What gives a function more MSI-X vectors, where a probe fails for want of them."""
+
+    switchdev_hint: str = SWITCHDEV
+    """How the e-switch of a parent without sub-functions is put into switchdev mode; HANDLE stands for the parent."""
+
+    stranded_hint: str = ""
+    """What to do after its e-switch became legacy while it had sub-functions; empty if that ends them all."""
+
+    capabilities: bool = True
+    """Whether a sub-function's capabilities can be set, as far as its card can."""
 
     eswitch_elsewhere: str = ""
     """What it means that a parent has room for sub-functions and no e-switch; empty if that never happens."""
@@ -114,7 +124,20 @@ MLX5_CORE: Final = DriverProfile(
     loses_functions=True,
 )
 
-ICE: Final = DriverProfile(name="ice", flavour_modules=MappingProxyType({Flavour.ICE: "ice"}))
+ICE: Final = DriverProfile(
+    name="ice",
+    flavour_modules=MappingProxyType({Flavour.ICE: "ice"}),
+    switchdev_hint=ICE_SWITCHDEV,
+    # drivers/net/ethernet/intel/ice, Linux 6.12: ice_eswitch.c:355 forgets the representors, so that
+    # devlink/devlink_port.c:590-593 frees a port that is registered still, whatever the mode is by then.
+    stranded_hint=(
+        "Delete none of its ports, leave the mode as it is, and neither reload nor unbind its driver: ice of Linux 6.12"
+        " would free memory that the kernel still uses. Drain the node and reboot it."
+    ),
+    # devlink/devlink_port.c:804-810 there: an address and a state. A refusal after the port was made would leave one
+    # that no other port is made beside.
+    capabilities=False,
+)
 
 DRIVERS: Final[dict[str, DriverProfile]] = {profile.name: profile for profile in (MLX5_CORE, ICE)}
 """All profiles by the driver's name."""

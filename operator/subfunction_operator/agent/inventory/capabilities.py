@@ -81,11 +81,11 @@ def _sub_function_blocker(flavour: Flavour, parent: DiscoveredParent) -> Blocker
     if parent.mode is EswitchMode.UNKNOWN:
         return Blocker(Reason.UNSUPPORTED, "its e-switch is in a mode that this version does not know")
     if parent.mode is EswitchMode.LEGACY:
-        why = (
-            f"its e-switch is in {parent.mode.name.lower()} mode. Put it there with `devlink dev eswitch set "
-            f"{function.handle} mode switchdev`; that ends every function of the card."
-        )
-        return Blocker(Reason.NOT_SWITCHDEV, why)
+        if parent.stranded:
+            why = f"its e-switch became legacy while it had sub-functions. {profile.stranded_hint}"
+            return Blocker(Reason.NOT_SWITCHDEV, why)
+        hint = profile.switchdev_hint.replace("HANDLE", str(function.handle))
+        return Blocker(Reason.NOT_SWITCHDEV, f"its e-switch is in legacy mode. {hint}")
     return None
 
 

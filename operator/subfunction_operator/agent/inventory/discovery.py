@@ -49,6 +49,8 @@ class DiscoveredParent:
     """Whether its driver was built with sub-functions; asked only where it reports no capacity."""
     error: SubFunctionError | None = None
     """Why nothing else is known of it: the card refused a request, or did not answer."""
+    stranded: bool = False
+    """Whether it has sub-functions in legacy mode; asked only where its driver allows that."""
     uplink: Port | None = None
     """Its physical port; a virtual function has none."""
     alternative_names: tuple[str, ...] = ()
@@ -109,6 +111,9 @@ class Discovery:
             parent = DiscoveredParent(function, devlink.eswitch_mode(handle), devlink.capacity(handle))
             if parent.capacity is None and profile_of(function.driver).kernel_option:
                 parent = dataclasses.replace(parent, makes_ports=devlink.supports_port_add(handle))
+            if parent.mode is EswitchMode.LEGACY and profile_of(function.driver).stranded_hint:
+                ports = devlink.ports(handle)
+                parent = dataclasses.replace(parent, stranded=any(port.is_sub_function for port in ports))
             uplink = find_uplink(devlink, self.sysfs, handle)
             names = links.find(uplink.netdev) if uplink is not None and uplink.netdev else None
             parent = dataclasses.replace(

@@ -149,6 +149,7 @@ class Parent:
     30 s. `shown` are those in the statuses of other objects, `recorded` those in other records, each with its owner's
     name. `legacy` (e-switch mode), `absent` (no devlink instance) and `elsewhere` (no e-switch, though there is room:
     another processor manages it) are read only where the parent has no sub-function port: none of them allows one.
+    `stranded`: it is in legacy mode and has sub-function ports all the same, which most drivers do not allow.
     `functions` are the virtual functions and mediated devices of a parent in legacy mode, which a change of the mode
     would reset.
     """
@@ -161,6 +162,7 @@ class Parent:
     legacy: bool = False
     absent: bool = False
     elsewhere: bool = False
+    stranded: bool = False
     functions: tuple[str, ...] = ()
 
 

@@ -18,6 +18,7 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.state.records import Record
 from subfunction.state.store import FileStore
+from subfunction_operator.agent.flavours.drivers import profile_of
 from subfunction_operator.agent.model.observation import Desired, Observation, Parent
 from subfunction_operator.agent.model.query import ObserveRequest
 from subfunction_operator.agent.observe.event_queue import find_queue_blocker
@@ -48,7 +49,8 @@ class PortFinder:
             if port is not None and _fits(port, number) and not _has_other_representor(port, request, seen):
                 waits = self._find_queue_blocker(devlink, function, port) if request.find_blocker else ""
                 made = request.index is not None
-                return dataclasses.replace(seen, parent=Parent(function), port=port, made=made, waits_for=waits)
+                parent = Parent(function, stranded=_is_stranded(devlink, function))
+                return dataclasses.replace(seen, parent=parent, port=port, made=made, waits_for=waits)
             if port is None and request.desired.deleting:
                 # Our port is gone, so that another port of this number is not ours.
                 return dataclasses.replace(seen, parent=Parent(function))
@@ -108,7 +110,7 @@ def _observe_parent(
         others,
     )
     if numbers.ports:
-        return parent
+        return dataclasses.replace(parent, stranded=_is_stranded(devlink, function))
     try:
         mode = devlink.eswitch_mode(function.handle)
     except Gone:
@@ -123,6 +125,16 @@ def _observe_parent(
 def _list_functions(sysfs: Sysfs, parent: Handle) -> tuple[str, ...]:
     virtual = tuple(each.address for each in list_virtual_functions(sysfs, parent))
     return virtual + list_devices(sysfs, parent)
+
+
+def _is_stranded(devlink: Devlink, function: PciFunction) -> bool:
+    """Return whether a parent that has sub-function ports is in legacy mode; asked only where a driver allows that."""
+    if not profile_of(function.driver).stranded_hint:
+        return False
+    try:
+        return devlink.eswitch_mode(function.handle) is EswitchMode.LEGACY
+    except Gone:
+        return False
 
 
 def _fits(port: Port, number: int | None) -> bool:

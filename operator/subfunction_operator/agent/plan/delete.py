@@ -15,7 +15,7 @@ from subfunction_operator.agent.model.decision import Decision, Settled, Steps, 
 from subfunction_operator.agent.model.record import build_record
 from subfunction_operator.agent.model.steps import Deactivate, DeletePort, RemoveRecord, SetFunction, Step, StoreRecord
 from subfunction_operator.agent.offer.withdraw import detach_vdpa_steps
-from subfunction_operator.agent.plan.identity import pin_port, require_listed, store_record_steps
+from subfunction_operator.agent.plan.identity import pin_port, require_listed, require_represented, store_record_steps
 from subfunction_operator.agent.plan.port_ownership import is_ours, matches_status, may_be_ours
 
 
@@ -62,6 +62,8 @@ def _plan_delete_port(context: PlanContext, claim: PortClaim) -> Decision:
     ours = port is not None and seen.this_boot and (is_ours(context, port, claim) or may_be_ours(context, port, claim))
     if port is None or port.function is None or not ours:
         return Steps((RemoveRecord(context.desired.uid),), last=True)
+    if seen.parent is not None:
+        require_represented(seen.parent)
     profile = profile_of(seen.parent.function.driver if seen.parent else None)
     if may_be_lost(port, seen, profile):
         if not is_lost(port, seen, profile, context.memory):

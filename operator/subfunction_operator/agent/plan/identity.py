@@ -24,7 +24,6 @@ from subfunction.errors import (
     SubFunctionError,
 )
 from subfunction.kernel.address import Handle
-from subfunction.kernel.error_table import SWITCHDEV
 from subfunction.kernel.port import Port
 from subfunction.state.claims import PortClaim
 from subfunction.state.records import Record, State
@@ -125,18 +124,32 @@ def require_port_add(parent: Parent) -> None:
         EswitchElsewhere: another processor manages the parent's e-switch.
         ParentNotFound: the parent has no devlink instance, or none in this network namespace.
     """
-    handle = str(parent.function.handle)
-    elsewhere = profile_of(parent.function.driver).eswitch_elsewhere
-    if parent.elsewhere and elsewhere:
-        raise EswitchElsewhere(f"{handle} has no e-switch of its own: {elsewhere}.")
+    handle, profile = str(parent.function.handle), profile_of(parent.function.driver)
+    if parent.elsewhere and profile.eswitch_elsewhere:
+        raise EswitchElsewhere(f"{handle} has no e-switch of its own: {profile.eswitch_elsewhere}.")
     if parent.legacy:
-        hint = SWITCHDEV.replace("HANDLE", handle)
+        hint = profile.switchdev_hint.replace("HANDLE", handle)
         raise NotSwitchdev(f"the e-switch of {handle} is in legacy mode", errno=errno.EOPNOTSUPP, hint=hint)
     if parent.absent:
         raise ParentNotFound(
             f"devlink shows no instance of {handle}",
             hint="See `devlink dev show`; the PF's driver must be bound, and the agent have `hostNetwork: true`.",
         )
+
+
+def require_represented(parent: Parent) -> None:
+    """Check that the parent's ports are not left over from a switchdev mode that it is no longer in.
+
+    Raises:
+        NotSwitchdev: they are; none of them may be deleted, and no port can be made.
+    """
+    if not parent.stranded:
+        return
+    raise NotSwitchdev(
+        f"the e-switch of {parent.function.handle} became legacy while it had sub-functions, which are cut off from it",
+        errno=errno.EOPNOTSUPP,
+        hint=profile_of(parent.function.driver).stranded_hint,
+    )
 
 
 def _unpin(claim: PortClaim) -> PortClaim:

@@ -24,7 +24,7 @@ everything is settled.
 from subfunction.api.subfunction import SubFunction
 from subfunction.errors import ParentNotFound, UnsupportedField
 from subfunction_operator.agent.flavours import mediated_device, virtual_function
-from subfunction_operator.agent.flavours.drivers import drivers_for, profile_of
+from subfunction_operator.agent.flavours.drivers import DriverProfile, drivers_for, profile_of
 from subfunction_operator.agent.flavours.flavour import PortContext
 from subfunction_operator.agent.flavours.registry import FLAVOURS
 from subfunction_operator.agent.model.context import PlanContext
@@ -62,7 +62,8 @@ def _plan_sub_function(context: PlanContext) -> Decision:
     flavour, record, claim = FLAVOURS.get(wanted.spec.flavour), seen.record, seen.claim
     if flavour is None:
         raise UnsupportedField(f"flavour {wanted.spec.flavour} names no function", hint="Set spec.vfio.")
-    _require_capabilities(wanted)
+    _require_capabilities(wanted, profile_of(context.parent.function.driver))
+    identity.require_represented(context.parent)
     if record is None or claim is None or not seen.this_boot or claim.port_index is None:
         return identity.plan_identity(context)
     if seen.port is None:
@@ -105,13 +106,20 @@ def _require_driver(context: PlanContext) -> None:
         )
 
 
-def _require_capabilities(wanted: SubFunction) -> None:
-    """Check that the spec asks for no capability that only virtual functions have.
+def _require_capabilities(wanted: SubFunction, driver: DriverProfile) -> None:
+    """Check that the spec asks for no capability that the driver sets on no sub-function, before there is a port.
 
     Raises:
         UnsupportedField: it does.
     """
     capabilities = wanted.spec.capabilities
+    of_drivers = {
+        "spec.capabilities.roce": capabilities.roce,
+        "spec.capabilities.maxIOEventQueues": capabilities.max_io_event_queues,
+    }
+    unset = [name for name, value in of_drivers.items() if value is not None]
+    if unset and not driver.capabilities:
+        raise UnsupportedField(f"{driver.name} sets no {' and no '.join(unset)}", hint="Leave it out of the spec.")
     of_functions = {
         "spec.capabilities.migratable": capabilities.migratable,
         "spec.capabilities.ipsecCrypto": capabilities.ipsec_crypto,

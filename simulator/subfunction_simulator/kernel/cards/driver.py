@@ -33,6 +33,10 @@ class DrivenFunction(Protocol):
         """Give the physical function that it is cut from."""
 
     @property
+    def index(self) -> int:
+        """Give the index of its port."""
+
+    @property
     def mac(self) -> Mac:
         """Give the address that the port has set; all zero: the driver chooses one."""
 
@@ -73,6 +77,8 @@ class SubFunctionDriver(Instance):
     def register(self) -> None:
         """Appear, and load what the parameters say."""
         self._hardware.instances[self.handle] = self
+        if self._traits.nested_in_parent:
+            self._hardware.instances[self._parent.handle].nest(self.handle)
         self.tell(Command.NEW)
         self._load()
         for name in self.parameters:
@@ -89,6 +95,8 @@ class SubFunctionDriver(Instance):
 
     def _forget(self) -> None:
         del self._hardware.instances[self.handle]
+        if self._traits.nested_in_parent:
+            self._hardware.instances[self._parent.handle].let_go(self.handle)
         self.tell(Command.DEL)
 
     def set_parameter(self, name: str, *, value: bool) -> None:
@@ -136,12 +144,13 @@ class SubFunctionDriver(Instance):
         return work
 
     def _make_ethernet(self) -> Ethernet:
-        own = self._traits.parameters and self._hardware.topology.ethernet_instances
+        traits = self._traits
+        own = traits.parameters and self._hardware.topology.ethernet_instances
         face = Face(
             path=self._parent.path if self._traits.netdev_on_parent else self._device.path,
-            index=self._hardware.next_vhca_id() << 16,
+            index=self._sub_function.index if traits.e_switch_of_ice else self._hardware.next_vhca_id() << 16,
             flavour=PortFlavour.VIRTUAL,
-            looks=lambda: Looks(mac=self._mac),
+            looks=lambda: Looks(mac=self._mac, keeps_address=traits.address_fixed, highest_mtu=traits.function_mtu),
         )
         return Ethernet(self._hardware, self, self._children.handle("eth") if own else None, face)
 

@@ -73,6 +73,6 @@ class Ethernet:
     def _nest(self, child: Handle | None) -> None:
         """Name the nested instance or none, and notify; an instance that goes itself has no time for that."""
         if self._hardware.topology.nested_handles:
-            self._owner.nested = child
+            self._owner.nested = () if child is None else (child,)
             if not self._owner.leaving:
                 self._owner.tell(Command.NEW)

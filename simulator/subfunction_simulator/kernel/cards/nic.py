@@ -6,6 +6,7 @@ from functools import partial
 
 from subfunction.kernel.address import Mac
 from subfunction.kernel.uapi import Command, EswitchMode, PortFlavour
+from subfunction_simulator.kernel.cards import ice_eswitch
 from subfunction_simulator.kernel.cards.ethernet import Ethernet, Face
 from subfunction_simulator.kernel.cards.pcichildren import PciChildren
 from subfunction_simulator.kernel.cards.port_add_validation import full, validate_port_add
@@ -44,9 +45,12 @@ class Nic(Instance):
         self.addresses: dict[int, Mac] = {}
         """By slot: mlx5 keeps there what was last set, for the slot's next owner."""
         self._vhca_id = hardware.next_vhca_id()
+        self._vsis = ice_eswitch.VsiIndexes() if self.traits.e_switch_of_ice else None
+        self._stranded: set[int] = set()
+        """By index: the ports that ice left behind when the mode became legacy."""
         face = Face(
             path=parent.path,
-            index=self._vhca_id << 16 | _UPLINK,
+            index=self._vhca_id << 16 | _UPLINK if self._vsis is None else 0,
             flavour=PortFlavour.PHYSICAL,
             number=parent.port,
             looks=self._looks,
@@ -87,6 +91,7 @@ class Nic(Instance):
             name=self.parent.netdev,
             phys_port_name=f"p{self.parent.port}",
             switch_id=self._switch_id,
+            highest_mtu=self.traits.highest_mtu,
         )
 
     def numbers(self) -> set[int]:
@@ -136,11 +141,28 @@ class Nic(Instance):
             raise full(self)
         sub_function = SubFunction(self._hardware, self, slot, number)
         self.sub_functions[slot] = sub_function
-        index = self._vhca_id << 16 | _FIRST_SUB_FUNCTION + slot
+        index = self._index(_FIRST_SUB_FUNCTION + slot)
         port = Port(self, index, PortFlavour.PCI_SF, pf=self.pfnum, sub_function=sub_function)
         sub_function.port = port
         self._appear(port, f"pf{self.pfnum}sf{number}")
+        if self.traits.e_switch_of_ice:
+            self._attach_to_eswitch(sub_function, port)
         return port
+
+    def _index(self, vport: int) -> int:
+        return self._vhca_id << 16 | vport if self._vsis is None else self._vsis.take()
+
+    def _attach_to_eswitch(self, sub_function: SubFunction, port: Port) -> None:
+        others = [each for each in self.sub_functions.values() if each is not sub_function and each.port is not None]
+        represented = [each for each in others if each.index not in self._stranded]
+        uplink = self.uplink.netdev if self.uplink is not None else None
+        try:
+            ice_eswitch.require_room(represented, uplink_bridged=uplink is not None and uplink.master is not None)
+        except Refusal:
+            # It was announced by now, and so is its end.
+            self._remove(port)
+            sub_function.lose_port()
+            raise
 
     def _appear(self, port: Port, phys_port_name: str) -> None:
         self.ports[port.index] = port
@@ -148,7 +170,13 @@ class Nic(Instance):
         if self.rates is not None:
             self.rates.add_leaf(port)
         fixed = self.traits.representors_fixed
-        looks = Looks(phys_port_name=phys_port_name, switch_id=self.parent.switch_id, fixed=fixed)
+        looks = Looks(
+            phys_port_name=phys_port_name,
+            switch_id=self.parent.switch_id,
+            keeps_address=True,
+            keeps_namespace=fixed,
+            highest_mtu=self.traits.highest_mtu,
+        )
         port.appear(self._hardware.netdevs.add(self.parent.path, port, looks))
 
     def new_device(self, probe: Callable[[], None], remove: Callable[[], PendingWork]) -> AuxiliaryDevice:
@@ -166,6 +194,7 @@ class Nic(Instance):
         if port.sub_function is None:
             raise Refusal(EOPNOTSUPP)
         self._hardware.faults.strike(Operation.PORT_DELETE)
+        ice_eswitch.require_represented(stranded=port.index in self._stranded)
         self._remove(port)
         port.sub_function.lose_port()
 
@@ -184,7 +213,7 @@ class Nic(Instance):
         return self.mode if self.parent.manages_eswitch else super().eswitch_mode()
 
     def set_eswitch_mode(self, mode: EswitchMode, /) -> None:
-        """Change the mode; legacy ends every sub-function. No notification tells of the mode itself."""
+        """Change the mode; legacy ends every sub-function, but for ice's. No notification tells of the mode itself."""
         if not self.parent.manages_eswitch:
             raise Refusal(EOPNOTSUPP)
         if mode is self.mode:
@@ -192,7 +221,10 @@ class Nic(Instance):
         self._hardware.faults.strike(Operation.ESWITCH_SET)
         if self.rates is not None and self.rates.nodes:
             raise Refusal(errno.EBUSY, "Rate node(s) exists.")
-        if mode is EswitchMode.LEGACY:
+        if self.traits.e_switch_of_ice:
+            self._hardware.remark = ice_eswitch.change_mode(mode, self.parent.virtual_functions)
+            self._stranded |= {index for index, port in self.ports.items() if port.sub_function is not None}
+        elif mode is EswitchMode.LEGACY:
             self._hardware.finish(self._drop_sub_functions())
             self._drop_virtual_ports()
         self.mode = mode
@@ -215,20 +247,23 @@ class Nic(Instance):
     def reload(self) -> None:
         """Re-initialise; every sub-function goes, and mlx5 begins in legacy mode."""
         self._hardware.faults.strike(Operation.RELOAD)
-        self._hardware.finish(self._drop_sub_functions())
-        if self._children is not None:
-            self._drop_virtual_ports()
+        if self.traits.e_switch_of_ice:
+            ice_eswitch.require_reload(self.mode, self.parent.virtual_functions)
             self._unload()
-            self.mode = EswitchMode.LEGACY
             self._load()
+            return
+        self._hardware.finish(self._drop_sub_functions())
+        self._drop_virtual_ports()
+        self._unload()
+        self.mode = EswitchMode.LEGACY
+        self._load()
 
     def _add_virtual_ports(self) -> None:
         """Show the virtual functions as ports, which they are to a switch alone."""
         if self.mode is EswitchMode.SWITCHDEV:
             for index in range(self.parent.virtual_functions):
                 virtual = VirtualPort(index, managed=self.parent.vhca_management and self.traits.parameters)
-                number = self._vhca_id << 16 | index + 1
-                port = Port(self, number, PortFlavour.PCI_VF, pf=self.pfnum, virtual=virtual)
+                port = Port(self, self._index(index + 1), PortFlavour.PCI_VF, pf=self.pfnum, virtual=virtual)
                 self._appear(port, f"pf{self.pfnum}vf{index}")
 
     def _drop_virtual_ports(self) -> None:
@@ -252,4 +287,7 @@ class Nic(Instance):
         if self.rates is not None:
             self.rates.remove_leaf(port)
         del self.ports[port.index]
+        self._stranded.discard(port.index)
+        if self._vsis is not None:
+            self._vsis.free(port.index)
         port.tell(Command.PORT_DEL)

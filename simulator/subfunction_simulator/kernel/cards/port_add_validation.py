@@ -5,7 +5,6 @@ from typing import Protocol
 
 from subfunction.kernel.uapi import Attribute, EswitchMode, PortFlavour
 from subfunction_simulator.kernel.devlink.instance import EOPNOTSUPP
-from subfunction_simulator.kernel.driver_core.nodes import lowest_free
 from subfunction_simulator.kernel.driver_traits import DriverTraits
 from subfunction_simulator.kernel.netlink.wire import EINVAL, Attributes, Refusal
 from subfunction_simulator.kernel.topology import Parent
@@ -89,6 +88,8 @@ def _unfitting(nic: PortOwner, asked: Attributes) -> str | None:
 
 
 def _ice(nic: PortOwner, asked: Attributes) -> int:
+    # drivers/net/ethernet/intel/ice/devlink/devlink_port.c, Linux 6.12: 625-648 the attributes, 992-996 the mode,
+    # 832-842 the number, 927-931 the room (`full`).
     number = asked.number(Attribute.PORT_PCI_SF_NUMBER, "=I")
     refusal, error = None, EOPNOTSUPP
     if asked.number(Attribute.PORT_FLAVOUR, "=H") != PortFlavour.PCI_SF:
@@ -103,8 +104,11 @@ def _ice(nic: PortOwner, asked: Attributes) -> int:
         refusal = "Dynamic MSIX-X interrupt allocation is not supported"
     elif nic.mode is not EswitchMode.SWITCHDEV:
         refusal = "SF ports are only supported in eswitch switchdev mode"
+    elif number is None:
+        # With a WARN: the array of numbers was not made to choose one (ice_main.c:4121, devlink_port.c:832-834).
+        raise Refusal(EINVAL)
     elif number in nic.numbers():
         refusal, error = "Subfunction with given sfnum already exists", errno.EBUSY
-    if refusal is not None:
+    if refusal is not None or number is None:
         raise Refusal(error, f"ice: {refusal}")
-    return lowest_free(nic.numbers()) if number is None else number
+    return number

@@ -81,6 +81,13 @@ class SubFunction:
         self.device: AuxiliaryDevice | None = None
         self.driver: SubFunctionDriver | None = None
         self.nested: Handle | None = None
+        self.was_attached = False
+        """Whether its driver ever held it."""
+
+    @property
+    def index(self) -> int:
+        """Give the index of its port."""
+        return self.port.index if self.port is not None else 0
 
     @property
     def mac(self) -> Mac:
@@ -221,6 +228,7 @@ class SubFunction:
         self.hardware.faults.strike(Operation.PROBE)
         self.driver = SubFunctionDriver(self.hardware, self, self.device)
         self.driver.register()
+        self.was_attached = True
         self.nested = self.driver.handle
         self.hardware.attached += 1
         # Seen both ways on a real kernel: the last notification comes before the firmware says "in use", or after.

@@ -92,8 +92,8 @@ class Instance:
         self.ports: dict[int, Port] = {}
         self.parameters: dict[str, bool] = {}
         self.reload_failed = False
-        self.nested: Handle | None = None
-        """The instance that this one says is nested in it."""
+        self.nested: tuple[Handle, ...] = ()
+        """The instances that this one says are nested in it."""
         self.leaving = False
         self.gate = Gate()
         """The instance's mutex: a request for the instance waits while something that holds it waits."""
@@ -111,17 +111,22 @@ class Instance:
         """Encode it as `devlink dev show` gets it."""
         stats = wire.flagged_nest(uapi.Attribute.DEV_STATS, wire.flagged_nest(uapi.Attribute.RELOAD_STATS))
         parts = [self.handle_attributes(), wire.u8(Attribute.RELOAD_FAILED, self.reload_failed), stats]
-        if self.nested is not None:
-            bus, name = (
-                wire.text(Attribute.BUS_NAME, self.nested.bus),
-                wire.text(Attribute.DEV_NAME, self.nested.device),
-            )
+        for nested in self.nested:
+            bus, name = wire.text(Attribute.BUS_NAME, nested.bus), wire.text(Attribute.DEV_NAME, nested.device)
             parts.append(wire.flagged_nest(uapi.Attribute.NESTED_DEVLINK, bus, name))
         return b"".join(parts)
 
     def tell(self, command: Command) -> None:
         """Notify that it is new, changed or gone."""
         self.announcer.tell(command, self.attributes())
+
+    def nest(self, handle: Handle) -> None:
+        """Name a nested instance; nothing tells of it."""
+        self.nested = (*self.nested, handle)
+
+    def let_go(self, handle: Handle) -> None:
+        """Name it no more."""
+        self.nested = tuple(each for each in self.nested if each != handle)
 
     def parameter_attributes(self, name: str) -> bytes:
         """Encode one parameter, which is a bool in the driverinit mode."""

@@ -52,7 +52,7 @@ class Route:
         address, mtu = attributes.octets(LinkAttribute.ADDRESS), attributes.number(LinkAttribute.MTU, "=I")
         if address is not None and len(address) < len(netdev.mac.octets):
             raise Refusal(EINVAL)
-        if address is not None and netdev.fixed:
+        if address is not None and netdev.keeps_address:
             raise Refusal(EOPNOTSUPP)
         if address is not None:
             netdevs.set_mac(netdev, _address(address))

@@ -184,9 +184,9 @@ def reply(request: Request, body: bytes, flags: int = 0, *, kind: int | None = N
     return message(request.kind if kind is None else kind, flags, request.sequence, request.port, body)
 
 
-def acknowledgement(request: Request, refusal: Refusal | None = None) -> bytes:
-    """Encode the NLMSG_ERROR that ends a request; capped, as the core asks for it."""
-    tlvs = _encode_extended_ack(refusal)
+def acknowledgement(request: Request, refusal: Refusal | None = None, *, remark: str = "") -> bytes:
+    """Encode the NLMSG_ERROR that ends a request; capped, as the core asks for it. A success may have a remark."""
+    tlvs = text(uapi.NLMSGERR_ATTR_MSG, remark) if remark else _encode_extended_ack(refusal)
     flags = uapi.NLM_F_CAPPED | (uapi.NLM_F_ACK_TLVS if tlvs else 0)
     body = struct.pack("=i", -refusal.errno if refusal else 0) + request.header + tlvs
     return message(uapi.NLMSG_ERROR, flags, request.sequence, request.port, body)

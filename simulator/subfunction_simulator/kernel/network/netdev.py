@@ -27,7 +27,9 @@ class Looks:
     phys_port_name: str | None = None
     switch_id: str | None = None
     kind: str | None = None
-    fixed: bool = False
+    keeps_address: bool = False
+    keeps_namespace: bool = False
+    highest_mtu: int = 9978
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -43,8 +45,10 @@ class Netdev:
     switch_id: str | None = None
     kind: str | None = None
     """What software it is (`bridge`); None for a driver's."""
-    fixed: bool = False
-    """Whether its driver can set no address, and keeps it in its network namespace."""
+    keeps_address: bool = False
+    """Whether its driver can set no address."""
+    keeps_namespace: bool = False
+    """Whether its driver keeps it in its network namespace."""
     mtu: int = 1500
     flags: int = DOWN
     namespace: str | None = None

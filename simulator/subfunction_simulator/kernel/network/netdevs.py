@@ -49,7 +49,9 @@ class Netdevs:
             phys_port_name=looks.phys_port_name,
             switch_id=looks.switch_id,
             kind=looks.kind,
-            fixed=looks.fixed,
+            keeps_address=looks.keeps_address,
+            keeps_namespace=looks.keeps_namespace,
+            highest_mtu=looks.highest_mtu,
             mtu=looks.mtu,
         )
         self._next_ifindex += 1

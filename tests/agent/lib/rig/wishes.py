@@ -64,7 +64,7 @@ OF_FLAVOUR: Final[Mapping[str, st.SearchStrategy[dict[str, Any]]]] = {
             "capabilities": st.just({"maxIOEventQueues": 4}),
         },
     ),
-    "ice": st.fixed_dictionaries({}, optional={"mtu": st.sampled_from([1400, 9000])}),
+    "ice": st.fixed_dictionaries({}, optional={"mtu": st.sampled_from([1300, 1400])}),
     "virtio": st.fixed_dictionaries(
         {},
         optional={
