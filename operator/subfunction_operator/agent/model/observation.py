@@ -18,6 +18,7 @@ from subfunction.kernel.bus.vdpa import VdpaDevice
 from subfunction.kernel.bus.vfio import GroupMember, VfioNodes
 from subfunction.kernel.devlink import RateLeaf
 from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.state.claims import PortClaim
@@ -203,7 +204,7 @@ class Observation:
     waits_for: str = ""
     auxiliary: AuxiliaryDevice | None = None
     reload_failed: bool = False
-    parameters: tuple[tuple[str, bool | None], ...] = ()
+    parameters: tuple[tuple[str, ParameterValue | None], ...] = ()
     netdev: Netdev | None = None
     native: Netdev | None = None
     native_away: bool = False
