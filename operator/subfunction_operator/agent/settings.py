@@ -68,6 +68,10 @@ class Settings(ClientSettings):
     last_number: int = 999
     """The highest sub-function number to choose; BlueField uses 1000 and above."""
 
+    number_ranges: tuple[str, ...] = ()
+    """Ranges of numbers for some parents alone, as `[NODE:]PARENT=FIRST-LAST` (`pci/0000:03:00.0=600-799`); `*` stands
+    for any text, and the first that fits counts. For cards on which another tool has numbers of the usual range."""
+
     resource_domains: tuple[str, ...] = (GROUP,)
     """Domains of resource names that the device plugin registers; another one is refused on the object."""
 

@@ -23,6 +23,7 @@ from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.state.claims import PortClaim
 from subfunction.state.records import Record
+from subfunction_operator.agent.model.number_ranges import NumberRanges
 
 Delivery: TypeAlias = Literal["direct", "cdi"]
 
@@ -31,12 +32,12 @@ Delivery: TypeAlias = Literal["direct", "cdi"]
 class NodePolicy:
     """The node's settings that plans depend on.
 
-    `numbers` is the range of sfnums to choose from, `devices` the host's `/dev`, `domains` those of resource names.
+    `numbers` are the ranges of sfnums to choose from, `devices` the host's `/dev`, `domains` those of resource names.
     `device_nodes` is the way by which device nodes get into a container: in Allocate's answer, or by CDI. `net_devices`
     are the resources whose netdev the container runtime moves into the container (by CDI).
     """
 
-    numbers: range = range(1, 1000)
+    numbers: NumberRanges = dataclasses.field(default_factory=NumberRanges)
     devices: str = "/dev"
     domains: tuple[str, ...] = (GROUP,)
     device_nodes: Delivery = "direct"
