@@ -42,6 +42,7 @@
     ├── FolderError                    a record, ledger or state file or folder could not be read, written or watched
     │   └── CheckpointUnreadable       the kubelet's checkpoint cannot be read
     ├── CannotListen                   the text is no address to listen on, or the address cannot be had
+    ├── InvalidSetting                 a setting of the program has a value that it cannot work with
     └── AllocationRefused              the kubelet asked for a device that cannot be handed out
 
 Code that raises one for another exception chains it (`raise ... from`). `SubFunctionError` as a whole is caught where
@@ -387,6 +388,10 @@ class CheckpointUnreadable(FolderError):
 
 class CannotListen(SubFunctionError):
     """The program cannot listen for metrics and probes: the text is no address, or another process has the address."""
+
+
+class InvalidSetting(SubFunctionError):
+    """A setting of the program has a value that it cannot work with; the program ends."""
 
 
 class AllocationRefused(SubFunctionError):

@@ -78,3 +78,14 @@ async def test_sigterm_ends_it_with_success_and_at_once_even_while_the_api_serve
     assert time.monotonic() - began < 3
     assert "Traceback" not in log.read_text()
     assert all(json.loads(line)["message"] for line in log.read_text().splitlines())
+
+
+async def test_a_range_of_numbers_that_is_none_ends_it_with_a_sentence(node: Cluster) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *node.command(number_ranges="pci/0000:03:00.0=7"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert b"'pci/0000:03:00.0=7' is no range of numbers for a parent" in said
+    assert b"Type [NODE:]PARENT=FIRST-LAST" in said
+    assert b"Traceback" not in said

@@ -278,7 +278,7 @@ OTHERS = {
     ),
     Reason.NUMBERS_EXHAUSTED: (
         "`Ready`",
-        "every number of the range is taken on this parent: delete sub-functions there, or widen `agent.firstNumber` and `agent.lastNumber`",
+        "every number of the range is taken on this parent: delete sub-functions there, or widen `agent.firstNumber` and `agent.lastNumber`, or the parent's entry of `agent.numberRanges`",
     ),
     Reason.INVALID: ("`Ready`", "the kernel finds a value wrong; the message has its own words. Mend the spec"),
     Reason.KERNEL_REFUSED: (

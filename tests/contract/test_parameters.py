@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from tests.contract.node import Node
 
-from subfunction.errors import Unsupported
+from subfunction.errors import Invalid, Unsupported
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.port import FunctionSettings
@@ -132,3 +132,35 @@ def test_a_netdev_that_a_pod_took_is_missing_from_port_and_sysfs_until_it_is_bac
     node.console.return_netdev(netdev.name)
     (back,) = Netdev.under(node.sysfs, path_of(node, instance))
     assert (back.name, back.up) == (netdev.name, False)
+
+
+def test_the_sizes_of_event_queues_are_shown_set_loaded_and_forgotten(node: Node) -> None:
+    port = node.new(88)
+    instance = node.attach(port)
+    sizes = ("io_eq_size", "event_eq_size")
+    assert [node.devlink.parameter(instance, name) for name in sizes] == [1024, 4096]
+    for name in sizes:
+        node.devlink.set_parameter(instance, name, value=64)
+    assert [node.devlink.parameter(instance, name) for name in sizes] == [64, 64]
+    node.load(instance)
+    assert [node.devlink.parameter(instance, name) for name in sizes] == [64, 64]
+    assert len(Netdev.under(node.sysfs, path_of(node, instance))) == 1
+    node.detach(port)
+    instance = node.attach(port)
+    assert [node.devlink.parameter(instance, name) for name in sizes] == [1024, 4096]
+
+
+@pytest.mark.parametrize("size", [0, 63, 4097])
+def test_a_size_out_of_range_is_refused_and_the_former_one_stays(node: Node, size: int) -> None:
+    instance = node.attach(node.new(88))
+    with pytest.raises(Invalid, match=f"name io_eq_size value {size} "):
+        node.devlink.set_parameter(instance, "io_eq_size", value=size)
+    assert node.devlink.parameter(instance, "io_eq_size") == 1024
+
+
+def test_a_value_of_another_type_is_refused(node: Node) -> None:
+    instance = node.attach(node.new(88))
+    with pytest.raises(Invalid):
+        node.devlink.set_parameter(instance, "io_eq_size", value=True)
+    with pytest.raises(Invalid):
+        node.devlink.set_parameter(instance, "enable_eth", value=1)

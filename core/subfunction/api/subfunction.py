@@ -87,10 +87,13 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
 
 
 class Mlx5(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """The class devices that a sub-function of an mlx5 parent has."""
+    """The class devices that a sub-function of an mlx5 parent has, and sizes of its driver; None leaves a size."""
 
     ethernet: bool = True
     rdma: bool = True
+    io_eq_size: int | None = msgspec.field(name="ioEQSize", default=None)
+    event_eq_size: int | None = msgspec.field(name="eventEQSize", default=None)
+    max_macs: int | None = msgspec.field(name="maxMACs", default=None)
 
 
 class Virtio(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):

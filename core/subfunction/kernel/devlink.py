@@ -14,6 +14,7 @@ from subfunction.kernel.error_table import error_for
 from subfunction.kernel.netlink.codec import Message, Pairs
 from subfunction.kernel.netlink.devlink_schema import DEVLINK
 from subfunction.kernel.netlink.genetlink import Netlink
+from subfunction.kernel.parameter import ParameterValue, parameter_pairs, parse_parameter
 from subfunction.kernel.port import FunctionSettings, Port, parse_handle
 from subfunction.kernel.uapi import (
     DEVLINK_FAMILY,
@@ -22,8 +23,6 @@ from subfunction.kernel.uapi import (
     EswitchMode,
     FunctionAttribute,
     FunctionState,
-    ParameterMode,
-    ParameterType,
     PortFlavour,
     RateType,
     ReloadAction,
@@ -216,38 +215,24 @@ class Devlink:
             [*_handle(handle), (Attribute.ESWITCH_MODE, int(mode))],
         )
 
-    def parameter(self, handle: Handle, name: str) -> bool | None:
-        """Read a boolean driverinit parameter (`devlink dev param show ... name enable_eth`); None if unknown here."""
+    def parameter(self, handle: Handle, name: str) -> ParameterValue | None:
+        """Read a driverinit parameter (`devlink dev param show ... name enable_eth`); None if unknown here."""
+        attributes = [*_handle(handle), (Attribute.PARAM_NAME, name)]
         try:
-            replies = self._request(
-                f"devlink dev param show {handle} name {name}",
-                Command.PARAM_GET,
-                [*_handle(handle), (Attribute.PARAM_NAME, name)],
-            )
+            replies = self._request(f"devlink dev param show {handle} name {name}", Command.PARAM_GET, attributes)
         except (Invalid, Gone):
             return None
-        parameter = _only(replies, handle).nest(Attribute.PARAM)
-        values = parameter.nest(Attribute.PARAM_VALUES_LIST) if parameter else None
-        for value in values.nests(Attribute.PARAM_VALUE) if values else ():
-            if value.number(Attribute.PARAM_VALUE_CMODE) == ParameterMode.DRIVERINIT:
-                return value.flag(Attribute.PARAM_VALUE_DATA)
-        return None
+        return parse_parameter(_only(replies, handle))
 
-    def set_parameter(self, handle: Handle, name: str, *, value: bool) -> None:
-        """Set a boolean driverinit parameter (`devlink dev param set ... cmode driverinit`); a reload applies it.
+    def set_parameter(self, handle: Handle, name: str, *, value: ParameterValue) -> None:
+        """Set a driverinit parameter (`devlink dev param set ... cmode driverinit`); a reload applies it.
 
         Raises:
             Unsupported: the driver refuses the value (mlx5: `enable_roce` on a function whose port has RoCE off).
+            Invalid: the value is out of the driver's range, or of another type.
         """
         operation = f"devlink dev param set {handle} name {name} value {str(value).lower()} cmode driverinit"
-        attributes: Pairs = [
-            *_handle(handle),
-            (Attribute.PARAM_NAME, name),
-            (Attribute.PARAM_TYPE, ParameterType.FLAG.value),
-            (Attribute.PARAM_VALUE_CMODE, ParameterMode.DRIVERINIT.value),
-            (Attribute.PARAM_VALUE_DATA, value),
-        ]
-        self._request(operation, Command.PARAM_SET, attributes)
+        self._request(operation, Command.PARAM_SET, [*_handle(handle), *parameter_pairs(name, value)])
 
     def reload(self, handle: Handle) -> None:
         """Re-initialise a function's driver (`devlink dev reload auxiliary/mlx5_core.sf.4`).

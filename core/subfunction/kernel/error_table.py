@@ -67,6 +67,10 @@ _PF_NUMBER = (
     " see `devlink port show` and `lspci`."
 )
 _ROCE = "Set spec.capabilities.roce to false for an RDMA device without RoCE, or spec.mlx5.rdma to false for none."
+_SIZE = (
+    "Set another value: mlx5 takes queues of 64 to 4096 entries (io_eq_size, event_eq_size), and for max_macs a power"
+    " of 2 up to what the card's firmware has room for."
+)
 _LATE_RDMA = (
     "mlx5 answers so where mlx5_ib was loaded in switchdev mode: load it before (`/etc/modules-load.d`), or set the"
     " mode to legacy and back, which ends every function of the card."
@@ -146,6 +150,7 @@ _ROWS: Final = (
     _Row(RouteMessage.SETLINK, errno.EEXIST, _ANY, KernelError, _LINK_NAME),
     _Row(Command.RATE_SET, errno.EINVAL, _ANY, Invalid, _RATE),
     _Row(Command.PARAM_SET, errno.EOPNOTSUPP, "doesn't support RoCE", Unsupported, _ROCE),
+    _Row(Command.PARAM_SET, errno.EINVAL, _ANY, Invalid, _SIZE),
     _Row(_ANY, errno.EOPNOTSUPP, _ANY, Unsupported),
     _Row(_ANY, errno.EINVAL, _ANY, Invalid),
     _Row(_ANY, errno.EADDRNOTAVAIL, _ANY, Invalid),

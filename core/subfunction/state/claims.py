@@ -19,6 +19,8 @@ class PortClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_f
     pfnum that the port shows. `representor` is the ifindex of its representor, which Linux gives to one netdev only: a
     port that was made anew has another one. `adopted` is set where another tool made the port, `rated` where we have
     limited its rate. `vdpa` has the settings that its vDPA device was made with: no file of sysfs shows them.
+    `unapplied` is set from before sizes of its driver are set (`io_eq_size`) until a reload has applied them: the
+    kernel does not show whether one has.
     """
 
     flavour: str
@@ -33,6 +35,7 @@ class PortClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_f
     adopted: bool = False
     rated: bool = False
     vdpa: "VdpaClaim | None" = None
+    unapplied: bool = False
 
     def __post_init__(self) -> None:
         """Reject a parent that is no handle and an address that is no MAC, so that such a record is unreadable."""

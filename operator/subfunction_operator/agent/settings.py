@@ -68,6 +68,10 @@ class Settings(ClientSettings):
     last_number: int = 999
     """The highest sub-function number to choose; BlueField uses 1000 and above."""
 
+    number_ranges: tuple[str, ...] = ()
+    """Ranges of numbers for some parents alone, as `[NODE:]PARENT=FIRST-LAST` (`pci/0000:03:00.0=600-799`); `*` stands
+    for any text, and the first that fits counts. For cards on which another tool has numbers of the usual range."""
+
     restore_switchdev: bool = False
     """Whether a parent on which a sub-function was is put back into switchdev mode after a reload, a recovery or a
     reboot has left it in legacy mode. Never while it has virtual functions or mediated devices."""

@@ -28,6 +28,7 @@ from subfunction_operator.agent.inventory.discovery_thread import DiscoveryThrea
 from subfunction_operator.agent.inventory.reporter import InventoryReporter
 from subfunction_operator.agent.inventory.status import NodeFacts
 from subfunction_operator.agent.model.hooks import StepHooks
+from subfunction_operator.agent.model.number_ranges import NumberRanges
 from subfunction_operator.agent.model.observation import NodePolicy
 from subfunction_operator.agent.observe.observer import Observer
 from subfunction_operator.agent.observe.usage import Kubelet, UsageReader
@@ -86,7 +87,7 @@ def _build_reconciler(settings: Settings, folder: FileStore[Record], hooks: Step
         Observer(sysfs, folder, artifacts, usage_reader, read_boot_id(settings.boot_id)),
         Executor(sysfs, folder, artifacts, hooks),
         NodePolicy(
-            range(settings.first_number, settings.last_number + 1),
+            _parse_ranges(settings),
             str(settings.devices),
             settings.resource_domains,
             settings.device_nodes,
@@ -94,6 +95,11 @@ def _build_reconciler(settings: Settings, folder: FileStore[Record], hooks: Step
             settings.restore_switchdev,
         ),
     )
+
+
+def _parse_ranges(settings: Settings) -> NumberRanges:
+    usual = (settings.first_number, settings.last_number)
+    return NumberRanges.parse(usual, settings.node_name, settings.number_ranges)
 
 
 def _remove_orphans(artifacts: ArtifactStore, folder: FileStore[Record]) -> None:
@@ -119,7 +125,7 @@ def build_reporter(
             readiness.fail(FIRST_LOOK, str(errors[0]))
 
     discovery = DiscoveryThread(
-        Discovery(SysfsTree(settings.sysfs), agent.records),
+        Discovery(SysfsTree(settings.sysfs), agent.records, agent.dispatcher.reconciler.policy.numbers),
         open_transport(settings.netlink),
         agent.cache.status_numbers,
         deadline=settings.kernel_deadline,

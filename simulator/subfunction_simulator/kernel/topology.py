@@ -60,6 +60,8 @@ class Parent:
     """Of its physical port; None: the same as its PCI function's. On some cards the two differ."""
     ethernet: bool = True
     """Whether `enable_eth` is on for an mlx5 function itself; without, it has neither physical port nor netdev."""
+    max_macs: bool = True
+    """Whether its firmware lets a driver choose how many addresses a function has room for."""
     virtual_functions: int = 0
     """How many virtual functions the boot scripts made (`sriov_numvfs`)."""
     functions_per_group: int = 1

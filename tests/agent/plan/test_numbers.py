@@ -9,6 +9,7 @@ from rig.claims import port_claim
 from rig.verdicts import assert_clean, assert_ready
 from rig.world import OTHER_PARENT, PARENT, Killed, World, derived
 from subfunction.errors import Foreign, NumberOwned, NumbersExhausted, NumberTaken
+from subfunction_operator.agent.model.number_ranges import NumberRanges
 from subfunction_operator.agent.model.observation import NodePolicy
 from subfunction_operator.agent.model.steps import StoreRecord
 from subfunction_simulator.kernel import Operation
@@ -243,7 +244,7 @@ def test_a_record_lost_before_the_deletion_leaves_nothing_behind(world: World) -
 
 
 def test_the_end_of_the_numbers_is_said(root: Path) -> None:
-    world = World(root, policy=NodePolicy(range(1, 3)))
+    world = World(root, policy=NodePolicy(NumberRanges(range(1, 3))))
     for name in ("a", "b"):
         world.apply(name)
         world.settle(name)

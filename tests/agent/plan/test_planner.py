@@ -22,6 +22,7 @@ from subfunction.state.claims import PortClaim
 from subfunction.state.records import Health, Record, State
 from subfunction_operator.agent.model.context import PlanContext
 from subfunction_operator.agent.model.decision import Decision, RefreshUsage, Settled, Steps, Wait
+from subfunction_operator.agent.model.number_ranges import NumberRanges
 from subfunction_operator.agent.model.observation import Desired, NodePolicy, Observation, Parent, RetryState, Usage
 from subfunction_operator.agent.model.steps import (
     Activate,
@@ -136,7 +137,7 @@ statuses = st.builds(
 memories = st.builds(
     RetryState, reloaded=st.booleans(), probed=st.booleans(), waited=st.floats(0, 60), overdue=st.booleans()
 )
-POLICY = NodePolicy(range(1, 5))
+POLICY = NodePolicy(NumberRanges(range(1, 5)))
 
 
 @st.composite

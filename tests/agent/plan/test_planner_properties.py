@@ -36,7 +36,7 @@ SPECS = st.fixed_dictionaries(
     optional={
         "number": st.integers(1, 4),
         "macAddress": st.sampled_from(["02:00:00:00:00:01", "02:00:00:00:00:02"]),
-        "mlx5": st.just({"rdma": False}),
+        "mlx5": st.sampled_from([{"rdma": False}, {"ioEQSize": 64}, {"ioEQSize": 128, "eventEQSize": 64}]),
         "capabilities": st.sampled_from([{"maxIOEventQueues": 4}, {"maxIOEventQueues": 6}]),
         "deletionPolicy": st.sampled_from(["Drain", "Force"]),
         "representor": st.just({"adminState": "down"}),

@@ -28,6 +28,7 @@ VARIANTS: Final = {
         "--set", "agent.seLinuxType=spc_t,agent.appArmorProfile=mine,agent.lastNumber=4294967295",
         "--set", "imagePullSecrets[0].name=mine,podMonitor.labels.release=prometheus,agent.podAnnotations.a=b",
         "--set", "resourceDomains={subfunction.dev,example.com},agent.netDevices={subfunction.dev/mlx5}",
+        "--set", "agent.numberRanges={worker-*:pci/0000:03:00.0=600-799,*=1-500}",
         "--set", f"image.digest=sha256:{'0' * 64}",
         "--set-json", f"networkAttachments={NETWORK}",
     ),
@@ -203,6 +204,8 @@ def test_the_programs_understand_what_they_are_told(helm: Helm, variant: str, mo
             if name == "agent":
                 assert settings.node_name == "worker-1"
                 assert settings.net_devices == (("subfunction.dev/mlx5",) if everything else ())
+                ranges = ("worker-*:pci/0000:03:00.0=600-799", "*=1-500")
+                assert settings.number_ranges == (ranges if everything else ())
                 assert settings.last_number == (4294967295 if everything else 999)
 
 

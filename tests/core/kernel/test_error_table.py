@@ -103,6 +103,7 @@ REFUSALS = [
     (Command.RELOAD, errno.EBUSY, "mlx5_core: Can't reload during firmware reset", KernelError),
     (Command.PARAM_SET, OPNOTSUPP, "", Unsupported),
     (Command.PARAM_SET, errno.EINVAL, "", Invalid),
+    (Command.PARAM_SET, errno.EINVAL, "mlx5_core: Only power of 2 values are supported for max_macs", Invalid),
     (Command.RATE_SET, errno.EINVAL, "mlx5_core: TX rate value not in link speed units of 1Mbps", Invalid),
     (Command.RATE_SET, errno.EINVAL, "mlx5_core: TX rate value exceed link maximum speed", Invalid),
     (Command.RATE_SET, OPNOTSUPP, "TX share set isn't supported", Unsupported),

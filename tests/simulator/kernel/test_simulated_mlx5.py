@@ -9,7 +9,7 @@ import pytest
 from tests.contract.instruments import WholeDevlink
 from tests.simulator.kernel.box import CARD, FIRST, MAC, UNSET, UPLINK, Box
 
-from subfunction.errors import KernelError, Unsupported
+from subfunction.errors import Invalid, KernelError, Unsupported
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.netdev import Netdev
 from subfunction.kernel.netlink.genetlink import Netlink
@@ -293,6 +293,29 @@ def test_before_the_light_probe_a_function_comes_up_with_roce(tmp_path: Path) ->
     instance = box.attach()
     assert [box.devlink.parameter(instance, name) for name in PARAMETERS] == [True] * 4
     assert gids(box, instance) == 64
+
+
+# Sizes.
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "greater than 0"), (3, "Only power of 2 values"), (256, "out of the supported range")],
+)
+def test_room_for_addresses_is_a_power_of_two_that_the_card_has(box: Box, value: int, words: str) -> None:
+    instance = box.attach()
+    assert box.devlink.parameter(instance, "max_macs") == 128
+    with pytest.raises(Invalid, match=words):
+        box.devlink.set_parameter(instance, "max_macs", value=value)
+    box.devlink.set_parameter(instance, "max_macs", value=1)
+    assert box.devlink.parameter(instance, "max_macs") == 1
+
+
+def test_a_firmware_without_a_choice_of_that_room_has_no_such_parameter(tmp_path: Path) -> None:
+    box = Box(tmp_path, dataclasses.replace(CARD, max_macs=False))
+    instance = box.attach()
+    assert box.devlink.parameter(instance, "max_macs") is None
+    assert box.devlink.parameter(instance, "io_eq_size") == 1024
 
 
 # Event queues.

@@ -33,7 +33,6 @@ class Kind(enum.StrEnum):
     U64 = "uint64"
     TEXT = "asciiz"
     BYTES = "cdata"
-    FLAG = "flag"
     BITS = "bits"
 
 
@@ -128,7 +127,7 @@ class Schema:
         return bytes(message.data)
 
     def to_pyroute2(self, pairs: Pairs) -> list[tuple[str, object]]:
-        """Arrange attributes as pyroute2 takes them; a flag that is False is left out."""
+        """Arrange attributes as pyroute2 takes them."""
         plain: list[tuple[str, object]] = []
         for attribute, value in pairs:
             kind = self._attributes[attribute.name][1]
@@ -138,7 +137,7 @@ class Schema:
                 plain.append((attribute.name, {"attrs": kind.to_pyroute2(value)}))
             elif isinstance(value, Bits):
                 plain.append((attribute.name, {"bits": value.value, "selector": value.selector}))
-            elif kind is not Kind.FLAG or value:
+            else:
                 plain.append((attribute.name, value))
         return plain
 
@@ -237,10 +236,6 @@ class Message:
     def bits(self, attribute: enum.IntEnum) -> Bits | None:
         """Return a bitfield attribute, or None."""
         return self._one(attribute, Bits)
-
-    def flag(self, attribute: enum.IntEnum) -> bool:
-        """Return whether a flag is present."""
-        return attribute.value in self._values
 
     def nest(self, attribute: enum.IntEnum) -> "Message | None":
         """Return a nested attribute, or None."""

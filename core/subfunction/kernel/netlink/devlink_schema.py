@@ -6,7 +6,8 @@ from subfunction.kernel.netlink.codec import Kind, Schema
 from subfunction.kernel.port import FUNCTION
 from subfunction.kernel.uapi import Attribute
 
-_PARAMETER_VALUE = Schema({Attribute.PARAM_VALUE_DATA: Kind.FLAG, Attribute.PARAM_VALUE_CMODE: Kind.U8})
+# A value has the form of its parameter's type: no bytes at all for a flag that is on.
+_PARAMETER_VALUE = Schema({Attribute.PARAM_VALUE_DATA: Kind.BYTES, Attribute.PARAM_VALUE_CMODE: Kind.U8})
 _PARAMETER = Schema(
     {
         Attribute.PARAM_NAME: Kind.TEXT,
@@ -31,7 +32,7 @@ DEVLINK: Final = Schema(
         Attribute.PARAM: _PARAMETER,
         Attribute.PARAM_NAME: Kind.TEXT,
         Attribute.PARAM_TYPE: Kind.U8,
-        Attribute.PARAM_VALUE_DATA: Kind.FLAG,
+        Attribute.PARAM_VALUE_DATA: Kind.BYTES,
         Attribute.PARAM_VALUE_CMODE: Kind.U8,
         Attribute.PORT_PCI_PF_NUMBER: Kind.U16,
         Attribute.PORT_PCI_VF_NUMBER: Kind.U16,

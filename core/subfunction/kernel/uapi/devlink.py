@@ -129,8 +129,9 @@ class EswitchMode(enum.IntEnum):
 
 
 class ParameterType(enum.IntEnum):
-    """The NLA type of a parameter's value; True is the presence of the attribute."""
+    """The NLA type of a parameter's value; of a flag, True is the presence of the attribute."""
 
+    U32 = 3
     FLAG = 6
 
 

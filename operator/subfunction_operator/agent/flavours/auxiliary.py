@@ -1,6 +1,7 @@
 """The flavours `mlx5` and `ice`: a sub-function that stays on the auxiliary bus, with a netdev or an RDMA device."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from subfunction.api.subfunction import Spec
 from subfunction.kernel.bus.character_device import CharacterDevice
 from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.state.records import Health, LinkState, Record, Witness
 from subfunction_operator.agent.flavours.flavour import PortContext
 from subfunction_operator.agent.model.observation import Observation
@@ -16,6 +18,10 @@ from subfunction_operator.agent.offer.publish import device_nodes
 ENABLE_ETH: Final = "enable_eth"
 ENABLE_RDMA: Final = "enable_rdma"
 ENABLE_ROCE: Final = "enable_roce"
+SIZES: Final[Mapping[str, str]] = MappingProxyType(
+    {"io_eq_size": "ioEQSize", "event_eq_size": "eventEQSize", "max_macs": "maxMACs"}
+)
+"""The parameters that are sizes, each with its field in `spec.mlx5`: no class device shows what was loaded."""
 
 
 class Mlx5:
@@ -27,13 +33,16 @@ class Mlx5:
 
     bus = "auxiliary"
 
-    def parameters(self, spec: Spec) -> Mapping[str, bool]:
-        """Return the parameters that make the class devices the spec asks for, and no others.
+    def parameters(self, spec: Spec) -> Mapping[str, ParameterValue]:
+        """Return the parameters that make the class devices the spec asks for, and no others; then the sizes it names.
 
         `enable_roce` is false on a function that was probed light (mlx5_core, devlink.c, Linux 6.12 and 7.3): its RDMA
         device then carries raw Ethernet alone.
         """
-        return {ENABLE_ETH: spec.mlx5.ethernet, ENABLE_ROCE: _wants_roce(spec), ENABLE_RDMA: spec.mlx5.rdma}
+        asked = spec.mlx5
+        flags = {ENABLE_ETH: asked.ethernet, ENABLE_ROCE: _wants_roce(spec), ENABLE_RDMA: asked.rdma}
+        sizes = zip(SIZES, (asked.io_eq_size, asked.event_eq_size, asked.max_macs), strict=True)
+        return {**flags, **{name: size for name, size in sizes if size is not None}}
 
     def missing_device(self, spec: Spec, seen: Observation) -> str:
         """Check the netdev, the RDMA device with its verbs device, and its RoCE addresses."""
@@ -65,7 +74,7 @@ class Ice:
 
     bus = "auxiliary"
 
-    def parameters(self, spec: Spec) -> Mapping[str, bool]:
+    def parameters(self, spec: Spec) -> Mapping[str, ParameterValue]:
         """Return none: ice has no such parameters."""
         return {}
 

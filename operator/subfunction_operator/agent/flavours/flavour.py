@@ -6,6 +6,7 @@ from typing import Protocol
 
 from subfunction.api.subfunction import Spec
 from subfunction.kernel.address import Mac
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.kernel.port import Port
 from subfunction.state.claims import PortClaim
 from subfunction.state.records import Record
@@ -39,7 +40,7 @@ class FlavourPlugin(Protocol):
     bus: str
     """The bus of the device that a pod uses: `auxiliary` or `vdpa`."""
 
-    def parameters(self, spec: Spec) -> Mapping[str, bool]:
+    def parameters(self, spec: Spec) -> Mapping[str, ParameterValue]:
         """Return the driverinit parameters of the function's devlink instance, with the values they must have."""
 
     def missing_device(self, spec: Spec, seen: Observation) -> str:

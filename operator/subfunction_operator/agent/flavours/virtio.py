@@ -10,6 +10,7 @@ from subfunction.api.subfunction import Spec, VirtioDriver
 from subfunction.errors import DriverNotLoaded, Foreign, UnsupportedField
 from subfunction.kernel.address import Mac
 from subfunction.kernel.bus.vdpa import FEATURES, VdpaSettings, derive_vdpa_name
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.state.claims import VdpaClaim
 from subfunction.state.records import Health, Record, Witness
 from subfunction_operator.agent.flavours.auxiliary import ENABLE_ETH, ENABLE_RDMA, snapshot_link
@@ -37,7 +38,7 @@ class Virtio:
 
     bus = "vdpa"
 
-    def parameters(self, spec: Spec) -> Mapping[str, bool]:
+    def parameters(self, spec: Spec) -> Mapping[str, ParameterValue]:
         """Return the parameters that make a vDPA management device, and neither netdev nor RDMA device."""
         return {ENABLE_ETH: False, ENABLE_RDMA: False, ENABLE_VNET: True}
 

@@ -26,6 +26,7 @@ from subfunction.state.store import FileStore
 from subfunction_operator.agent.flavours.drivers import DRIVERS, profile_of, vfio_drivers
 from subfunction_operator.agent.flavours.virtio import VDPA_DRIVERS
 from subfunction_operator.agent.inventory.foreign_ports import ForeignPorts, Numbered
+from subfunction_operator.agent.model.number_ranges import NumberRanges
 
 
 def drivers_by_bus() -> dict[str, frozenset[str]]:
@@ -40,7 +41,10 @@ def drivers_by_bus() -> dict[str, frozenset[str]]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DiscoveredParent:
-    """One parent; `capacity` is None where its driver does not report it, `mode` where it has no e-switch."""
+    """One parent; `capacity` is None where its driver does not report it, `mode` where it has no e-switch.
+
+    The capacity is the card's, or what the range of numbers allows if that is less.
+    """
 
     function: PciFunction
     mode: EswitchMode | None = None
@@ -80,6 +84,7 @@ class Discovery:
 
     sysfs: Sysfs
     records: FileStore[Record]
+    ranges: NumberRanges = dataclasses.field(default_factory=NumberRanges)
     foreign: ForeignPorts = dataclasses.field(default_factory=ForeignPorts)
 
     def read_node(self) -> DiscoveredNode:
@@ -116,11 +121,15 @@ class Discovery:
                 parent = dataclasses.replace(parent, stranded=any(port.is_sub_function for port in ports))
             uplink = find_uplink(devlink, self.sysfs, handle)
             names = links.find(uplink.netdev) if uplink is not None and uplink.netdev else None
+            foreign = self.foreign.list(devlink, handle, lambda: self._recorded() | named)
             parent = dataclasses.replace(
                 parent,
+                capacity=self.ranges.limit(
+                    handle, parent.capacity, [each.number for each in foreign if not each.controller]
+                ),
                 uplink=uplink,
                 alternative_names=names.alternatives if names is not None else (),
-                foreign=self.foreign.list(devlink, handle, lambda: self._recorded() | named),
+                foreign=foreign,
             )
         except Gone:
             return None  # its instance went away meanwhile

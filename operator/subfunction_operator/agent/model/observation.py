@@ -18,10 +18,12 @@ from subfunction.kernel.bus.vdpa import VdpaDevice
 from subfunction.kernel.bus.vfio import GroupMember, VfioNodes
 from subfunction.kernel.devlink import RateLeaf
 from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import RdmaDevice
 from subfunction.state.claims import PortClaim
 from subfunction.state.records import Record
+from subfunction_operator.agent.model.number_ranges import NumberRanges
 
 Delivery: TypeAlias = Literal["direct", "cdi"]
 
@@ -30,13 +32,13 @@ Delivery: TypeAlias = Literal["direct", "cdi"]
 class NodePolicy:
     """The node's settings that plans depend on.
 
-    `numbers` is the range of sfnums to choose from, `devices` the host's `/dev`, `domains` those of resource names.
+    `numbers` are the ranges of sfnums to choose from, `devices` the host's `/dev`, `domains` those of resource names.
     `device_nodes` is the way by which device nodes get into a container: in Allocate's answer, or by CDI. `net_devices`
     are the resources whose netdev the container runtime moves into the container (by CDI). With `restore_switchdev` a
     parent that had a sub-function of ours is put back into switchdev mode.
     """
 
-    numbers: range = range(1, 1000)
+    numbers: NumberRanges = dataclasses.field(default_factory=NumberRanges)
     devices: str = "/dev"
     domains: tuple[str, ...] = (GROUP,)
     device_nodes: Delivery = "direct"
@@ -210,7 +212,7 @@ class Observation:
     waits_for: str = ""
     auxiliary: AuxiliaryDevice | None = None
     reload_failed: bool = False
-    parameters: tuple[tuple[str, bool | None], ...] = ()
+    parameters: tuple[tuple[str, ParameterValue | None], ...] = ()
     netdev: Netdev | None = None
     native: Netdev | None = None
     native_away: bool = False

@@ -10,6 +10,7 @@ from subfunction.kernel.address import Handle
 from subfunction.kernel.bus.vdpa import VdpaSettings
 from subfunction.kernel.link import LinkSettings
 from subfunction.kernel.netdev import Netdev
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.kernel.port import FunctionSettings
 from subfunction.state.records import Record
 
@@ -112,7 +113,7 @@ class SetParameter:
 
     instance: Handle
     name: str
-    value: bool
+    value: ParameterValue
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

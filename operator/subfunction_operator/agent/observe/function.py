@@ -14,6 +14,7 @@ from subfunction.kernel.address import Handle
 from subfunction.kernel.blocking_calls import BlockingCalls
 from subfunction.kernel.bus.auxiliary import AuxiliaryDevice
 from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.kernel.port import Port
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import PortFlavour
@@ -43,14 +44,14 @@ class FunctionInstanceReader:
 
     def read_parameters(
         self, devlink: Devlink, auxiliary: AuxiliaryDevice, names: Iterable[str]
-    ) -> tuple[tuple[str, bool | None], ...]:
+    ) -> tuple[tuple[str, ParameterValue | None], ...]:
         """Return parameters of a function (`devlink dev param show`), each with its name.
 
         Raises:
             KernelBusy: the function is being reloaded or removed, and did not answer in time.
         """
 
-        def ask(devlink: Devlink) -> tuple[tuple[str, bool | None], ...]:
+        def ask(devlink: Devlink) -> tuple[tuple[str, ParameterValue | None], ...]:
             return tuple((name, devlink.parameter(auxiliary.handle, name)) for name in names)
 
         return self._ask(devlink, auxiliary.handle, "devlink dev param show", ask)

@@ -21,6 +21,7 @@ from subfunction.kernel.rdma import RdmaDevice, are_namespaces_shared, find_conn
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.state.records import Record, find_mismatch
 from subfunction.state.store import FileStore
+from subfunction_operator.agent.flavours.auxiliary import SIZES
 from subfunction_operator.agent.flavours.drivers import profile_of
 from subfunction_operator.agent.flavours.registry import FLAVOURS
 from subfunction_operator.agent.model.observation import Observation, Parent, Usage
@@ -119,9 +120,10 @@ class Observer:
             seen = dataclasses.replace(seen, rate=devlink.rate(port.handle, port.index))
         if spec.flavour is Flavour.VIRTIO:
             seen = self._observe_virtio(links, spec, seen)
+        names = [*flavour.parameters(spec)]
         if flavour.has_requested_devices(spec, seen):
-            return seen  # the class devices show all that the parameters would
-        parameters = self.instances.read_parameters(devlink, auxiliary, flavour.parameters(spec))
+            names = [name for name in names if name in SIZES]  # the class devices show all that the flags would
+        parameters = self.instances.read_parameters(devlink, auxiliary, names) if names else ()
         return dataclasses.replace(seen, parameters=parameters)
 
     def _find_netdev(

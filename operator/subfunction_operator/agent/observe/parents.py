@@ -20,6 +20,7 @@ from subfunction.kernel.netdev import find_parent
 from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode
 from subfunction_operator.agent.flavours.drivers import DRIVERS, drivers_for
+from subfunction_operator.agent.model.number_ranges import NumberRanges
 
 _MODES = (EswitchMode.SWITCHDEV, EswitchMode.SWITCHDEV_INACTIVE)
 """The modes in which a parent makes sub-functions, the best first."""
@@ -93,17 +94,18 @@ def _former(wanted: SubFunction, selector: ParentSelector, sysfs: Sysfs) -> Hand
     return handle if able and _fits(selector, function) else None
 
 
-def rank_parent(devlink: Devlink, handle: Handle) -> Rank | None:
-    """Ask a parent for its rank; None where it has no devlink instance.
+def rank_parent(devlink: Devlink, handle: Handle, ranges: NumberRanges) -> Rank | None:
+    """Ask a parent for its rank; None where it has no devlink instance. `ranges` are the numbers to choose from.
 
     Raises:
         KernelError, MalformedReply: the card refused, or answered something else.
     """
     if not devlink.exists(handle):
         return None
-    mode, capacity, ports = devlink.eswitch_mode(handle), devlink.capacity(handle), devlink.ports(handle)
+    mode, capacity = devlink.eswitch_mode(handle), devlink.capacity(handle)
+    ours = [port for port in devlink.ports(handle) if port.is_sub_function]
     place = _MODES.index(mode) if mode in _MODES else len(_MODES)
-    room = (capacity or 0) - sum(port.is_sub_function for port in ports)
+    room = (ranges.limit(handle, capacity, [port.number for port in ours]) or 0) - len(ours)
     return Rank(place, capacity is None, -room, handle)
 
 

@@ -20,9 +20,7 @@ from subfunction_operator.agent.model.steps import (
     Deactivate,
     DeletePort,
     ProbeDriver,
-    Reload,
     SetFunction,
-    SetParameter,
     Step,
     StoreRecord,
     UnbindDriver,
@@ -35,6 +33,7 @@ from subfunction_operator.agent.offer.withdraw import (
     restore_ready_steps,
 )
 from subfunction_operator.agent.plan.identity import pin_port
+from subfunction_operator.agent.plan.parameters import plan_parameters
 
 _UNBOUND: Final = 2.0
 """Seconds after which the drivers are asked again for a function that none has bound to, or it is activated anew."""
@@ -44,10 +43,6 @@ _UNBINDING: Final = 0.3
 
 `drivers_probe` reads the device's driver without its lock (bus_rescan_devices_helper in drivers/base/bus.c, 6.12).
 """
-
-
-_MOVING: Final = 0.2
-"""Seconds for which an RDMA device that a pod may have moved is waited for: it is not to be seen during a move."""
 
 
 def plan_configure(context: PortContext) -> Decision:
@@ -76,17 +71,9 @@ def plan_configure(context: PortContext) -> Decision:
     if not function.attached or auxiliary is None or auxiliary.driver is None:
         return _plan_attach(context)
     flavour, spec = context.flavour, context.wanted.spec
-    wrong = {name: value for name, value in flavour.parameters(spec).items() if _differs(seen, name, value)}
+    if (reloaded := plan_parameters(context, auxiliary.handle)) is not None:
+        return reloaded
     missing = flavour.missing_device(spec, seen)
-    # The kernel shows the value that was set, whether or not a reload has applied it: only the class devices show that.
-    if missing and _may_be_moving(context):
-        return Wait(Reason.ATTACHING, f"{auxiliary.name} has no {missing} at the moment", kernel=True)
-    unapplied = bool(missing) or (_are_parameters_known(seen) and not flavour.has_requested_devices(spec, seen))
-    if wrong or (unapplied and not context.memory.reloaded):
-        changes = [SetParameter(auxiliary.handle, name, value) for name, value in wrong.items()]
-        return plan_disruptive(
-            seen, record, "its class devices", *changes, *detach_vdpa_steps(seen), Reload(auxiliary.handle)
-        )
     if missing:
         reset = reset_record_steps(record)
         waiting = Wait(Reason.ATTACHING, f"{auxiliary.name} has no {missing} yet", kernel=True, hint=_hint(context))
@@ -191,26 +178,6 @@ def _changed_settings(context: PortContext, function: Function) -> FunctionSetti
 
 def _set_steps(port: Port, settings: FunctionSettings) -> tuple[Step, ...]:
     return () if settings.empty else (SetFunction(port.handle, port.index, settings),)
-
-
-def _may_be_moving(context: PortContext) -> bool:
-    """Return whether the RDMA device may just be on its way between two network namespaces.
-
-    It is out of sight then, and its verbs device is gone and not yet made anew. Only a moment tells this from an RDMA
-    device that is gone: for such a one the function would be reloaded, or the object say that a change is pending.
-    """
-    seen, record = context.seen, context.record
-    whole = seen.rdma is not None and seen.rdma.verbs is not None
-    return bool(record.witness.movable) and not whole and context.memory.waited < _MOVING
-
-
-def _differs(seen: Observation, name: str, value: bool) -> bool:  # noqa: FBT001  # the value is the matter
-    # Where the kernel does not know a parameter there is nothing to set: the function has all its class devices.
-    return dict(seen.parameters).get(name) not in {None, value}
-
-
-def _are_parameters_known(seen: Observation) -> bool:
-    return bool(seen.parameters) and all(value is not None for _, value in seen.parameters)
 
 
 def _attach_message(seen: Observation) -> str:

@@ -169,12 +169,14 @@ def _adopt(context: PlanContext, claim: PortClaim, port: Port) -> PortClaim:
 
 
 def _choose_lowest(context: PlanContext) -> int:
-    numbers, parent = context.policy.numbers, context.parent
+    parent = context.parent
+    numbers = context.policy.numbers.of(parent.function.handle)
     number = next((number for number in numbers if number not in parent.taken), None)
     if number is None:
         raise NumbersExhausted(
             f"each number from {numbers.start} to {numbers.stop - 1} is taken on {parent.function.handle}",
-            hint="Delete sub-functions there, or widen the agent's range of numbers.",
+            hint="Delete sub-functions there, or widen the agent's range of numbers (agent.firstNumber and lastNumber,"
+            " or this parent's entry of agent.numberRanges).",
         )
     return number
 

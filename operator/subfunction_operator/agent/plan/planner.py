@@ -3,9 +3,9 @@
 One path for creation, restart, drift, reboot, change and deletion:
 
     identity.py          no record -> record -> port (is it ours: port_ownership.py)
-    configure.py         port -> MAC, capabilities -> active -> attached -> enable_* set and reloaded if they differ
-                           -> its class devices -> its bus (flavours/virtio.py) -> rate, MTU, representor
-                           (flavours/links.py) -> record(ready)
+    configure.py         port -> MAC, capabilities -> active -> attached -> enable_* and sizes set and reloaded if they
+                           differ (parameters.py) -> its class devices -> its bus (flavours/virtio.py) -> rate, MTU,
+                           representor (flavours/links.py) -> record(ready)
     delete.py            record(draining) -> not in use -> off its bus -> inactive -> detached -> no port -> no record
 
 In other rooms:

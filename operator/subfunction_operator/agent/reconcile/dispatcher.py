@@ -169,10 +169,10 @@ class KernelDispatcher:
 
     async def _rank(self, handle: Handle) -> Rank | SubFunctionError | None:
         """Ask a candidate for its rank in its own thread; return the error of one that refuses or does not answer."""
-        clients = self._clients_of(str(handle))
+        clients, ranges = self._clients_of(str(handle)), self.reconciler.policy.numbers
         try:
             return await self._workers.of(str(handle)).run(
-                f"rank {handle}", lambda: rank_parent(clients.devlink, handle), self.kernel_deadline
+                f"rank {handle}", lambda: rank_parent(clients.devlink, handle, ranges), self.kernel_deadline
             )
         except SubFunctionError as error:
             return error

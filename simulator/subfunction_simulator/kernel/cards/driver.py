@@ -3,9 +3,11 @@
 from typing import Final, Protocol
 
 from subfunction.kernel.address import Handle, Mac
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.kernel.uapi import Command, PortFlavour
 from subfunction_simulator.kernel.cards.children import Children
 from subfunction_simulator.kernel.cards.ethernet import Ethernet, Face
+from subfunction_simulator.kernel.cards.parameters import sizes, validate
 from subfunction_simulator.kernel.devlink.instance import EOPNOTSUPP, Instance
 from subfunction_simulator.kernel.driver_core.auxiliary import AuxiliaryDevice
 from subfunction_simulator.kernel.driver_core.pending_work import PendingWork, no_work
@@ -63,11 +65,14 @@ class SubFunctionDriver(Instance):
         self._roce = sub_function.roce
         self._children = Children(hardware.auxiliary, self._traits.driver, device.index, device.path)
         self._ethernet = self._make_ethernet()
-        self._rdma = RdmaFunction(hardware.rdma, device.path, self._netdev_name, lambda: self.parameters["enable_roce"])
+        self._rdma = RdmaFunction(hardware.rdma, device.path, self._netdev_name, self._has_roce)
         self._management: ManagementDevice | None = None
+        self.in_effect: dict[str, ParameterValue] = {}
+        """The parameters that the driver was loaded with; a value that was set since waits for the next reload."""
         full = not hardware.topology.light_probe
         if self._traits.parameters:
-            self.parameters = {"enable_roce": full and self._roce, **dict.fromkeys(_CHILDREN, full)}
+            enabled = {"enable_roce": full and self._roce, **dict.fromkeys(_CHILDREN, full)}
+            self.parameters = {**enabled, **sizes(max_macs=self._parent.max_macs)}
 
     @property
     def driver(self) -> str:
@@ -99,8 +104,9 @@ class SubFunctionDriver(Instance):
             self._hardware.instances[self._parent.handle].let_go(self.handle)
         self.tell(Command.DEL)
 
-    def set_parameter(self, name: str, *, value: bool) -> None:
+    def set_parameter(self, name: str, *, value: ParameterValue) -> None:
         """Change a parameter; RoCE there is where the port has it, and RDMA without it for raw Ethernet."""
+        validate(name, value)
         if name == "enable_roce" and value and not self._roce:
             raise Refusal(EOPNOTSUPP, "mlx5_core: Device doesn't support RoCE")
         super().set_parameter(name, value=value)
@@ -124,6 +130,7 @@ class SubFunctionDriver(Instance):
             self.tell(Command.NEW)
 
     def _load(self) -> None:
+        self.in_effect = dict(self.parameters)
         if not self._traits.parameters:
             self._ethernet.appear()
             return
@@ -153,6 +160,9 @@ class SubFunctionDriver(Instance):
             looks=lambda: Looks(mac=self._mac, keeps_address=traits.address_fixed, highest_mtu=traits.function_mtu),
         )
         return Ethernet(self._hardware, self, self._children.handle("eth") if own else None, face)
+
+    def _has_roce(self) -> bool:
+        return bool(self.parameters["enable_roce"])
 
     def _netdev_name(self) -> str | None:
         netdev = self._ethernet.netdev

@@ -4,7 +4,8 @@ import dataclasses
 import errno
 
 from subfunction.kernel.address import Handle
-from subfunction.kernel.uapi import Attribute, Command, EswitchMode, PortFlavour
+from subfunction.kernel.parameter import ParameterValue
+from subfunction.kernel.uapi import Attribute, Command, EswitchMode, ParameterMode, ParameterType, PortFlavour
 from subfunction_simulator.kernel.devlink.port_function import PortSubFunction
 from subfunction_simulator.kernel.devlink.virtualport import VirtualPort
 from subfunction_simulator.kernel.driver_core.pending_work import Gate
@@ -90,7 +91,7 @@ class Instance:
         self.handle = handle
         self.announcer = announcer
         self.ports: dict[int, Port] = {}
-        self.parameters: dict[str, bool] = {}
+        self.parameters: dict[str, ParameterValue] = {}
         self.reload_failed = False
         self.nested: tuple[Handle, ...] = ()
         """The instances that this one says are nested in it."""
@@ -129,16 +130,19 @@ class Instance:
         self.nested = tuple(each for each in self.nested if each != handle)
 
     def parameter_attributes(self, name: str) -> bytes:
-        """Encode one parameter, which is a bool in the driverinit mode."""
-        value = [wire.u8(Attribute.PARAM_VALUE_CMODE, 1)]
-        if self.parameters[name]:
-            value.append(wire.attribute(Attribute.PARAM_VALUE_DATA, b""))
+        """Encode one parameter, a flag or a number in the driverinit mode."""
+        value = self.parameters[name]
+        nest = [wire.u8(Attribute.PARAM_VALUE_CMODE, ParameterMode.DRIVERINIT)]
+        if not isinstance(value, bool):
+            nest.append(wire.u32(Attribute.PARAM_VALUE_DATA, value))
+        elif value:
+            nest.append(wire.attribute(Attribute.PARAM_VALUE_DATA, b""))
         return self.handle_attributes() + wire.nest(
             Attribute.PARAM,
             wire.text(Attribute.PARAM_NAME, name),
             wire.attribute(uapi.Attribute.PARAM_GENERIC, b""),
-            wire.u8(Attribute.PARAM_TYPE, 6),
-            wire.nest(Attribute.PARAM_VALUES_LIST, wire.nest(Attribute.PARAM_VALUE, *value)),
+            wire.u8(Attribute.PARAM_TYPE, type_of(value)),
+            wire.nest(Attribute.PARAM_VALUES_LIST, wire.nest(Attribute.PARAM_VALUE, *nest)),
         )
 
     def new_port(self, _attributes: Attributes, /) -> Port:
@@ -161,10 +165,15 @@ class Instance:
         """Give the sizes of the driver's resources."""
         raise Refusal(EOPNOTSUPP)
 
-    def set_parameter(self, name: str, *, value: bool) -> None:
+    def set_parameter(self, name: str, *, value: ParameterValue) -> None:
         """Change a parameter."""
         self.parameters[name] = value
 
     def reload(self) -> None:
         """Re-initialise the driver."""
         raise Refusal(EOPNOTSUPP)
+
+
+def type_of(value: ParameterValue) -> ParameterType:
+    """Give the type by which a value is sent."""
+    return ParameterType.FLAG if isinstance(value, bool) else ParameterType.U32

@@ -1,13 +1,15 @@
 """The family `devlink` has commands on instances, ports, parameters and rates."""
 
 import errno
+import struct
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from subfunction.kernel.address import Handle
+from subfunction.kernel.parameter import ParameterValue
 from subfunction.kernel.uapi import Attribute, Command, EswitchMode, ParameterMode, ParameterType, ReloadAction
 from subfunction_simulator.kernel.cards.nic import Nic
-from subfunction_simulator.kernel.devlink.instance import EOPNOTSUPP, Instance, Port
+from subfunction_simulator.kernel.devlink.instance import EOPNOTSUPP, Instance, Port, type_of
 from subfunction_simulator.kernel.devlink.rate import Rate, Rates
 from subfunction_simulator.kernel.families.function import set_function
 from subfunction_simulator.kernel.faults import Operation
@@ -131,15 +133,14 @@ class Devlink:
 
     def _parameter_set(self, instance: Instance, attributes: Attributes) -> list[bytes]:
         name = _parameter_name(instance, attributes)
-        if attributes.number(Attribute.PARAM_TYPE, "=B") != ParameterType.FLAG:
-            raise Refusal(EINVAL)
+        value = _parameter_value(attributes, type_of(instance.parameters[name]))
         mode = attributes.number(Attribute.PARAM_VALUE_CMODE, "=B")
         if mode is None:
             raise Refusal(EINVAL)
         if mode != ParameterMode.DRIVERINIT:
             raise Refusal(EOPNOTSUPP)
         self._hardware.faults.strike(Operation.PARAMETER_SET)
-        instance.set_parameter(name, value=Attribute.PARAM_VALUE_DATA in attributes)
+        instance.set_parameter(name, value=value)
         instance.announcer.tell(Command.PARAM_NEW, instance.parameter_attributes(name))
         return []
 
@@ -164,6 +165,18 @@ def _parameter_name(instance: Instance, attributes: Attributes) -> str:
     if name not in instance.parameters:
         raise Refusal(EINVAL)
     return name
+
+
+def _parameter_value(attributes: Attributes, kind: ParameterType) -> ParameterValue:
+    """Read a value as devlink does: of the parameter's type, and a number of four bytes."""
+    data = attributes.octets(Attribute.PARAM_VALUE_DATA)
+    if attributes.number(Attribute.PARAM_TYPE, "=B") != kind:
+        raise Refusal(EINVAL)
+    if kind is ParameterType.FLAG:
+        return data is not None
+    if data is None or len(data) != struct.calcsize("=I"):
+        raise Refusal(EINVAL)
+    return int(struct.unpack("=I", data)[0])
 
 
 def _parameter(instance: Instance, name: str) -> bytes:

@@ -10,6 +10,7 @@ from subfunction.kernel.link import Links
 from subfunction.kernel.sysfs import Sysfs
 from subfunction_operator.agent.inventory.discovery import DiscoveredNode, Discovery
 from subfunction_operator.agent.inventory.foreign_ports import Numbered
+from subfunction_operator.agent.model.number_ranges import NumberRanges
 from subfunction_operator.agent.observe.parents import Rank, choose_parent, list_candidates, named_parent, rank_parent
 
 
@@ -33,7 +34,7 @@ def search(wanted: SubFunction, devlink: Devlink, sysfs: Sysfs) -> Handle:
         return candidates[0]
     for handle in candidates:
         try:
-            ranked[handle] = rank_parent(devlink, handle)
+            ranked[handle] = rank_parent(devlink, handle, NumberRanges())
         except SubFunctionError as error:
             ranked[handle] = error
     return choose_parent(ranked)

@@ -58,7 +58,7 @@ OF_FLAVOUR: Final[Mapping[str, st.SearchStrategy[dict[str, Any]]]] = {
     "mlx5": st.fixed_dictionaries(
         {},
         optional={
-            "mlx5": st.sampled_from([{"rdma": False}, {"ethernet": False}]),
+            "mlx5": st.sampled_from([{"rdma": False}, {"ethernet": False}, {"ioEQSize": 64, "maxMACs": 1}]),
             "mtu": st.sampled_from([1400, 9000]),
             "rate": st.just({"maxBitsPerSecond": 1_000_000_000}),
             "capabilities": st.just({"maxIOEventQueues": 4}),

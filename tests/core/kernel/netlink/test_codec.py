@@ -76,13 +76,12 @@ def test_a_functions_settings_arrive_in_a_flagged_nest(settings: FunctionSetting
     assert nest.number(FunctionAttribute.MAX_IO_EQS, "=I") == settings.max_io_eqs
 
 
-@settings(deadline=None)
-@given(value=st.booleans())
-def test_a_true_flag_is_present_and_a_false_one_absent(*, value: bool) -> None:
-    datagram = DEVLINK.encode(ENVELOPE, Command.PARAM_SET, [(Attribute.PARAM_VALUE_DATA, value)])
+@given(data=st.binary(max_size=8))
+def test_a_value_of_bytes_is_sent_as_it_is_also_without_any(data: bytes) -> None:
+    datagram = DEVLINK.encode(ENVELOPE, Command.PARAM_SET, [(Attribute.PARAM_VALUE_DATA, data)])
     (request,) = wire.requests(datagram)
-    assert (Attribute.PARAM_VALUE_DATA in request.attributes) is value
-    assert DEVLINK.decode(datagram).flag(Attribute.PARAM_VALUE_DATA) is value
+    assert request.attributes.octets(Attribute.PARAM_VALUE_DATA) == data
+    assert DEVLINK.decode(datagram).octets(Attribute.PARAM_VALUE_DATA) == data
 
 
 def message_of(*attributes: bytes) -> Message:
