@@ -149,3 +149,12 @@ def error_for(operation: str, command: _Command, error: KernelError) -> KernelEr
     found = _HANDLE.search(operation)
     handle = found[0] if found else "HANDLE"
     return row.error.refused(operation, error.errno, error.text, hint=row.hint.replace("HANDLE", handle))
+
+
+def fatal_error(handle: str) -> CardFailed:
+    """Return the error of a card whose driver says that its firmware met a fatal error, and could not recover it."""
+    return CardFailed(
+        f"the firmware of {handle} met a fatal error, and its driver has not recovered it",
+        errno=errno.ENOLINK,
+        hint=_FATAL.replace("HANDLE", handle),
+    )

@@ -80,8 +80,11 @@ static int fw_work(void *unused)
 			next_beat = jiffies + FW_HEARTBEAT;
 		wait = FW_IDLE;
 		mutex_lock(&fw_lock);
+		for (i = 0; i < fw_num_cards; i++)
+			wait = min(wait, fw_health_serve(&fw_cards[i]));
 		for (i = 0; i < fw_num_pfs; i++)
-			wait = min(wait, fw_serve(fw_pfs[i], beat));
+			if (!fw_pfs[i]->card->resetting)
+				wait = min(wait, fw_serve(fw_pfs[i], beat));
 		mutex_unlock(&fw_lock);
 	}
 	return 0;

@@ -16,6 +16,7 @@ from subfunction.kernel.sysfs import Sysfs
 from subfunction.kernel.uapi import EswitchMode
 from subfunction.state.records import Record
 from subfunction.state.store import FileStore
+from subfunction_operator.agent.flavours.drivers import profile_of
 from subfunction_operator.agent.model.observation import Desired, Observation, Parent
 from subfunction_operator.agent.model.query import ObserveRequest
 from subfunction_operator.agent.observe.event_queue import find_queue_blocker
@@ -111,7 +112,10 @@ def _observe_parent(devlink: Devlink, function: PciFunction, numbers: ParentNumb
         return dataclasses.replace(parent, absent=True)
     if mode is None:
         return dataclasses.replace(parent, elsewhere=bool(devlink.capacity(function.handle)))
-    return dataclasses.replace(parent, legacy=mode is EswitchMode.LEGACY)
+    # A driver that gave its card up says legacy too.
+    legacy, reporter = mode is EswitchMode.LEGACY, profile_of(function.driver).fatal_reporter
+    failed = legacy and bool(reporter) and devlink.has_failed(function.handle, reporter)
+    return dataclasses.replace(parent, legacy=legacy, failed=failed)
 
 
 def _fits(port: Port, number: int | None) -> bool:

@@ -24,7 +24,7 @@ from subfunction.errors import (
     SubFunctionError,
 )
 from subfunction.kernel.address import Handle
-from subfunction.kernel.error_table import SWITCHDEV
+from subfunction.kernel.error_table import SWITCHDEV, fatal_error
 from subfunction.kernel.port import Port
 from subfunction.state.claims import PortClaim
 from subfunction.state.records import Record, State
@@ -44,7 +44,7 @@ def plan_identity(context: PlanContext) -> Decision:
     Raises:
         Foreign: a sub-function that another tool made has the number that must be ours.
         NumberOwned, NumbersExhausted: no number is free, or not the one that must be ours.
-        NotSwitchdev, EswitchElsewhere, ParentNotFound: the parent can make no port now.
+        CardFailed, NotSwitchdev, EswitchElsewhere, ParentNotFound: the parent can make no port now.
         PortUnlisted: the kernel's list leaves out the port that we may have made.
     """
     seen, wanted, parent = context.seen, context.wanted, context.parent
@@ -116,6 +116,7 @@ def require_port_add(parent: Parent) -> None:
     """Check that the parent can make a port, before a record announces one.
 
     Raises:
+        CardFailed: a fatal error of the card was not recovered; its driver says that it is in legacy mode.
         NotSwitchdev: the parent's e-switch is in legacy mode.
         EswitchElsewhere: another processor manages the parent's e-switch.
         ParentNotFound: the parent has no devlink instance, or none in this network namespace.
@@ -124,6 +125,8 @@ def require_port_add(parent: Parent) -> None:
     elsewhere = profile_of(parent.function.driver).eswitch_elsewhere
     if parent.elsewhere and elsewhere:
         raise EswitchElsewhere(f"{handle} has no e-switch of its own: {elsewhere}.")
+    if parent.failed:
+        raise fatal_error(handle)
     if parent.legacy:
         hint = SWITCHDEV.replace("HANDLE", handle)
         raise NotSwitchdev(f"the e-switch of {handle} is in legacy mode", errno=errno.EOPNOTSUPP, hint=hint)
