@@ -46,6 +46,8 @@
 #define FW_LOG_STRIDE		6	/* ... of 64 bytes */
 #define FW_CMDQ_LAYOUT		(FW_LOG_COMMANDS << 4 | FW_LOG_STRIDE)
 
+#define FW_SECONDS		1	/* the unit of a time that the driver asks for */
+
 #define FW_MAX_EQ		64
 #define FW_LOG_MAX_EQ_SIZE	18	/* the list of its pages must not be longer than we read of a command (FW_MOST) */
 #define FW_LOG_MAX_CQ_SIZE	18

@@ -149,6 +149,7 @@ u8 fw_dealloc_sf(struct fw_call *call)
 /* Assumed: a sub-function is in use from its own ENABLE_HCA on, which is the first command of its driver. */
 static u8 fw_sf_enter(struct fw_function *sf)
 {
+	fw_function_quiesce(sf);	/* of a driver that gave up in error state, as below */
 	if (sf->state == FW_ACTIVE)
 		fw_sf_move(sf, FW_IN_USE, 0);
 	return sf->state == FW_IN_USE ? MLX5_CMD_STAT_OK : MLX5_CMD_STAT_BAD_RES_STATE_ERR;
