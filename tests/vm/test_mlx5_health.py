@@ -27,8 +27,8 @@ def fatal_reporter(mlx5: Mlx5, card: str = CARD) -> tuple[str, int, int]:
 
 
 def until_reported(mlx5: Mlx5, state: str, errors: int, recoveries: int) -> None:
-    for card in (CARD, SECOND):
-        until(lambda card=card: fatal_reporter(mlx5, card), lambda shown: shown == (state, errors, recoveries), SEEN)
+    wanted = [(state, errors, recoveries)] * 2
+    until(lambda: [fatal_reporter(mlx5, card) for card in (CARD, SECOND)], lambda shown: shown == wanted, SEEN)
 
 
 def mode(mlx5: Mlx5, card: str = CARD) -> str:

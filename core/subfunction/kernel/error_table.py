@@ -47,10 +47,11 @@ _UNFINISHED = (
     "ice makes no port beside one that was never activated: look for `state inactive` in `devlink port show`, and"
     " activate that one or delete it (`devlink port del HANDLE/INDEX`)."
 )
+# A reload of the PF resets no firmware, and its reporter stays in error, so that nothing recovers it later either.
 _FATAL = (
-    "See `devlink health show HANDLE`. `devlink health recover HANDLE reporter fw_fatal` or `devlink dev reload HANDLE`"
-    " brings the card back, in legacy mode and without its sub-functions. On Linux 7.3 reboot instead if one of them is"
-    " active: there both block devlink for good."
+    "See `devlink health show HANDLE`. `devlink health recover HANDLE reporter fw_fatal` brings the card back, in"
+    " legacy mode and without its sub-functions. On Linux 7.3 reboot instead if one of them is active: there it blocks"
+    " devlink for good."
 )
 _NUMBER = "See `devlink port show`; a number is free again once the firmware has let go."
 _PF_NUMBER = (
