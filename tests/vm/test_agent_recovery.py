@@ -16,7 +16,7 @@ FATAL = f"{PARENT} reporter fw_fatal"
 SWITCHDEV = f"devlink dev eswitch set {PARENT} mode switchdev"
 RECOVER = f"devlink health recover {FATAL}"
 LATE = 60.0
-"""Seconds; the driver looks every two to three, recovers for a few, and a busy machine takes its time."""
+"""Seconds; the driver looks about once in each, recovers for a few, and a busy machine takes its time."""
 
 
 @pytest.fixture(scope="module")

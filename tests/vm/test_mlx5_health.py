@@ -16,7 +16,7 @@ PCI = "0000:05:00.0"
 CARD, SECOND, OTHER_CARD = "pci/0000:05:00.0", "pci/0000:05:00.1", "pci/0000:81:00.0"
 FATAL = f"{CARD} reporter fw_fatal"
 SEEN = 40.0
-"""Seconds; the driver looks every two to three, and takes up to ten to recover, in an emulated machine."""
+"""Seconds; the driver looks about once in each, and takes up to ten to recover, in an emulated machine."""
 LOG = "/run/share/devlink.log"
 
 

@@ -22,7 +22,7 @@ Owner = int | Literal["pf"]
 """What a command is about: the sub-function of this number, or the physical function."""
 
 DEBUGFS = "/sys/kernel/debug/mlx5fw"
-RESET_MS = 100
+RESET_MS = 2500
 """How long a reset of the firmware takes, unless it is told otherwise."""
 
 
@@ -106,7 +106,7 @@ class Firmware:
         self._write("fw_lost", number, "forget" if forget else None)
 
     def be(self, health: Health) -> None:
-        """Be well or ill, with all functions of the card; the driver looks every two to three seconds."""
+        """Be well or ill, with all functions of the card; the driver looks about once a second."""
         self._write("health", health)
 
     def delay_reset(self, milliseconds: int) -> None:

@@ -247,7 +247,7 @@ static inline bool fw_is_sf(const struct fw_function *f)
 }
 
 /* mlx5fw_health.c */
-#define FW_RESET_MS	100
+#define FW_RESET_MS	2500	/* by then each driver has seen the syndrome (FW_POLL_MS) */
 extern const char *const fw_health_names[FW_HEALTHS];
 void fw_health_set(struct fw_card *card, enum fw_health health);
 void fw_health_show(struct fw_function *f);

@@ -15,7 +15,7 @@
 #define FW_RESET_ASKED		BIT(MLX5_RFR_BIT_OFFSET)
 #define FW_SEVERITY_VALID	BIT(3)
 /* The driver waits no longer for it. */
-#define FW_LONGEST_RESET_MS	2000
+#define FW_LONGEST_RESET_MS	4000
 
 const char *const fw_health_names[FW_HEALTHS] = { "well", "fatal", "stays" };
 

@@ -6,7 +6,7 @@
 #include "mlx5fw.h"
 
 #define FW_IDLE		(HZ / 20)	/* masked interrupts and `hang_detach` are looked at so often */
-#define FW_HEARTBEAT	(HZ / 4)	/* the driver looks at the health counter every 2 s */
+#define FW_HEARTBEAT	(HZ / 4)	/* the driver looks at the health counter twice a second at most */
 
 static ulong base = 0x18000000;
 module_param(base, ulong, 0444);

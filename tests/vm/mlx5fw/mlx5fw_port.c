@@ -12,7 +12,13 @@
  * How long a sub-function's driver waits in a fatal state until a PF has reset the card. By itself it takes 60 s, in
  * which the removal of its device waits, and with that every request to the PF's devlink instance.
  */
-#define FW_CRDUMP_S	6
+#define FW_CRDUMP_S	8
+/*
+ * How often a driver looks at the health buffer (a random second is added), and how long it waits for a reset. A
+ * sub-function's must have looked before the reset is over: else its commands wait 60 s for a firmware that forgot it.
+ */
+#define FW_POLL_MS	500
+#define FW_RESET_S	5
 
 #define FW_REGISTER	16	/* where it begins in the command, and in the answer */
 
@@ -44,6 +50,9 @@ static void fw_pmlp(u8 *reg)
 
 static void fw_dtor(u8 *reg)
 {
+	MLX5_SET(dtor_reg, reg, health_poll_to.to_value, FW_POLL_MS);
+	MLX5_SET(dtor_reg, reg, pcie_toggle_to.to_multiplier, FW_SECONDS);
+	MLX5_SET(dtor_reg, reg, pcie_toggle_to.to_value, FW_RESET_S);
 	MLX5_SET(dtor_reg, reg, full_crdump_to.to_multiplier, FW_SECONDS);
 	MLX5_SET(dtor_reg, reg, full_crdump_to.to_value, FW_CRDUMP_S);
 }
