@@ -48,6 +48,16 @@ def test_the_mode_of_an_e_switch_is_what_was_set(node: Node) -> None:
     assert node.devlink.eswitch_mode(node.parent) is EswitchMode.SWITCHDEV
 
 
+def test_a_card_that_is_well_has_no_reporter_of_fatal_errors_in_error(node: Node) -> None:
+    assert not node.devlink.has_failed(node.parent, "fw_fatal")
+
+
+@pytest.mark.parametrize("name", ["none", ""])
+def test_a_reporter_that_there_is_not_is_not_in_error(node: Node, name: str) -> None:
+    assert not node.devlink.has_failed(node.parent, name)
+    assert not node.devlink.has_failed(NOBODY, name)
+
+
 @pytest.mark.needs("mlx5")
 def test_a_parent_tells_how_many_sub_functions_it_has_room_for(node: Node) -> None:
     capacity = node.devlink.capacity(node.parent)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from subfunction.errors import Gone, Invalid, KernelError, KernelWithoutSubFunctions, MalformedReply, Unsupported
 from subfunction.kernel.address import Handle
+from subfunction.kernel.answers import expected_port, only_answer
 from subfunction.kernel.error_table import error_for
 from subfunction.kernel.netlink.codec import Message, Pairs
 from subfunction.kernel.netlink.devlink_schema import DEVLINK
 from subfunction.kernel.netlink.genetlink import Netlink
 from subfunction.kernel.parameter import ParameterValue, parameter_pairs, parse_parameter
-from subfunction.kernel.port import FunctionSettings, Port, parse_handle
+from subfunction.kernel.port import FunctionSettings, Port
 from subfunction.kernel.uapi import (
     DEVLINK_FAMILY,
     Attribute,
@@ -26,6 +27,7 @@ from subfunction.kernel.uapi import (
     PortFlavour,
     RateType,
     ReloadAction,
+    ReporterState,
 )
 
 
@@ -61,7 +63,7 @@ class Devlink:
         process closes its device.
         """
         try:
-            _only(self._request(f"devlink dev show {handle}", Command.GET, _handle(handle)), handle)
+            only_answer(self._request(f"devlink dev show {handle}", Command.GET, _handle(handle)), handle)
         except Gone:
             return False
         return True
@@ -81,7 +83,7 @@ class Devlink:
             replies = self._request(f"devlink port show {handle}/{index}", Command.PORT_GET, _port(handle, index))
         except Gone:
             return None
-        return _expected(Port.of(_only(replies, handle)), index=index)
+        return expected_port(Port.of(only_answer(replies, handle)), index=index)
 
     def create_port(self, handle: Handle, *, pf: int, number: int, controller: int = 0) -> Port:
         """Create the port of a sub-function (`devlink port add pci/0000:05:00.0 flavour pcisf pfnum 0 sfnum 88`).
@@ -100,8 +102,8 @@ class Devlink:
             # ice refuses the attribute even with the value 0, so it is left out for the local controller.
             attributes.append((Attribute.PORT_CONTROLLER_NUMBER, controller))
         operation = f"devlink port add {handle} flavour pcisf pfnum {pf} sfnum {number}"
-        port = Port.of(_only(self._request(operation, Command.PORT_NEW, attributes), handle))
-        return _expected(port, pf=pf, number=number, controller=controller)
+        port = Port.of(only_answer(self._request(operation, Command.PORT_NEW, attributes), handle))
+        return expected_port(port, pf=pf, number=number, controller=controller)
 
     def supports_port_add(self, handle: Handle) -> bool:
         """Return whether the driver makes ports at all: mlx5_core without `CONFIG_MLX5_SF` does not.
@@ -159,13 +161,9 @@ class Devlink:
 
     def rate(self, handle: Handle, index: int) -> RateLeaf | None:
         """Read a port's rate (`devlink port function rate show ...`); None where the driver has no rates."""
+        operation = f"devlink port function rate show {handle}/{index}"
         try:
-            reply = _only(
-                self._request(
-                    f"devlink port function rate show {handle}/{index}", Command.RATE_GET, _port(handle, index)
-                ),
-                handle,
-            )
+            reply = only_answer(self._request(operation, Command.RATE_GET, _port(handle, index)), handle)
         except (Unsupported, Gone):
             return None
         if (reply.number(Attribute.RATE_TYPE), reply.number(Attribute.PORT_INDEX)) != (RateType.LEAF, index):
@@ -193,7 +191,7 @@ class Devlink:
     def eswitch_mode(self, handle: Handle) -> EswitchMode | None:
         """Read the e-switch mode (`devlink dev eswitch show pci/0000:05:00.0`); None where there is no e-switch."""
         try:
-            reply = _only(
+            reply = only_answer(
                 self._request(f"devlink dev eswitch show {handle}", Command.ESWITCH_GET, _handle(handle)), handle
             )
         except Unsupported:
@@ -222,7 +220,7 @@ class Devlink:
             replies = self._request(f"devlink dev param show {handle} name {name}", Command.PARAM_GET, attributes)
         except (Invalid, Gone):
             return None
-        return parse_parameter(_only(replies, handle))
+        return parse_parameter(only_answer(replies, handle))
 
     def set_parameter(self, handle: Handle, name: str, *, value: ParameterValue) -> None:
         """Set a driverinit parameter (`devlink dev param set ... cmode driverinit`); a reload applies it.
@@ -246,10 +244,24 @@ class Devlink:
     def reload_failed(self, handle: Handle) -> bool:
         """Return whether the last reload failed half-way (`devlink dev show`): the driver is down until the next."""
         try:
-            reply = _only(self._request(f"devlink dev show {handle}", Command.GET, _handle(handle)), handle)
+            reply = only_answer(self._request(f"devlink dev show {handle}", Command.GET, _handle(handle)), handle)
         except Gone:
             return False
         return bool(reply.number(Attribute.RELOAD_FAILED))
+
+    def has_failed(self, handle: Handle, reporter: str) -> bool:
+        """Return whether a health reporter is in error (`devlink health show pci/0000:05:00.0 reporter fw_fatal`).
+
+        It is not where there is none of that name.
+        """
+        attributes = [*_handle(handle), (Attribute.HEALTH_REPORTER_NAME, reporter)]
+        operation = f"devlink health show {handle} reporter {reporter}"
+        try:
+            replies = self._request(operation, Command.HEALTH_REPORTER_GET, attributes)
+        except (Invalid, Unsupported, Gone):
+            return False
+        shown = only_answer(replies, handle).nest(Attribute.HEALTH_REPORTER)
+        return shown is not None and shown.number(Attribute.HEALTH_REPORTER_STATE) == ReporterState.ERROR
 
     def capacity(self, handle: Handle) -> int | None:
         """Read how many local sub-functions fit (`devlink resource show`); None where the driver does not report it."""
@@ -280,18 +292,3 @@ def _handle(handle: Handle) -> list[tuple[Attribute, int | str]]:
 
 def _port(handle: Handle, index: int) -> list[tuple[Attribute, int | str]]:
     return [*_handle(handle), (Attribute.PORT_INDEX, index)]
-
-
-def _only(replies: list[Message], handle: Handle) -> Message:
-    if len(replies) != 1:
-        raise MalformedReply(f"{len(replies)} answers to a question that has one")
-    if (answering := parse_handle(replies[0])) != handle:
-        raise MalformedReply(f"{answering} answers for {handle}")
-    return replies[0]
-
-
-def _expected(port: Port, **asked: int) -> Port:
-    for name, value in asked.items():
-        if getattr(port, name) != value:
-            raise MalformedReply(f"{port.handle}/{port.index} answers for a port of {name} {value}")
-    return port

@@ -56,10 +56,11 @@ _UNFINISHED = (
 _BRIDGED = (
     "ice makes no first port while the netdev of the parent is in a bridge: `ip link set UPLINK nomaster`. See `dmesg`."
 )
+# A reload of the PF resets no firmware, and its reporter stays in error, so that nothing recovers it later either.
 _FATAL = (
-    "See `devlink health show HANDLE`. `devlink health recover HANDLE reporter fw_fatal` or `devlink dev reload HANDLE`"
-    " brings the card back, in legacy mode and without its sub-functions. On Linux 7.3 reboot instead if one of them is"
-    " active: there both block devlink for good."
+    "See `devlink health show HANDLE`. `devlink health recover HANDLE reporter fw_fatal` brings the card back, in"
+    " legacy mode and without its sub-functions. On Linux 7.3 reboot instead if one of them is active: there it blocks"
+    " devlink for good."
 )
 _NUMBER = "See `devlink port show`; a number is free again once the firmware has let go."
 _PF_NUMBER = (
@@ -166,3 +167,12 @@ def error_for(operation: str, command: _Command, error: KernelError) -> KernelEr
     found = _HANDLE.search(operation)
     handle = found[0] if found else "HANDLE"
     return row.error.refused(operation, error.errno, error.text, hint=row.hint.replace("HANDLE", handle))
+
+
+def fatal_error(handle: str) -> CardFailed:
+    """Return the error of a card whose driver says that its firmware met a fatal error, and could not recover it."""
+    return CardFailed(
+        f"the firmware of {handle} met a fatal error, and its driver has not recovered it",
+        errno=errno.ENOLINK,
+        hint=_FATAL.replace("HANDLE", handle),
+    )

@@ -42,6 +42,19 @@ class FaultInjection(DeviceUsers):
         with self.lock:
             self.hardware.instances[handle].ports[index].unreadable = refuse
 
+    def fail_card(self, handle: Handle, *, unload: bool = True) -> PendingWork:
+        """Let a card's firmware meet a fatal error that its driver does not recover.
+
+        The driver unloads where the last recovery was a moment ago; where it may not recover by itself, all stays.
+        """
+        with self.lock:
+            return self.nic(handle).fail(unload=unload)
+
+    def recover_card(self, handle: Handle) -> PendingWork:
+        """Let its driver recover it (`devlink health recover ... reporter fw_fatal`): in legacy mode, without ports."""
+        with self.lock:
+            return self.nic(handle).recover()
+
     def crash_driver(self, handle: Handle) -> PendingWork:
         """Let a parent's driver start anew, as after a fatal error or a suspend: every sub-function is lost."""
         with self.lock:

@@ -15,10 +15,15 @@ Opcode = Literal[
 ]  # fmt: skip
 """Commands that tests name; the firmware knows all of `MLX5_CMD_OP_...` in include/linux/mlx5/mlx5_ifc.h."""
 
+Health = Literal["well", "fatal", "stays"]
+"""Of a card's firmware: in a fatal state until it is reset, or after a reset too (`stays`)."""
+
 Owner = int | Literal["pf"]
 """What a command is about: the sub-function of this number, or the physical function."""
 
 DEBUGFS = "/sys/kernel/debug/mlx5fw"
+RESET_MS = 2500
+"""How long a reset of the firmware takes, unless it is told otherwise."""
 
 
 class Status(IntEnum):
@@ -69,7 +74,8 @@ class Firmware:
         return (
             f"cd {self.folder}; for knob in attach_delay_ms detach_delay_ms hang_detach; do echo 0 > $knob; done; "
             "for knob in fail_next slow; do cat $knob | while read -r opcode value _ owner; do "
-            "echo $opcode $value 0 $owner > $knob; done; done; echo 1 > keep_mac; echo 0 > trace; cd /"
+            "echo $opcode $value 0 $owner > $knob; done; done; echo 1 > keep_mac; echo well > health; "
+            f"echo {RESET_MS} > reset_ms; echo 0 > trace; cd /"
         )
 
     def fail_next(self, opcode: Opcode, status: Status, count: int = 1, owner: Owner | None = None) -> None:
@@ -98,6 +104,18 @@ class Firmware:
     def lose(self, number: int, *, forget: bool = False) -> None:
         """Take a sub-function away; with `forget` it is not reported as let go either."""
         self._write("fw_lost", number, "forget" if forget else None)
+
+    def be(self, health: Health) -> None:
+        """Be well or ill, with all functions of the card; the driver looks about once a second."""
+        self._write("health", health)
+
+    def delay_reset(self, milliseconds: int) -> None:
+        """Let a reset of the card take so long; meanwhile nobody is answered."""
+        self._write("reset_ms", milliseconds)
+
+    def resets(self) -> int:
+        """How often the card's firmware was reset."""
+        return int(self.machine.run(f"cat {self.folder}/resets").stdout)
 
     def commands(self) -> list[Command]:
         """The commands since the last `forget`, oldest first, as many as are kept."""

@@ -46,6 +46,8 @@
 #define FW_LOG_STRIDE		6	/* ... of 64 bytes */
 #define FW_CMDQ_LAYOUT		(FW_LOG_COMMANDS << 4 | FW_LOG_STRIDE)
 
+#define FW_SECONDS		1	/* the unit of a time that the driver asks for */
+
 #define FW_MAX_EQ		64
 #define FW_LOG_MAX_EQ_SIZE	18	/* the list of its pages must not be longer than we read of a command (FW_MOST) */
 #define FW_LOG_MAX_CQ_SIZE	18
@@ -150,7 +152,14 @@ struct fw_faults {
 	u32 traced;
 };
 
-/* The functions of one PCI bus: one e-switch hardware, one switch id. */
+enum fw_health {
+	FW_WELL,
+	FW_FATAL,	/* until it is reset */
+	FW_STAYS_ILL,	/* after a reset, too */
+	FW_HEALTHS,
+};
+
+/* The functions of one PCI bus: one e-switch hardware, one switch id, one firmware that is well or ill. */
 struct fw_card {
 	int bus;
 	int node;
@@ -160,6 +169,11 @@ struct fw_card {
 	struct pci_bus *root;
 	struct resource numbers;
 	struct resource window;
+	enum fw_health health;
+	bool resetting;
+	unsigned long reset_until;
+	u32 reset_ms;
+	u32 resets;
 };
 
 struct fw_pf {
@@ -232,6 +246,13 @@ static inline bool fw_is_sf(const struct fw_function *f)
 	return f->id >= FW_SF_BASE;
 }
 
+/* mlx5fw_health.c */
+#define FW_RESET_MS	2500	/* by then each driver has seen the syndrome (FW_POLL_MS) */
+extern const char *const fw_health_names[FW_HEALTHS];
+void fw_health_set(struct fw_card *card, enum fw_health health);
+void fw_health_show(struct fw_function *f);
+unsigned long fw_health_serve(struct fw_card *card);
+
 /* mlx5fw_mailbox.c */
 int fw_mailbox_init(void);
 void fw_mailbox_exit(void);
@@ -285,6 +306,7 @@ u8 fw_dealloc_sf(struct fw_call *call);
 u8 fw_enable_hca(struct fw_call *call);
 u8 fw_disable_hca(struct fw_call *call);
 u8 fw_teardown_hca(struct fw_call *call);
+void fw_sfs_forget(struct fw_pf *pf);
 u8 fw_query_vhca_state(struct fw_call *call);
 u8 fw_modify_vhca_state(struct fw_call *call);
 s64 fw_sf_number(const struct fw_function *f);

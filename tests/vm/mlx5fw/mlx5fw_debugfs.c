@@ -119,6 +119,33 @@ static ssize_t fw_lost_write(struct file *file, const char __user *buf, size_t l
 	return err ?: done;
 }
 
+static int fw_health_file_show(struct seq_file *seq, void *unused)
+{
+	struct fw_pf *pf = seq->private;
+
+	mutex_lock(&fw_lock);
+	seq_printf(seq, "%s\n", fw_health_names[pf->card->health]);
+	mutex_unlock(&fw_lock);
+	return 0;
+}
+
+static ssize_t fw_health_file_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+{
+	char line[16];
+	ssize_t done = fw_line(buf, len, line, sizeof(line));
+	int health;
+
+	if (done < 0)
+		return done;
+	health = __sysfs_match_string(fw_health_names, FW_HEALTHS, line);
+	if (health < 0)
+		return health;
+	mutex_lock(&fw_lock);
+	fw_health_set(fw_file_pf(file)->card, health);
+	mutex_unlock(&fw_lock);
+	return done;
+}
+
 #define FW_FILE(name, show_function, write_function)					\
 static int name##_open(struct inode *inode, struct file *file)				\
 {											\
@@ -138,6 +165,7 @@ FW_FILE(fw_slow, fw_slow_show, fw_slow_write);
 FW_FILE(fw_counters, fw_counters_show, NULL);
 FW_FILE(fw_trace_file, fw_trace_file_show, fw_trace_file_write);
 FW_FILE(fw_lost, fw_lost_show, fw_lost_write);
+FW_FILE(fw_health_file, fw_health_file_show, fw_health_file_write);
 
 void fw_debugfs_add(struct fw_pf *pf)
 {
@@ -154,6 +182,9 @@ void fw_debugfs_add(struct fw_pf *pf)
 	debugfs_create_file("fail_next", 0600, dir, pf, &fw_fail_next_fops);
 	debugfs_create_file("slow", 0600, dir, pf, &fw_slow_fops);
 	debugfs_create_file("fw_lost", 0200, dir, pf, &fw_lost_fops);
+	debugfs_create_file("health", 0600, dir, pf, &fw_health_file_fops);
+	debugfs_create_u32("reset_ms", 0600, dir, &pf->card->reset_ms);
+	debugfs_create_u32("resets", 0400, dir, &pf->card->resets);
 	debugfs_create_file("counters", 0400, dir, pf, &fw_counters_fops);
 	debugfs_create_file("trace", 0600, dir, pf, &fw_trace_file_fops);
 }

@@ -9,6 +9,11 @@
 #define FW_SUBMINOR	1012
 #define FW_CMDIF	5
 
+/* How long the driver waits for the firmware and for a command: as it would by itself. Without these it asks no more. */
+#define FW_INIT_S	2
+#define FW_COMMAND_S	60
+#define FW_TIME(seconds)	(FW_SECONDS << 29 | (seconds))
+
 /* The segment is RAM, mapped uncached as the driver maps it: the same page must not be mapped in two ways. */
 static struct mlx5_init_seg *fw_iseg_map(phys_addr_t at)
 {
@@ -70,17 +75,25 @@ void fw_function_reset(struct fw_function *f)
 	iseg->fw_rev = cpu_to_be32(FW_MINOR << 16 | FW_MAJOR);
 	iseg->cmdif_rev_fw_sub = cpu_to_be32(FW_CMDIF << 16 | FW_SUBMINOR);
 	iseg->cmdq_addr_l_sz = cpu_to_be32(FW_CMDQ_LAYOUT);
+	iseg->cmd_q_init_to = cpu_to_be32(FW_TIME(FW_INIT_S));
+	iseg->cmd_exec_to = cpu_to_be32(FW_TIME(FW_COMMAND_S));
+	/* Only a PF's driver looks whether the firmware can be reset. */
+	iseg->initializing = cpu_to_be32(fw_is_sf(f) ? 0 : BIT(MLX5_FW_RESET_SUPPORTED_OFFSET));
+	fw_health_show(f);
 	f->cmdq = 0;
 	f->next_uar = 0;
 	atomic_set(&f->doorbell, 0);
 }
 
-/* Without it the driver's health poll takes the firmware for dead. */
+/*
+ * Without it the driver's health poll takes the firmware for dead; that of a PF also waits for it before it names a
+ * command queue, when the firmware was reset.
+ */
 void fw_function_beat(struct fw_function *f)
 {
 	struct mlx5_init_seg *iseg = f->iseg;
 
-	if (f->cmdq)
+	if (f->cmdq || !fw_is_sf(f))
 		WRITE_ONCE(iseg->health_counter,
 			   cpu_to_be32((be32_to_cpu(iseg->health_counter) + 1) & 0xffffff));
 }

@@ -6,7 +6,7 @@
 #include "mlx5fw.h"
 
 #define FW_IDLE		(HZ / 20)	/* masked interrupts and `hang_detach` are looked at so often */
-#define FW_HEARTBEAT	(HZ / 4)	/* the driver looks at the health counter every 2 s */
+#define FW_HEARTBEAT	(HZ / 4)	/* the driver looks at the health counter twice a second at most */
 
 static ulong base = 0x18000000;
 module_param(base, ulong, 0444);
@@ -80,8 +80,11 @@ static int fw_work(void *unused)
 			next_beat = jiffies + FW_HEARTBEAT;
 		wait = FW_IDLE;
 		mutex_lock(&fw_lock);
+		for (i = 0; i < fw_num_cards; i++)
+			wait = min(wait, fw_health_serve(&fw_cards[i]));
 		for (i = 0; i < fw_num_pfs; i++)
-			wait = min(wait, fw_serve(fw_pfs[i], beat));
+			if (!fw_pfs[i]->card->resetting)
+				wait = min(wait, fw_serve(fw_pfs[i], beat));
 		mutex_unlock(&fw_lock);
 	}
 	return 0;

@@ -8,6 +8,10 @@
 
 #define FW_CAP_EXP	0x60
 #define FW_CAP_MSIX	0xa0
+#define FW_CAP_VSC	0xb0
+#define FW_VSC_BYTES	0x18
+#define FW_VSC_COUNTER	0x8
+#define FW_VSC_SEMAPHORE	0xc
 #define FW_CONNECTX6DX	0x101d
 #define FW_LINK		(4 | 16 << 4)	/* 16 GT/s, 16 lanes */
 
@@ -51,10 +55,18 @@ void fw_pci_config(struct fw_pf *pf)
 	set(pf, FW_CAP_EXP + PCI_EXP_LNKCAP2, PCI_EXP_LNKCAP2_SLS_2_5GB | PCI_EXP_LNKCAP2_SLS_5_0GB |
 	    PCI_EXP_LNKCAP2_SLS_8_0GB | PCI_EXP_LNKCAP2_SLS_16_0GB, 0);
 
-	set(pf, FW_CAP_MSIX, (FW_VECTORS - 1) << 16 | PCI_CAP_ID_MSIX,
+	set(pf, FW_CAP_MSIX, (FW_VECTORS - 1) << 16 | FW_CAP_VSC << 8 | PCI_CAP_ID_MSIX,
 	    (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) << 16);
 	set(pf, FW_CAP_MSIX + PCI_MSIX_TABLE, FW_MSIX_OFFSET, 0);
 	set(pf, FW_CAP_MSIX + PCI_MSIX_PBA, FW_PBA_OFFSET, 0);
+
+	/*
+	 * A semaphore that is free for whoever writes the counter into it, and no space behind it. Without it the driver
+	 * looks for one for six seconds before it resets the firmware.
+	 */
+	set(pf, FW_CAP_VSC, FW_VSC_BYTES << 16 | PCI_CAP_ID_VNDR, 0);
+	set(pf, FW_CAP_VSC + FW_VSC_COUNTER, 1, 0);
+	set(pf, FW_CAP_VSC + FW_VSC_SEMAPHORE, 0, ~0);
 }
 
 /* Whether the function may read and write the host's memory. */

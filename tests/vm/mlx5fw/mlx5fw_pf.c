@@ -41,6 +41,7 @@ int fw_cards_plan(int buses, const int *bus, const int *node)
 			card = &fw_cards[fw_num_cards++];
 			card->bus = bus[i];
 			card->node = node[i];
+			card->reset_ms = FW_RESET_MS;
 		} else if (card->node != node[i]) {
 			pr_err("mlx5fw: bus %d is on NUMA node %d, not %d\n", card->bus, card->node, node[i]);
 			return -EINVAL;

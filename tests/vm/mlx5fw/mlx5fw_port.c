@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The physical port's registers, as far as the driver looks at what they say. What it writes is not kept. */
+/* Registers, as far as the driver looks at what they say: of the physical port, of time. What it writes is not kept. */
 #include "mlx5fw.h"
 
 #define FW_SPEEDS	(BIT(20) | BIT(23))	/* 100GBASE-CR4 and 100GBASE-LR4, of ptys_reg.eth_proto_* */
@@ -8,6 +8,17 @@
 #define FW_PORT_MTU	1522
 #define FW_UP		1
 #define FW_LANES	4
+/*
+ * How long a sub-function's driver waits in a fatal state until a PF has reset the card. By itself it takes 60 s, in
+ * which the removal of its device waits, and with that every request to the PF's devlink instance.
+ */
+#define FW_CRDUMP_S	8
+/*
+ * How often a driver looks at the health buffer (a random second is added), and how long it waits for a reset. A
+ * sub-function's must have looked before the reset is over: else its commands wait 60 s for a firmware that forgot it.
+ */
+#define FW_POLL_MS	500
+#define FW_RESET_S	5
 
 #define FW_REGISTER	16	/* where it begins in the command, and in the answer */
 
@@ -37,6 +48,15 @@ static void fw_pmlp(u8 *reg)
 	MLX5_SET(pmlp_reg, reg, width, FW_LANES);
 }
 
+static void fw_dtor(u8 *reg)
+{
+	MLX5_SET(dtor_reg, reg, health_poll_to.to_value, FW_POLL_MS);
+	MLX5_SET(dtor_reg, reg, pcie_toggle_to.to_multiplier, FW_SECONDS);
+	MLX5_SET(dtor_reg, reg, pcie_toggle_to.to_value, FW_RESET_S);
+	MLX5_SET(dtor_reg, reg, full_crdump_to.to_multiplier, FW_SECONDS);
+	MLX5_SET(dtor_reg, reg, full_crdump_to.to_value, FW_CRDUMP_S);
+}
+
 static const struct {
 	u16 id;
 	u16 bytes;
@@ -46,9 +66,10 @@ static const struct {
 	{ MLX5_REG_PMTU, MLX5_ST_SZ_BYTES(pmtu_reg), fw_pmtu },
 	{ MLX5_REG_PAOS, MLX5_ST_SZ_BYTES(paos_reg), fw_paos },
 	{ MLX5_REG_PMLP, MLX5_ST_SZ_BYTES(pmlp_reg), fw_pmlp },
+	{ MLX5_REG_DTOR, MLX5_ST_SZ_BYTES(dtor_reg), fw_dtor },
 };
 
-/* Every register answers what was written to it, or asked with; four know better. */
+/* Every register answers what was written to it, or asked with; five know better. */
 u8 fw_access_reg(struct fw_call *call)
 {
 	u16 id = MLX5_GET(access_register_in, call->in, register_id);

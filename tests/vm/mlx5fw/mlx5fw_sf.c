@@ -149,6 +149,7 @@ u8 fw_dealloc_sf(struct fw_call *call)
 /* Assumed: a sub-function is in use from its own ENABLE_HCA on, which is the first command of its driver. */
 static u8 fw_sf_enter(struct fw_function *sf)
 {
+	fw_function_quiesce(sf);	/* of a driver that gave up in error state, as below */
 	if (sf->state == FW_ACTIVE)
 		fw_sf_move(sf, FW_IN_USE, 0);
 	return sf->state == FW_IN_USE ? MLX5_CMD_STAT_OK : MLX5_CMD_STAT_BAD_RES_STATE_ERR;
@@ -161,7 +162,9 @@ u8 fw_enable_hca(struct fw_call *call)
 	if (fw_is_sf(call->f))
 		return fw_sf_enter(call->f);
 	if (!sf) {
-		fw_function_quiesce(call->f);	/* a driver that died told us nothing */
+		/* A driver that died, or gave up in error state, told us nothing: its queues' memory is no longer ours. */
+		fw_function_quiesce(call->f);
+		fw_sfs_forget(call->f->pf);
 		return MLX5_CMD_STAT_OK;
 	}
 	if (sf->state != FW_ALLOCATED)
@@ -183,18 +186,23 @@ static u8 fw_sf_leave(struct fw_function *sf)
 }
 
 /* Assumed: a PF's sub-functions end with it. Its driver deallocates them, unless that failed. */
-static u8 fw_pf_leave(struct fw_function *f)
+void fw_sfs_forget(struct fw_pf *pf)
 {
 	unsigned int i;
 
-	fw_function_quiesce(f);
 	for (i = 1; i < 1 + fw_max_sfs; i++) {
-		struct fw_function *sf = &f->pf->fn[i];
+		struct fw_function *sf = &pf->fn[i];
 
 		if (sf->state != FW_INVALID)
 			fw_sf_forget(sf);
 		sf->armed = false;
 	}
+}
+
+static u8 fw_pf_leave(struct fw_function *f)
+{
+	fw_function_quiesce(f);
+	fw_sfs_forget(f->pf);
 	return fw_caps_reset(f) ? MLX5_CMD_STAT_NO_RES_ERR : MLX5_CMD_STAT_OK;
 }
 

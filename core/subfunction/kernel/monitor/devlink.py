@@ -38,7 +38,7 @@ class PortDeleted:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceChanged:
-    """A devlink instance appeared, changed or disappeared."""
+    """A devlink instance appeared, changed or disappeared, or something of it is ill or well again."""
 
     handle: Handle
 
@@ -85,7 +85,7 @@ def _parse_event(message: Message) -> _Announced | None:
             return PortChanged(Port.of(message))
         case Command.PORT_DEL:
             return PortDeleted(Port.of(message))
-        case Command.NEW | Command.DEL | Command.RELOAD:
+        case Command.NEW | Command.DEL | Command.RELOAD | Command.HEALTH_REPORTER_RECOVER:
             return InstanceChanged(parse_handle(message))
         case _:
             return None

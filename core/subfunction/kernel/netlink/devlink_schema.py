@@ -16,6 +16,7 @@ _PARAMETER = Schema(
     }
 )
 _RESOURCE = Schema({Attribute.RESOURCE_NAME: Kind.TEXT, Attribute.RESOURCE_SIZE: Kind.U64})
+_REPORTER = Schema({Attribute.HEALTH_REPORTER_NAME: Kind.TEXT, Attribute.HEALTH_REPORTER_STATE: Kind.U8})
 
 DEVLINK: Final = Schema(
     {
@@ -34,6 +35,8 @@ DEVLINK: Final = Schema(
         Attribute.PARAM_TYPE: Kind.U8,
         Attribute.PARAM_VALUE_DATA: Kind.BYTES,
         Attribute.PARAM_VALUE_CMODE: Kind.U8,
+        Attribute.HEALTH_REPORTER: _REPORTER,
+        Attribute.HEALTH_REPORTER_NAME: Kind.TEXT,
         Attribute.PORT_PCI_PF_NUMBER: Kind.U16,
         Attribute.PORT_PCI_VF_NUMBER: Kind.U16,
         Attribute.RELOAD_FAILED: Kind.U8,

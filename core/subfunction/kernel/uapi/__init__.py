@@ -23,6 +23,7 @@ from subfunction.kernel.uapi.devlink import (
     PortType,
     RateType,
     ReloadAction,
+    ReporterState,
 )
 from subfunction.kernel.uapi.genetlink import (
     GENL_ID_CTRL,
@@ -94,4 +95,5 @@ __all__ = [
     "PortType",
     "RateType",
     "ReloadAction",
+    "ReporterState",
 ]

@@ -26,6 +26,8 @@ class Command(enum.IntEnum):
     PARAM_SET = 39
     PARAM_NEW = 40
     PARAM_DEL = 41
+    HEALTH_REPORTER_GET = 52
+    HEALTH_REPORTER_RECOVER = 54
     RATE_GET = 74
     RATE_SET = 75
     RATE_NEW = 76
@@ -55,6 +57,9 @@ class Attribute(enum.IntEnum):
     PARAM_VALUE = 85
     PARAM_VALUE_DATA = 86
     PARAM_VALUE_CMODE = 87
+    HEALTH_REPORTER = 114
+    HEALTH_REPORTER_NAME = 115
+    HEALTH_REPORTER_STATE = 116
     PORT_PCI_PF_NUMBER = 127
     PORT_PCI_VF_NUMBER = 128
     RELOAD_FAILED = 136
@@ -126,6 +131,13 @@ class EswitchMode(enum.IntEnum):
     SWITCHDEV_INACTIVE = 2
     UNKNOWN = -1
     """A mode that this version does not know; never sent."""
+
+
+class ReporterState(enum.IntEnum):
+    """The state of a health reporter."""
+
+    HEALTHY = 0
+    ERROR = 1
 
 
 class ParameterType(enum.IntEnum):

@@ -12,7 +12,7 @@ import msgspec
 from subfunction.api.conditions import Condition, ConditionType, date_condition, is_transition
 from subfunction.api.reasons import Reason
 from subfunction.api.subfunction import Device, Phase, Status, SubFunction
-from subfunction.errors import Foreign, HeldOpen, NumberOwned
+from subfunction.errors import CardFailed, Foreign, HeldOpen, NumberOwned
 from subfunction.kernel.port import Port
 from subfunction.state.claims import Claim, PortClaim
 from subfunction.state.records import State
@@ -73,6 +73,8 @@ def _build_unseen(wanted: SubFunction, result: ReconcileResult, now: str) -> Sta
     """Return a status that says why nothing could be observed; all else stays as it was last observed."""
     findings = _conditions(wanted, result, _EMPTY, condition_facts(wanted, _EMPTY))
     updated = {ConditionType.PLACED, ConditionType.READY}
+    if isinstance(result.error, CardFailed):
+        updated.add(ConditionType.ALLOCATABLE)  # its device was withdrawn
     return msgspec.structs.replace(
         wanted.status,
         observed_generation=wanted.metadata.generation,

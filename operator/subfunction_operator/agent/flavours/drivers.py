@@ -69,6 +69,9 @@ class DriverProfile:
     kernel_option: str = ""
     """The kernel's option without which the driver makes no ports; empty if it always does."""
 
+    fatal_reporter: str = ""
+    """The health reporter that is in error while the card is in a fatal state; empty if the driver has none."""
+
     event_queues: int = 0
     """The number of queues in which the driver handles its functions' events (port index modulo this); 0 for none."""
 
@@ -114,6 +117,8 @@ MLX5_CORE: Final = DriverProfile(
     child_prefix="mlx5_core.",
     firmware_hint="Set PF_TOTAL_SF: `mlxconfig -d DEVICE set PER_PF_NUM_SF=1 PF_TOTAL_SF=...`, and boot cold.",
     kernel_option="CONFIG_MLX5_SF",
+    # drivers/net/ethernet/mellanox/mlx5/core/health.c, Linux 6.12.
+    fatal_reporter="fw_fatal",
     # drivers/net/ethernet/mellanox/mlx5/core/sf/vhca_event.c, Linux 6.12.
     event_queues=8,
     # Unbinding removes the directory `irqs` of its auxiliary device, and nothing makes it again: each later reload

@@ -14,6 +14,7 @@ from subfunction.kernel.bus.driver_binding import list_drivers
 from subfunction.kernel.bus.mdev import list_types
 from subfunction.kernel.bus.pci import PciFunction, list_physical_functions, list_virtual_functions
 from subfunction.kernel.devlink import Devlink
+from subfunction.kernel.error_table import fatal_error
 from subfunction.kernel.link import Links
 from subfunction.kernel.port import Port
 from subfunction.kernel.rdma import are_namespaces_shared
@@ -114,7 +115,10 @@ class Discovery:
             if not devlink.exists(handle):
                 return None
             parent = DiscoveredParent(function, devlink.eswitch_mode(handle), devlink.capacity(handle))
-            if parent.capacity is None and profile_of(function.driver).kernel_option:
+            profile = profile_of(function.driver)
+            if profile.fatal_reporter and devlink.has_failed(handle, profile.fatal_reporter):
+                parent = dataclasses.replace(parent, error=fatal_error(str(handle)))
+            if parent.capacity is None and profile.kernel_option:
                 parent = dataclasses.replace(parent, makes_ports=devlink.supports_port_add(handle))
             if parent.mode is EswitchMode.LEGACY and profile_of(function.driver).stranded_hint:
                 ports = devlink.ports(handle)

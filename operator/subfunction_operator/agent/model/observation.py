@@ -149,11 +149,11 @@ class Parent:
     `pfs` are the pfnums to try in a port add, the likeliest first; empty where only one port was observed. `taken` are
     the numbers that its ports, other objects and other records have, and those that the kernel refused in the last
     30 s. `shown` are those in the statuses of other objects, `recorded` those in other records, each with its owner's
-    name. `legacy` (e-switch mode), `absent` (no devlink instance) and `elsewhere` (no e-switch, though there is room:
-    another processor manages it) are read only where the parent has no sub-function port: none of them allows one.
-    `stranded`: it is in legacy mode and has sub-function ports all the same, which most drivers do not allow.
-    `functions` are the virtual functions and mediated devices of a parent in legacy mode, which a change of the mode
-    would reset.
+    name. `legacy` (e-switch mode), `failed` (a fatal error of the card was not recovered), `absent` (no devlink
+    instance) and `elsewhere` (no e-switch, though there is room: another processor manages it) are read only where the
+    parent has no sub-function port: none of them allows one. `stranded`: it is in legacy mode and has sub-function
+    ports all the same, which most drivers do not allow. `functions` are the virtual functions and mediated devices of a
+    parent in legacy mode, which a change of the mode would reset.
     """
 
     function: PciFunction
@@ -162,6 +162,7 @@ class Parent:
     shown: Mapping[int, str] = dataclasses.field(default_factory=dict)
     recorded: Mapping[int, str] = dataclasses.field(default_factory=dict)
     legacy: bool = False
+    failed: bool = False
     absent: bool = False
     elsewhere: bool = False
     stranded: bool = False

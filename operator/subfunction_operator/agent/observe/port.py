@@ -119,7 +119,11 @@ def _observe_parent(
         return dataclasses.replace(parent, elsewhere=bool(devlink.capacity(function.handle)))
     if mode is not EswitchMode.LEGACY:
         return parent
-    return dataclasses.replace(parent, legacy=True, functions=_list_functions(sysfs, function.handle))
+    # A driver that gave its card up says legacy too.
+    reporter = profile_of(function.driver).fatal_reporter
+    failed = bool(reporter) and devlink.has_failed(function.handle, reporter)
+    functions = _list_functions(sysfs, function.handle)
+    return dataclasses.replace(parent, legacy=True, failed=failed, functions=functions)
 
 
 def _list_functions(sysfs: Sysfs, parent: Handle) -> tuple[str, ...]:

@@ -16,14 +16,14 @@ def plan_restore_switchdev(context: PlanContext) -> Steps | None:
     """Plan to put the parent back into switchdev mode; None where it is not in legacy mode, or that is not ours to do.
 
     It is ours where the node's administrator has set `restore-switchdev`, and the sub-function existed on this parent,
-    so that the parent was in switchdev mode.
+    so that the parent was in switchdev mode. A card that its driver gave up says legacy too, and refuses a change.
 
     Raises:
         NotSwitchdev: the parent has functions that a change of the mode would reset.
     """
     parent = context.parent
     existed = context.seen.claim is not None or context.desired.status_number is not None
-    if not (parent.legacy and existed and context.policy.restore_switchdev):
+    if parent.failed or not (parent.legacy and existed and context.policy.restore_switchdev):
         return None
     handle = parent.function.handle
     if parent.functions:

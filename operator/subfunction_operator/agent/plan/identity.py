@@ -24,6 +24,7 @@ from subfunction.errors import (
     SubFunctionError,
 )
 from subfunction.kernel.address import Handle
+from subfunction.kernel.error_table import fatal_error
 from subfunction.kernel.port import Port
 from subfunction.state.claims import PortClaim
 from subfunction.state.records import Record, State
@@ -44,7 +45,7 @@ def plan_identity(context: PlanContext) -> Decision:
     Raises:
         Foreign: a sub-function that another tool made has the number that must be ours.
         NumberOwned, NumbersExhausted: no number is free, or not the one that must be ours.
-        NotSwitchdev, EswitchElsewhere, ParentNotFound: the parent can make no port now.
+        CardFailed, NotSwitchdev, EswitchElsewhere, ParentNotFound: the parent can make no port now.
         PortUnlisted: the kernel's list leaves out the port that we may have made.
     """
     seen, wanted, parent = context.seen, context.wanted, context.parent
@@ -120,6 +121,7 @@ def require_port_add(parent: Parent) -> None:
     """Check that the parent can make a port, before a record announces one.
 
     Raises:
+        CardFailed: a fatal error of the card was not recovered; its driver says that it is in legacy mode.
         NotSwitchdev: the parent's e-switch is in legacy mode.
         EswitchElsewhere: another processor manages the parent's e-switch.
         ParentNotFound: the parent has no devlink instance, or none in this network namespace.
@@ -127,6 +129,8 @@ def require_port_add(parent: Parent) -> None:
     handle, profile = str(parent.function.handle), profile_of(parent.function.driver)
     if parent.elsewhere and profile.eswitch_elsewhere:
         raise EswitchElsewhere(f"{handle} has no e-switch of its own: {profile.eswitch_elsewhere}.")
+    if parent.failed:
+        raise fatal_error(handle)
     if parent.legacy:
         hint = profile.switchdev_hint.replace("HANDLE", handle)
         raise NotSwitchdev(f"the e-switch of {handle} is in legacy mode", errno=errno.EOPNOTSUPP, hint=hint)

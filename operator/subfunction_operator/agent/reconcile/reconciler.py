@@ -12,6 +12,7 @@ import msgspec
 
 from subfunction.errors import (
     BridgeNotFound,
+    CardFailed,
     FolderError,
     HeldOpen,
     Invalid,
@@ -113,7 +114,10 @@ class Reconciler:
     def _mark_unhealthy(self, run: "_Run", error: SubFunctionError) -> Observation | None:
         """Mark the record unhealthy (best effort), so that the plugin withdraws the device; return the observation."""
         record = run.seen.record if run.seen else None
-        if run.seen is None or record is None or record.state is not State.READY:
+        if run.seen is None and isinstance(error, CardFailed):
+            # Nothing of it can be observed; but no pod is to get a device of such a card.
+            record = self.observer.records.read(run.desired.uid)
+        if record is None or record.state is not State.READY:
             return run.seen
         if isinstance(error, _SPEC_ERRORS):
             return run.seen  # the spec asks for the impossible; the published device is as good as before
@@ -127,7 +131,7 @@ class Reconciler:
             # The status reports the first error; the log has this one.
             _LOG.warning("%s: %s", record.name, unwritten)
             return run.seen
-        return dataclasses.replace(run.seen, record=unhealthy)
+        return dataclasses.replace(run.seen, record=unhealthy) if run.seen else None
 
 
 @dataclasses.dataclass(slots=True)

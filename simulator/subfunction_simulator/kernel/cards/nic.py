@@ -44,6 +44,8 @@ class Nic(Instance):
         """By slot of the firmware's table; one that lost its port stays until its driver has let go."""
         self.addresses: dict[int, Mac] = {}
         """By slot: mlx5 keeps there what was last set, for the slot's next owner."""
+        self.failed = False
+        """Whether its firmware met a fatal error that its driver has not recovered."""
         self._vhca_id = hardware.next_vhca_id()
         self._vsis = ice_eswitch.VsiIndexes() if self.traits.e_switch_of_ice else None
         self._stranded: set[int] = set()
@@ -135,6 +137,8 @@ class Nic(Instance):
     def new_port(self, attributes: Attributes, /) -> Port:
         """Create a sub-function's port, or refuse it in the driver's order and words."""
         self._hardware.faults.strike(Operation.PORT_NEW)
+        if self.failed and self.mode is EswitchMode.SWITCHDEV:
+            raise Refusal(errno.ENOLINK)
         number = validate_port_add(self, attributes)
         slot = lowest_free(set(self.sub_functions))
         if slot >= self.parent.capacity:
@@ -219,6 +223,8 @@ class Nic(Instance):
         if mode is self.mode:
             return
         self._hardware.faults.strike(Operation.ESWITCH_SET)
+        if self.failed:
+            raise Refusal(errno.ENOLINK)
         if self.rates is not None and self.rates.nodes:
             raise Refusal(errno.EBUSY, "Rate node(s) exists.")
         if self.traits.e_switch_of_ice:
@@ -257,6 +263,40 @@ class Nic(Instance):
         self._unload()
         self.mode = EswitchMode.LEGACY
         self._load()
+
+    def reporters(self) -> dict[str, bool]:
+        """Give mlx5's reporter of fatal errors."""
+        return {"fw_fatal": self.failed} if self.traits.parameters else {}
+
+    def fail(self, *, unload: bool) -> PendingWork:
+        """Meet a fatal error of the firmware; of a driver that unloads, the instance alone is left."""
+        self.failed = True
+        for port in self.ports.values():
+            port.unreadable = port.sub_function is not None
+        self.announcer.tell(Command.HEALTH_REPORTER_RECOVER, self.reporter_attributes("fw_fatal"))
+        if not unload:
+            return no_work()
+        work = self._drop_sub_functions()
+        work.then(self._give_up)
+        return work
+
+    def _give_up(self) -> None:
+        self._drop_virtual_ports()
+        self._unload()
+        self.mode = EswitchMode.LEGACY
+
+    def recover(self) -> PendingWork:
+        """Begin anew after a fatal error, in legacy mode and without sub-functions."""
+        work = self._drop_sub_functions()
+        work.then(self._give_up)
+        work.then(self._come_back)
+        return work
+
+    def _come_back(self) -> None:
+        self._load()
+        self.failed = False
+        self.announcer.tell(Command.HEALTH_REPORTER_RECOVER, self.reporter_attributes("fw_fatal"))
+        self.tell(Command.NEW)
 
     def _add_virtual_ports(self) -> None:
         """Show the virtual functions as ports, which they are to a switch alone."""

@@ -5,7 +5,15 @@ import errno
 
 from subfunction.kernel.address import Handle
 from subfunction.kernel.parameter import ParameterValue
-from subfunction.kernel.uapi import Attribute, Command, EswitchMode, ParameterMode, ParameterType, PortFlavour
+from subfunction.kernel.uapi import (
+    Attribute,
+    Command,
+    EswitchMode,
+    ParameterMode,
+    ParameterType,
+    PortFlavour,
+    ReporterState,
+)
 from subfunction_simulator.kernel.devlink.port_function import PortSubFunction
 from subfunction_simulator.kernel.devlink.virtualport import VirtualPort
 from subfunction_simulator.kernel.driver_core.pending_work import Gate
@@ -164,6 +172,19 @@ class Instance:
     def resources(self) -> dict[str, int]:
         """Give the sizes of the driver's resources."""
         raise Refusal(EOPNOTSUPP)
+
+    def reporters(self) -> dict[str, bool]:
+        """Give the health reporters, each with whether it is in error."""
+        return {}
+
+    def reporter_attributes(self, name: str) -> bytes:
+        """Encode one health reporter."""
+        state = ReporterState.ERROR if self.reporters()[name] else ReporterState.HEALTHY
+        return self.handle_attributes() + wire.nest(
+            Attribute.HEALTH_REPORTER,
+            wire.text(Attribute.HEALTH_REPORTER_NAME, name),
+            wire.u8(Attribute.HEALTH_REPORTER_STATE, state),
+        )
 
     def set_parameter(self, name: str, *, value: ParameterValue) -> None:
         """Change a parameter."""

@@ -37,6 +37,7 @@ class Devlink:
             Command.RELOAD: _reload,
             Command.PARAM_GET: self._parameter_get,
             Command.PARAM_SET: self._parameter_set,
+            Command.HEALTH_REPORTER_GET: _reporter,
             uapi.Command.INFO_GET: _info,
             uapi.Command.RATE_GET: lambda instance, asked: [_rate(_rates(instance, ENODEV).find(asked))],
             uapi.Command.RATE_SET: self._rate_set,
@@ -227,6 +228,13 @@ def _reload(instance: Instance, attributes: Attributes) -> list[bytes]:
         return []
     performed = wire.bits(uapi.Attribute.RELOAD_ACTIONS_PERFORMED, 1 << action, 1 << action)
     return [wire.generic(Command.RELOAD, instance.handle_attributes(), performed)]
+
+
+def _reporter(instance: Instance, attributes: Attributes) -> list[bytes]:
+    name = attributes.text(Attribute.HEALTH_REPORTER_NAME)
+    if name not in instance.reporters():
+        raise Refusal(EINVAL)
+    return [wire.generic(Command.HEALTH_REPORTER_GET, instance.reporter_attributes(name))]
 
 
 def _info(instance: Instance, _: Attributes) -> list[bytes]:
