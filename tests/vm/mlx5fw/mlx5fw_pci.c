@@ -8,6 +8,7 @@
 
 #define FW_CAP_EXP	0x60
 #define FW_CAP_MSIX	0xa0
+#define FW_CAP_VPD	0xd0
 #define FW_CONNECTX6DX	0x101d
 #define FW_LINK		(4 | 16 << 4)	/* 16 GT/s, 16 lanes */
 
@@ -51,10 +52,13 @@ void fw_pci_config(struct fw_pf *pf)
 	set(pf, FW_CAP_EXP + PCI_EXP_LNKCAP2, PCI_EXP_LNKCAP2_SLS_2_5GB | PCI_EXP_LNKCAP2_SLS_5_0GB |
 	    PCI_EXP_LNKCAP2_SLS_8_0GB | PCI_EXP_LNKCAP2_SLS_16_0GB, 0);
 
-	set(pf, FW_CAP_MSIX, (FW_VECTORS - 1) << 16 | PCI_CAP_ID_MSIX,
+	set(pf, FW_CAP_MSIX, (FW_VECTORS - 1) << 16 | FW_CAP_VPD << 8 | PCI_CAP_ID_MSIX,
 	    (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) << 16);
 	set(pf, FW_CAP_MSIX + PCI_MSIX_TABLE, FW_MSIX_OFFSET, 0);
 	set(pf, FW_CAP_MSIX + PCI_MSIX_PBA, FW_PBA_OFFSET, 0);
+
+	set(pf, FW_CAP_VPD, PCI_CAP_ID_VPD, 0xffff0000);
+	fw_vpd_init(pf);
 }
 
 /* Whether the function may read and write the host's memory. */
@@ -110,6 +114,8 @@ static int config_write(struct pci_bus *bus, unsigned int devfn, int where, int 
 
 		pf->config[where + i] = (pf->config[where + i] & ~mask) | ((value >> (8 * i)) & mask);
 	}
+	if (where <= FW_CAP_VPD + PCI_VPD_ADDR && where + size > FW_CAP_VPD + PCI_VPD_ADDR)
+		fw_vpd_read(pf, pf->config + FW_CAP_VPD);
 	return PCIBIOS_SUCCESSFUL;
 }
 
