@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import fresh, loaded
+from conftest import fresh, loaded, on_each_kernel
 from harness.guest_suite import run_guest_suite
 from harness.machine import Machine
 
@@ -84,9 +84,12 @@ def hold(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
 
 
 @pytest.mark.ground("real mlx5")
-def test_the_kernel_contract_holds_on_the_real_mlx5_driver(mlx5_machine: Machine, subtests: pytest.Subtests) -> None:
+@on_each_kernel
+def test_the_kernel_contract_holds_on_the_real_mlx5_driver(
+    mlx5_machine: Machine, request: pytest.FixtureRequest, subtests: pytest.Subtests
+) -> None:
     with fresh(mlx5_machine):
-        hold(mlx5_machine, "mlx5", subtests)
+        hold(mlx5_machine, f"mlx5 {request.node.callspec.params['mlx5_machine']}", subtests)
 
 
 @pytest.mark.ground("sfsim ice")
