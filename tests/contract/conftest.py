@@ -5,8 +5,8 @@ VM with the real mlx5 driver over mlx5fw, or with sfsim). There iproute2's `devl
 it is the kernel's own state.
 
 A test says what it `needs` of its machine, and runs on each machine that has that. Of real machines there is one at a
-time; `SUBFUNCTION_TEST_MACHINE` says which, and what it lacks is another machine's to show. mlx5 is the real driver;
-ice, vf (virtual functions) and mdev (mediated devices) are sfsim.
+time; `SUBFUNCTION_TEST_MACHINE` says which, and what it lacks is another machine's to show. mlx5 is the real driver of
+Linux 6.12 or 7.3; ice, vf (virtual functions) and mdev (mediated devices) are sfsim. The simulated mlx5 is as in 6.12.
 """
 
 from collections.abc import Callable, Iterator

@@ -80,6 +80,8 @@ class Kernel:
 
 
 _MLX5_HAS = frozenset({"ports", "mlx5", "vdpa"})
+_AS_6_12 = frozenset({"as-6.12"})
+_AS_7_3 = frozenset({"as-7.3"})
 _ICE_HAS = frozenset({"ports", "ice"})
 _VF_HAS = frozenset({"virtual-functions"})
 _MDEV_HAS = frozenset({"mediated"})
@@ -88,17 +90,18 @@ _TWO_NODES = frozenset({"two-nodes"})
 # Behind a socket sysfs is a folder of files: what is written there is taken, and can neither be refused nor wait.
 _ANSWERS = frozenset({"answers-writes"})
 _REAL = {
-    "mlx5": Kernel("real", MLX5, _MLX5_HAS | _TWO_NODES | _ANSWERS),
+    "mlx5 6.12": Kernel("real", MLX5, _MLX5_HAS | _TWO_NODES | _ANSWERS | _AS_6_12),
+    "mlx5 7.3": Kernel("real", MLX5, _MLX5_HAS | _TWO_NODES | _ANSWERS | _AS_7_3),
     "ice": Kernel("real", ICE, _ICE_HAS | _TWO_NODES | _ANSWERS),
     "vf": Kernel("real", MLX5, _VF_HAS | _ANSWERS),
     "mdev": Kernel("real", MLX5, _MDEV_HAS | _ANSWERS),
 }
 KERNELS = (
-    (_REAL[os.environ.get("SUBFUNCTION_TEST_MACHINE", "mlx5")],)
+    (_REAL[os.environ.get("SUBFUNCTION_TEST_MACHINE", "mlx5 6.12")],)
     if os.environ.get("SUBFUNCTION_TEST_KERNEL") == "real"
     else (
-        Kernel("in-process", MLX5, _MLX5_HAS | _VF_HAS | _MDEV_HAS | _TWO_NODES | _ANSWERS),
-        Kernel("served", MLX5, _MLX5_HAS | _VF_HAS | _MDEV_HAS | _TWO_NODES),
+        Kernel("in-process", MLX5, _MLX5_HAS | _VF_HAS | _MDEV_HAS | _TWO_NODES | _ANSWERS | _AS_6_12),
+        Kernel("served", MLX5, _MLX5_HAS | _VF_HAS | _MDEV_HAS | _TWO_NODES | _AS_6_12),
         Kernel("in-process", ICE, _ICE_HAS | _TWO_NODES),
         Kernel("served", ICE, _ICE_HAS | _TWO_NODES),
     )

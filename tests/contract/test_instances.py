@@ -18,6 +18,17 @@ def test_every_physical_function_is_an_instance(node: Node) -> None:
     assert set(node.parents) <= set(node.devlink.instances())
 
 
+@pytest.mark.needs("mlx5", "as-7.3")
+def test_a_card_is_an_instance_without_a_device_ports_or_room(node: Node) -> None:
+    cards = [handle for handle in node.devlink.instances() if handle.bus == "devlink_index"]
+    assert len(cards) == 2
+    for card in cards:
+        assert node.devlink.exists(card)
+        assert node.devlink.ports(card) == []
+        assert (node.devlink.eswitch_mode(card), node.devlink.capacity(card)) == (None, None)
+        assert PciFunction.at(node.sysfs, card) is None
+
+
 def test_ports_of_one_instance_are_its_own_and_together_they_are_all(node: Node, judge: Callable[[], None]) -> None:
     judge()
     by_instance = [port for handle in node.devlink.instances() for port in node.devlink.ports(handle)]

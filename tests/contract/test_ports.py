@@ -245,6 +245,21 @@ def test_a_parent_in_legacy_mode_refuses_and_the_error_says_what_to_type(node: N
     assert f"devlink dev eswitch set {node.spare} mode switchdev" in refused.value.hint
 
 
+@pytest.mark.needs("mlx5", "as-6.12")
+def test_in_legacy_mode_what_is_wrong_in_the_request_is_said_first(node: Node) -> None:
+    node.console.set_mode(node.spare, EswitchMode.LEGACY)
+    with pytest.raises(PfNumberRefused, match=node.personality.wrong_pf):
+        node.devlink.create_port(node.spare, pf=7, number=88)
+
+
+@pytest.mark.needs("mlx5", "as-7.3")
+def test_in_legacy_mode_the_mode_is_said_first(node: Node) -> None:
+    node.console.set_mode(node.spare, EswitchMode.LEGACY)
+    with pytest.raises(NotSwitchdev, match=node.personality.legacy):
+        node.devlink.create_port(node.spare, pf=7, number=88)
+    assert node.devlink.supports_port_add(node.spare)
+
+
 @pytest.mark.needs("mlx5")
 def test_legacy_mode_ends_every_sub_function_of_the_parent_and_of_no_other(node: Node) -> None:
     lost = node.new(1, parent=node.spare)

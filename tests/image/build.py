@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness import cache, host
+from harness.apt import SUITE, mirror
 from harness.errors import BuildFailed
 from harness.host import require_tool
-from harness.packages import SUITE, mirror
 
 CHECKOUT: Final = Path(__file__).parents[2]
 NAME: Final = "localhost/subfunction"

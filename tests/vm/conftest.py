@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.kernels import KERNELS, LINUX_6_12, LINUX_7_3
 from harness.machine import Machine
 from harness.mlx5 import Mlx5, Mode
 from harness.sfsim import Sfsim
@@ -71,10 +72,20 @@ def iommu_machine() -> Iterator[Machine]:
         machine.console.check()
 
 
+on_each_kernel = pytest.mark.parametrize("mlx5_machine", KERNELS, indirect=True)
+"""Runs a test on the real mlx5 drivers of each kernel."""
+
+on_7_3 = pytest.mark.parametrize("mlx5_machine", [LINUX_7_3.series], indirect=True)
+"""Runs a test on the real mlx5 drivers of Linux 7.3 only."""
+
+
 @pytest.fixture(scope="module")
-def mlx5_machine() -> Iterator[Machine]:
-    """A machine with the real mlx5 drivers loaded, over mlx5fw; its physical functions are in legacy mode."""
-    with build_snapshot(MLX5).restore() as machine:
+def mlx5_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A machine with the real mlx5 drivers loaded, over mlx5fw; its physical functions are in legacy mode.
+
+    Of Linux 6.12, if the test does not say otherwise.
+    """
+    with build_snapshot(MLX5, KERNELS[getattr(request, "param", LINUX_6_12.series)]).restore() as machine:
         yield machine
         machine.console.check()
 

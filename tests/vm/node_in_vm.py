@@ -149,6 +149,7 @@ class Node:
 
     nic: Nic
     cluster: Cluster
+    kubelet: Process
     options: Mapping[str, str] = field(default_factory=dict)
     timed: bool = False
     """Whether a clock runs in the agent's event loop; it takes no options then."""
@@ -259,6 +260,28 @@ class Node:
         self.until(self.nic.functions, lambda names: not names, 20)
 
 
+def started(
+    nic: Nic,
+    cluster: Cluster,
+    *,
+    timed: bool = False,
+    confinement: Mapping[str, Any] | None = None,
+    **options: str,
+) -> Node:
+    """Start a kubelet and an agent on this machine; `options` are flags of the agent."""
+    machine = nic.machine
+    (machine.place.share / "kubeconfig").write_text(cluster.kubeconfig.read_text().replace("127.0.0.1", HOST))
+    machine.run("mountpoint -q /var/lib || { mkdir -p /var/lib && mount -t tmpfs tmpfs /var/lib; }")
+    # The program, and not the simulator's command line, which takes ten seconds more to import in TCG.
+    kubelet = machine.spawn(module="kubelet", args=["/var/lib/kubelet"], name="kubelet", env={"PYTHONPATH": _PROGRAMS})
+    flags = {name.replace("_", "-"): value for name, value in options.items()}
+    node = Node(nic, cluster, kubelet, flags, timed, confinement)
+    node.start_agent()
+    # Without a kubelet nobody can tell whether a pod has a device, and nothing is taken away.
+    machine.run("until [ -S /var/lib/kubelet/pod-resources/kubelet.sock ]; do sleep 0.1; done", timeout=60)
+    return node
+
+
 @contextlib.contextmanager
 def running(
     nic: Nic,
@@ -269,20 +292,11 @@ def running(
     **options: str,
 ) -> Iterator[Node]:
     """A kubelet and an agent on this machine, until the end of the block; `options` are flags of the agent."""
-    machine = nic.machine
-    (machine.place.share / "kubeconfig").write_text(cluster.kubeconfig.read_text().replace("127.0.0.1", HOST))
-    machine.run("mountpoint -q /var/lib || { mkdir -p /var/lib && mount -t tmpfs tmpfs /var/lib; }")
-    # The program, and not the simulator's command line, which takes ten seconds more to import in TCG.
-    kubelet = machine.spawn(module="kubelet", args=["/var/lib/kubelet"], name="kubelet", env={"PYTHONPATH": _PROGRAMS})
-    flags = {name.replace("_", "-"): value for name, value in options.items()}
-    node = Node(nic, cluster, flags, timed, confinement)
-    node.start_agent()
-    # Without a kubelet nobody can tell whether a pod has a device, and nothing is taken away.
-    machine.run("until [ -S /var/lib/kubelet/pod-resources/kubelet.sock ]; do sleep 0.1; done", timeout=60)
+    node = started(nic, cluster, timed=timed, confinement=confinement, **options)
     try:
         yield node
     finally:
         node.agents[-1].signal(15)
-        kubelet.signal(15)
+        node.kubelet.signal(15)
     node.agents[-1].wait()
-    kubelet.wait()
+    node.kubelet.wait()

@@ -1,7 +1,7 @@
 """From `kubectl apply` on the host to a pod's device on the real kernel, and back to a kernel as it was.
 
 On the host: kubectl and the embedded API server. In the machine: the agent, the device plugin, the stand-in kubelet,
-and the real mlx5 driver.
+and the real mlx5 driver of either kernel.
 The judge is iproute2's devlink and the machine's own /dev.
 """
 
@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from conftest import fresh
+from conftest import fresh, on_each_kernel
 from harness.machine import HOST, Machine, Process
 from harness.mlx5 import Mlx5
 from harness.nic import AUX
 from harness.wait import until
 from subfunction_simulator.kubectl import kubectl
 
-pytestmark = pytest.mark.ground("real mlx5")
+pytestmark = [pytest.mark.ground("real mlx5"), on_each_kernel]
 
 NODE = "worker-1"
 PARENT = "pci/0000:05:00.0"

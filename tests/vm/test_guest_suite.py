@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import fresh, loaded
+from conftest import fresh, loaded, on_each_kernel
 from harness.guest_suite import run_guest_suite
 from harness.machine import SHARE, Machine
 from recorded.comparison import find_differences, find_unasked
@@ -97,12 +97,15 @@ def hold(machine: Machine, kind: str, subtests: pytest.Subtests) -> None:
 
 
 @pytest.mark.ground("real mlx5")
-def test_the_kernel_contract_holds_on_the_real_mlx5_driver(mlx5_machine: Machine, subtests: pytest.Subtests) -> None:
+@on_each_kernel
+def test_the_kernel_contract_holds_on_the_real_mlx5_driver(
+    mlx5_machine: Machine, request: pytest.FixtureRequest, subtests: pytest.Subtests
+) -> None:
+    series = request.node.callspec.params["mlx5_machine"]
     with fresh(mlx5_machine):
-        hold(mlx5_machine, "mlx5", subtests)
-        release = mlx5_machine.run("uname -r").stdout.split(".")
+        hold(mlx5_machine, f"mlx5 {series}", subtests)
     seen = Recording.of(read_exchanges(mlx5_machine.place.share / "exchanges.jsonl"))
-    file = RECORDINGS / f"mlx5-linux-{release[0]}.{release[1]}.json"
+    file = RECORDINGS / f"mlx5-linux-{series}.json"
     if os.environ.get("SUBFUNCTION_WRITE_RECORDINGS"):
         seen.save(file)
     kept = Recording.load(file)

@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 
 from harness import cache
+from harness.apt import BACKPORTS, Apt, mirror
 from harness.errors import BuildFailed, HostLacks
 from harness.host import find_tool, require_tool
-from harness.packages import BACKPORTS, Apt, mirror
 
 OLDEST = (1, 21)
 """The oldest Go that fetches a newer one by itself."""

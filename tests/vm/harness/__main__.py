@@ -7,6 +7,7 @@ import time
 
 from harness import cache
 from harness.errors import HarnessError
+from harness.kernels import KERNELS, LINUX_6_12
 from harness.machine import Machine
 from harness.mlx5 import Mlx5
 from harness.sfsim import Sfsim
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument(
         "--iommu", action="store_true", help="sfsim, with an IOMMU and a card that has virtual functions"
     )
+    parser.add_argument("--kernel", choices=KERNELS, default=LINUX_6_12.series, help="the kernel of real mlx5 drivers")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for each line")
     # An option may stand between the two.
     arguments = parser.parse_intermixed_args()
@@ -52,12 +54,14 @@ def _do(arguments: argparse.Namespace) -> int:
         return 0
     started = time.monotonic()
     if arguments.what == "build":
-        for topology in (Topology(), IOMMU, MLX5):
+        for topology in (Topology(), IOMMU):
             build_snapshot(topology)
+        for kernel in KERNELS.values():
+            build_snapshot(MLX5, kernel)
         sys.stderr.write(f"ready in {time.monotonic() - started:.1f} s\n")
         return 0
     topology = IOMMU if arguments.iommu else Topology(mlx5=not arguments.sfsim)
-    snapshot = build_snapshot(topology)
+    snapshot = build_snapshot(topology, KERNELS[arguments.kernel])
     lines = arguments.line or (line.rstrip("\n") for line in sys.stdin)
     code = 0
     with snapshot.restore() as machine:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness import cache
 from harness.initramfs import write_initramfs
-from harness.modules import MODULES
+from harness.modules import wanted
 from harness.packages import Packages
 from harness.rootfs import IPROUTE2, python_description, tools_description, write_rootfs
 
@@ -29,7 +29,7 @@ def build_image(packages: Packages) -> Image:
         packages.kernel,
         python_description(),
         tools_description(),
-        *MODULES,
+        *wanted(packages.series),
         *IPROUTE2,
         cache.digest_files([*GUEST.iterdir(), makers / "initramfs.py", makers / "modules.py", makers / "rootfs.py"]),
     )

@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from harness.modules import MODULES, ModuleSet
+from harness.modules import ModuleSet, wanted
 from harness.packages import Packages
 
 APPLETS = ("sh", "mount", "insmod", "switch_root")
@@ -19,7 +19,7 @@ def write_initramfs(path: Path, packages: Packages, init: Path) -> None:
     archive.add("bin/busybox", stat.S_IFREG | 0o755, packages.binary("busybox").read_bytes())
     for applet in APPLETS:
         archive.add(f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox")
-    modules = ModuleSet(packages.modules).closure(MODULES)
+    modules = ModuleSet(packages.modules).closure(wanted(packages.series))
     for name, data in modules.items():
         archive.add(f"modules/{name}.ko", stat.S_IFREG | 0o644, data)
     archive.add("modules/order", stat.S_IFREG | 0o644, "".join(f"{name}\n" for name in modules).encode())

@@ -79,8 +79,9 @@ def build_drivers(packages: Packages) -> dict[str, Path]:
         files = [str(into / f"{source.name}.ko") for source in BUILT]
         subprocess.run([strip, "--strip-debug", *files], check=True, timeout=60)
 
-    key = cache.digest(packages.kernel, configuration_header(), VRINGH, repr(BUILT), *FLAGS, *VARIABLES)
-    folder = cache.entry("mlx5", key, build)
+    variables = (*VARIABLES, *packages.series.variables)
+    key = cache.digest(packages.kernel, configuration_header(), VRINGH, repr(BUILT), *FLAGS, *variables)
+    folder = cache.entry("mlx5", key, build, keep=4)
     return {source.name: folder / f"{source.name}.ko" for source in BUILT}
 
 
@@ -99,7 +100,7 @@ def _make(source: Source, tree: Path, packages: Packages) -> None:
     built = (tree / each.folder / SYMBOLS for each in BUILT)
     command = [
         require_tool("make"), f"-j{os.cpu_count() or 1}", "-C", str(packages.headers), f"M={tree / source.folder}",
-        *VARIABLES,
+        *VARIABLES, *packages.series.variables,
         f"KBUILD_EXTRA_SYMBOLS={' '.join(str(path) for path in built if path.exists())}",
         f"KCFLAGS={' '.join(flags)}", "modules",
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from harness.host import require_tool
 from harness.packages import Packages
 
 FOLDERS = Path(__file__).parents[1]
-KEEP = 6
+KEEP = 8
 """How many built modules the cache keeps: some of either."""
 
 
@@ -26,13 +26,16 @@ def build_module(packages: Packages, name: str) -> Path:
     def build(into: Path, _final: Path) -> None:
         for source in sources:
             shutil.copy(source, into)
-        command = [require_tool("make"), f"-j{os.cpu_count() or 1}", f"KDIR={packages.headers}", "KCFLAGS=-Werror"]
+        command = [
+            require_tool("make"), f"-j{os.cpu_count() or 1}", f"KDIR={packages.headers}", "KCFLAGS=-Werror",
+            *packages.series.variables,
+        ]  # fmt: skip
         done = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0 or "WARNING:" in done.stderr:
             raise BuildFailed(f"{name} does not build:\n{done.stderr[-4000:]}")
         subprocess.run([require_tool("strip"), "--strip-debug", str(into / f"{name}.ko")], check=True, timeout=60)
 
-    key = cache.digest(packages.kernel, name, cache.digest_files(sources))
+    key = cache.digest(packages.kernel, name, *packages.series.variables, cache.digest_files(sources))
     return cache.entry("module", key, build, keep=KEEP) / f"{name}.ko"
 
 

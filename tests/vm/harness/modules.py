@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from harness.errors import BuildFailed
+from harness.kernels import Kernel
 
 MODULES = (
     "virtio_blk", "crc32c_generic", "libcrc32c", "ext4", "9pnet_virtio", "9p", "virtio_net", "veth", "bridge", "tun",
@@ -15,6 +16,11 @@ MODULES = (
 
 A new vDPA device goes to the driver that came first, which is vhost_vdpa. The last two are what mlx5_core needs.
 """
+
+
+def wanted(kernel: Kernel) -> tuple[str, ...]:
+    """Those of them that there are with this kernel."""
+    return tuple(name for name in MODULES if name not in kernel.without)
 
 
 class ModuleSet:
@@ -56,11 +62,11 @@ def depends(module: bytes) -> tuple[str, ...]:
     return tuple(name.replace("-", "_") for name in found[1].decode().split(",") if name) if found else ()
 
 
-def write_modules(root: Path, modules: ModuleSet) -> None:
-    """Lay the modules out below a root file system, so that one that was removed can be had again by `modprobe`."""
+def write_modules(root: Path, modules: ModuleSet, names: tuple[str, ...]) -> None:
+    """Lay these modules out below a root file system, so that one that was removed can be had again by `modprobe`."""
     folder = root / "lib" / "modules" / modules.release
     folder.mkdir(parents=True)
-    closure = modules.closure(MODULES)
+    closure = modules.closure(names)
     lines = []
     for name, data in closure.items():
         (folder / f"{name}.ko").write_bytes(data)

@@ -1,20 +1,17 @@
-"""Debian's packages: a kernel with headers and sources, busybox, iproute2. Downloaded and unpacked, never installed."""
+"""Debian's packages: kernels with headers and sources, busybox, iproute2. Downloaded and unpacked, never installed."""
 
 import json
-import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import cache
+from harness.apt import BACKPORTS, SUITE, Apt, mirror, run
 from harness.errors import BuildFailed
 from harness.host import require_tool
+from harness.kernels import LINUX_6_12, Kernel
 
 DRIVERS = ("drivers/net/ethernet/mellanox", "drivers/infiniband", "drivers/vdpa", "drivers/vhost")
 """The folders of the kernel's sources that are kept: the mlx5 drivers, and what they include."""
-SUITE = "bookworm"
-BACKPORTS = "bookworm-backports"
-SOURCES = Path("/etc/apt")
 PLAIN = (
     "busybox-static",
     "libmnl0",
@@ -27,25 +24,32 @@ PLAIN = (
     "libpcre2-8-0",
 )
 """From the release itself: a shell for the initramfs, and what `ip`, `devlink` and `rdma` are linked with."""
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """An unpacked set: `root` looks like a file system's root."""
+    """Two unpacked sets, each of which looks like a file system's root: a kernel's, and the programs'."""
 
     kernel: str
     """The kernel's release with its flavour, as `uname -r` says it."""
     root: Path
+    """Where the kernel's set is."""
+    programs: Path
+    """Where the programs are; every kernel has the same."""
+    series: Kernel = LINUX_6_12
 
     @property
     def vmlinuz(self) -> Path:
         """The kernel to boot."""
-        return self.root / "boot" / f"vmlinuz-{self.kernel}"
+        beside = self.modules / "vmlinuz"
+        return beside if beside.exists() else self.root / "boot" / f"vmlinuz-{self.kernel}"
 
     @property
     def modules(self) -> Path:
         """The kernel's modules."""
-        return self.root / "lib" / "modules" / self.kernel
+        merged = self.root / "usr" / "lib" / "modules" / self.kernel
+        return merged if merged.exists() else self.root / "lib" / "modules" / self.kernel
 
     @property
     def headers(self) -> Path:
@@ -64,50 +68,58 @@ class Packages:
             BuildFailed: no package of the set contains it.
         """
         for folder in ("usr/bin", "usr/sbin", "bin", "sbin"):
-            path = self.root / folder / name
+            path = self.programs / folder / name
             if path.is_file():
                 return path
-        raise BuildFailed(f"no {name} in the unpacked packages below {self.root}")
+        raise BuildFailed(f"no {name} in the unpacked packages below {self.programs}")
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """Where the system gets Debian from, and by which key it trusts it."""
+def packages(kernel: Kernel = LINUX_6_12) -> Packages:
+    """The sets, from the cache or from the system's own mirror.
 
-    uri: str
-    signed_by: str
-
-
-def packages() -> Packages:
-    """The set, from the cache or from the system's own mirror.
-
-    Once there, it is kept: a newer kernel in backports is taken by removing the cache (`python -m harness clean`).
+    Once there, they are kept: a newer kernel of the series is taken by removing the cache (`python -m harness clean`).
     """
-    root = cache.entry("packages", cache.digest("3", SUITE, BACKPORTS, *DRIVERS, *PLAIN), _download, keep=2)
-    return Packages(kernel=json.loads((root / "manifest.json").read_text())["kernel"], root=root)
+    programs = cache.entry("programs", cache.digest("1", SUITE, BACKPORTS, *PLAIN), _download_programs, keep=2)
+    key = cache.digest("1", *kernel.inputs, *DRIVERS)
+    root = cache.entry("kernel", key, lambda into, final: _download(kernel, into, final), keep=4)
+    return Packages(json.loads((root / "manifest.json").read_text())["kernel"], root, programs, kernel)
 
 
-def _download(into: Path, final: Path) -> None:
+def _download_programs(into: Path, _final: Path) -> None:
     apt = Apt.at(into / ".apt", mirror())
     apt.update()
-    kernel = apt.stands_for("linux-image-amd64", r"linux-image-\S+-amd64").removeprefix("linux-image-")
+    apt.download(f"iproute2/{BACKPORTS}", *PLAIN)
+    _unpack(apt, into)
+
+
+def _download(series: Kernel, into: Path, final: Path) -> None:
+    apt = Apt.at(into / ".apt", mirror(), series.suites)
+    apt.update()
+    kernel = apt.newest("linux-headers-", rf"{series.series}\.[^-]+-amd64")
     release = kernel.removesuffix("-amd64")
-    wanted = (f"linux-image-{kernel}", f"linux-headers-{kernel}", f"linux-headers-{release}-common")
-    series = ".".join(release.split(".")[:2])
+    headers = f"linux-headers-{kernel}"
+    wanted = (*(name.format(kernel) for name in series.binaries), headers, f"linux-headers-{release}-common")
     # The very version of the kernel: later, the archive may have a newer one, and modules of it would not load.
-    source = f"linux-source-{series}={apt.version(wanted[0])}"
-    apt.download(*wanted, source, f"linux-kbuild-{release}", f"iproute2/{BACKPORTS}", *PLAIN)
+    source = f"linux-source-{series.series}={apt.version(headers)}"
+    apt.download(*wanted, source, f"linux-kbuild-{release}", *series.libraries)
     (compressed,) = apt.archives.glob("linux-source-*.deb")
     _unpack_drivers(compressed, into / "usr" / "src" / "linux-source")
     compressed.unlink()
-    dpkg = require_tool("dpkg-deb")
-    for archive in sorted(apt.archives.glob("*.deb")):
-        _run([dpkg, "-x", str(archive), str(into)], cwd=into)
-    apt.remove()
+    _unpack(apt, into)
     # Debian's headers name each other by absolute paths.
-    makefile = into / "usr" / "src" / f"linux-headers-{kernel}" / "Makefile"
-    makefile.write_text(f"include {final}/usr/src/linux-headers-{release}-common/Makefile\n")
+    makefile = into / "usr" / "src" / headers / "Makefile"
+    makefile.write_text(makefile.read_text().replace("/usr/src/", f"{final}/usr/src/"))
+    for tool in series.tools:
+        _give_library(into / "usr" / "lib" / f"linux-kbuild-{release}" / tool, final / LIBRARIES)
     (into / "manifest.json").write_text(json.dumps({"kernel": kernel}) + "\n")
+
+
+def _give_library(tool: Path, libraries: Path) -> None:
+    """Let a tool run with the C library of its own release, which is newer than the host's."""
+    program = tool.rename(tool.with_name(f"{tool.name}.elf"))
+    linker = libraries / "ld-linux-x86-64.so.2"
+    tool.write_text(f'#!/bin/sh\nexec {linker} --library-path {libraries}:/{LIBRARIES} "$0.elf" "$@"\n')
+    tool.chmod(program.stat().st_mode)
 
 
 def _unpack_drivers(package: Path, into: Path) -> None:
@@ -121,7 +133,7 @@ def _unpack_drivers(package: Path, into: Path) -> None:
     for tool in ("dpkg-deb", "tar", "xz"):
         require_tool(tool)
     folders = (f"{name}/{folder}/*" for folder in DRIVERS)
-    _run([require_tool("bash"), "-c", pipe, "unpack", str(package), name, *folders], cwd=into)
+    run([require_tool("bash"), "-c", pipe, "unpack", str(package), name, *folders], cwd=into)
 
 
 def unpacked(kind: str, *names: str) -> Path:
@@ -138,102 +150,13 @@ def unpacked(kind: str, *names: str) -> Path:
         apt = Apt.at(into / ".apt", mirror())
         apt.update()
         apt.download(*(f"{name}/{SUITE}" for name in names))
-        for archive in sorted(apt.archives.glob("*.deb")):
-            _run([require_tool("dpkg-deb"), "-x", str(archive), str(into)], cwd=into)
-        apt.remove()
+        _unpack(apt, into)
 
     return cache.entry(kind, cache.digest("1", SUITE, *sorted(names)), fill, keep=1)
 
 
-def mirror(etc: Path = SOURCES) -> Mirror:
-    """The system's own mirror for the release, from either of apt's formats.
-
-    Raises:
-        BuildFailed: apt knows no source for the release.
-    """
-    for file in sorted(etc.glob("sources.list.d/*.sources")):
-        for stanza in re.split(r"\n\s*\n", file.read_text()):
-            fields = dict(re.findall(r"^([A-Za-z-]+):\s*(.*)$", stanza, re.MULTILINE))
-            if "deb" in fields.get("Types", "").split() and SUITE in fields.get("Suites", "").split():
-                return Mirror(fields["URIs"].split()[0], fields.get("Signed-By", "").strip())
-    for file in (etc / "sources.list", *sorted(etc.glob("sources.list.d/*.list"))):
-        for line in file.read_text().splitlines() if file.is_file() else ():
-            match = re.match(rf"deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+{SUITE}\s", line)
-            if match:
-                signed = re.search(r"signed-by=(\S+)", match[1] or "")
-                return Mirror(match[2], signed[1] if signed else "")
-    raise BuildFailed(f"no Debian source for {SUITE} below {etc}: the kernel of the VM comes from there")
-
-
-@dataclass(frozen=True, slots=True)
-class Apt:
-    """apt with lists and archives of its own: the system's are neither read nor changed."""
-
-    folder: Path
-    archives: Path
-    options: tuple[str, ...]
-
-    @classmethod
-    def at(cls, folder: Path, source: Mirror) -> "Apt":
-        """An apt that keeps everything below `folder`."""
-        for name in ("lists/partial", "cache/archives/partial", "parts", "archives"):
-            (folder / name).mkdir(parents=True)
-        signed = f"Signed-By: {source.signed_by}\n" if source.signed_by else ""
-        (folder / "parts" / "debian.sources").write_text(
-            f"Types: deb\nURIs: {source.uri}\nSuites: {BACKPORTS} {SUITE}\nComponents: main\n{signed}"
-        )
-        settings = {
-            "Dir::Etc::SourceList": "/dev/null",
-            "Dir::Etc::SourceParts": str(folder / "parts"),
-            "Dir::State::Lists": str(folder / "lists"),
-            "Dir::Cache": str(folder / "cache"),
-            "Acquire::Languages": "none",
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
-            "Acquire::Retries": "3",
-            "APT::Sandbox::User": "root",
-        }
-        options = tuple(part for name, value in settings.items() for part in ("-o", f"{name}={value}"))
-        return cls(folder, folder / "archives", options)
-
-    def update(self) -> None:
-        """Fetch the lists."""
-        _run([require_tool("apt-get"), *self.options, "-qq", "update"], cwd=self.folder)
-
-    def stands_for(self, meta: str, name: str) -> str:
-        """The package whose name is like `name` (a regular expression) that a meta package of the backports needs.
-
-        Raises:
-            BuildFailed: the meta package names none.
-        """
-        shown = _run([require_tool("apt-cache"), *self.options, "show", f"{meta}/{BACKPORTS}"], self.folder)
-        match = re.search(rf"^Depends: (?:.*, )?({name})(?=[ ,]|$)", shown, re.MULTILINE)
-        if match is None:
-            raise BuildFailed(f"{meta}/{BACKPORTS} names no {name}")
-        return match[1]
-
-    def version(self, name: str) -> str:
-        """The version of a package of this name, the newest where there are several.
-
-        Raises:
-            BuildFailed: there is none.
-        """
-        shown = _run([require_tool("apt-cache"), *self.options, "show", name], self.folder)
-        match = re.search(r"^Version: (\S+)$", shown, re.MULTILINE)
-        if match is None:
-            raise BuildFailed(f"no version of {name} is known")
-        return match[1]
-
-    def download(self, *names: str) -> None:
-        """Fetch these packages into `archives`."""
-        _run([require_tool("apt-get"), *self.options, "-qq", "download", *names], cwd=self.archives)
-
-    def remove(self) -> None:
-        """Remove lists and archives."""
-        _run(["rm", "-rf", str(self.folder)], cwd=self.folder.parent)
-
-
-def _run(command: list[str], cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode != 0:
-        raise BuildFailed(f"{' '.join(command[:1] + command[-3:])} failed: {done.stderr.strip()[-800:]}")
-    return done.stdout
+def _unpack(apt: Apt, into: Path) -> None:
+    """Unpack what apt has downloaded, and remove it."""
+    for archive in sorted(apt.archives.glob("*.deb")):
+        run([require_tool("dpkg-deb"), "-x", str(archive), str(into)], cwd=into)
+    apt.remove()

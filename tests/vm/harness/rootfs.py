@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.disk import write_ext4
 from harness.errors import BuildFailed
 from harness.host import find_tool, require_tool
-from harness.modules import ModuleSet, write_modules
+from harness.modules import ModuleSet, wanted, write_modules
 from harness.packages import Packages
 
 SOURCE_ROOTS = ("core", "operator", "deviceplugin", "simulator", "tests/vm")
@@ -68,7 +68,7 @@ def write_rootfs(image: Path, packages: Packages, guest: Path) -> None:
         shutil.copy(require_tool(name), stage / "usr" / "bin" / name)
     _add_libraries(stage, packages)
     _add_busybox(stage, packages.binary("busybox"))
-    write_modules(stage, ModuleSet(packages.modules))
+    write_modules(stage, ModuleSet(packages.modules), wanted(packages.series))
     write_ext4(image, stage)
     shutil.rmtree(stage)
 
@@ -115,7 +115,7 @@ def _add_libraries(stage: Path, packages: Packages) -> None:
     programs = [path for path in (stage / "usr" / "bin").iterdir() if path.is_file()]
     programs += [path for path in stage.rglob("*.so*") if path.is_file()]
     programs.append(_inside(stage, Path(sys.executable).resolve()))
-    theirs = [packages.root / folder for folder in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")]
+    theirs = [packages.programs / folder for folder in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")]
     environment = {"LD_LIBRARY_PATH": os.pathsep.join(map(str, theirs)), "LC_ALL": "C", "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [require_tool("ldd"), *map(str, programs)],
@@ -128,8 +128,8 @@ def _add_libraries(stage: Path, packages: Packages) -> None:
         library = Path(found)
         if library.is_relative_to(stage):
             continue
-        if library.is_relative_to(packages.root):
-            library = Path("/") / library.relative_to(packages.root)
+        if library.is_relative_to(packages.programs):
+            library = Path("/") / library.relative_to(packages.programs)
             _copy(library, stage, source=Path(found))
         else:
             _copy(library, stage)

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness import cache, host
 from harness.host import require_tool
 from harness.image import Image, build_image
+from harness.kernels import LINUX_6_12, Kernel
 from harness.machine import MOUNT, SHARE, Machine
 from harness.mlx5 import MODULES, insmod
 from harness.mlx5_drivers import build_drivers
@@ -15,8 +16,8 @@ from harness.module import build_module
 from harness.packages import Packages, packages
 from harness.topology import Topology
 
-KINDS = 4
-"""Of machines: the plain one, that with an IOMMU, that with the real mlx5, and that of a whole node."""
+KINDS = 5
+"""Of machines: the plain one, that with an IOMMU, two with the real mlx5 (a kernel each), that of a whole node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ def share(machine: Machine, modules: Mapping[str, Path]) -> None:
         (machine.place.share / f"{name}.ko").write_bytes(path.read_bytes())
 
 
-def build_snapshot(topology: Topology | None = None) -> Snapshot:
-    """Everything a machine needs, from the cache as far as it is there, and QEMU and the like where we may.
+def build_snapshot(topology: Topology | None = None, kernel: Kernel = LINUX_6_12) -> Snapshot:
+    """Everything a machine of this kernel needs, from the cache as far as it is there; QEMU and the like where we may.
 
     Raises:
         HostLacks: a tool is missing and cannot be installed here; the message is the line to type.
@@ -56,11 +57,11 @@ def build_snapshot(topology: Topology | None = None) -> Snapshot:
     """
     with cache.exclusive():
         host.install()
-        return _build(topology or Topology())
+        return _build(topology or Topology(), kernel)
 
 
-def _build(topology: Topology) -> Snapshot:
-    debian = packages()
+def _build(topology: Topology, kernel: Kernel) -> Snapshot:
+    debian = packages(kernel)
     modules = _modules(debian, topology)
     image = build_image(debian)
     version = subprocess.run(

@@ -42,6 +42,9 @@
 #define FW_PBA_OFFSET		(FW_MSIX_OFFSET + SZ_64K)
 #define FW_VECTORS		64
 
+#define FW_SERIAL		32	/* characters of the card's longer serial number */
+#define FW_VPD_BYTES		96
+
 #define FW_LOG_COMMANDS		5	/* a command queue has 32 entries ... */
 #define FW_LOG_STRIDE		6	/* ... of 64 bytes */
 #define FW_CMDQ_LAYOUT		(FW_LOG_COMMANDS << 4 | FW_LOG_STRIDE)
@@ -182,6 +185,7 @@ struct fw_pf {
 	phys_addr_t base;
 	u8 config[PCI_CFG_SPACE_EXP_SIZE];
 	u8 writable[PCI_CFG_SPACE_EXP_SIZE];
+	u8 vpd[FW_VPD_BYTES];
 	void __iomem *msix;
 	DECLARE_BITMAP(masked, FW_VECTORS);		/* interrupts that wait for their vector to be unmasked */
 	DECLARE_BITMAP(rung, 1 + FW_MAX_SF);		/* functions whose doorbell was rung */
@@ -226,6 +230,10 @@ void fw_pci_watch(void);
 void fw_pci_unwatch(void);
 int fw_pci_start(struct fw_card *card);
 void fw_pci_stop(struct fw_card *card);
+
+/* mlx5fw_vpd.c */
+void fw_vpd_init(struct fw_pf *pf);
+void fw_vpd_read(struct fw_pf *pf, u8 *capability);
 
 /* mlx5fw_doorbell.c */
 int fw_doorbell_start(phys_addr_t base);

@@ -12,6 +12,7 @@
 #define FW_VSC_BYTES	0x18
 #define FW_VSC_COUNTER	0x8
 #define FW_VSC_SEMAPHORE	0xc
+#define FW_CAP_VPD	0xd0
 #define FW_CONNECTX6DX	0x101d
 #define FW_LINK		(4 | 16 << 4)	/* 16 GT/s, 16 lanes */
 
@@ -64,9 +65,12 @@ void fw_pci_config(struct fw_pf *pf)
 	 * A semaphore that is free for whoever writes the counter into it, and no space behind it. Without it the driver
 	 * looks for one for six seconds before it resets the firmware.
 	 */
-	set(pf, FW_CAP_VSC, FW_VSC_BYTES << 16 | PCI_CAP_ID_VNDR, 0);
+	set(pf, FW_CAP_VSC, FW_VSC_BYTES << 16 | FW_CAP_VPD << 8 | PCI_CAP_ID_VNDR, 0);
 	set(pf, FW_CAP_VSC + FW_VSC_COUNTER, 1, 0);
 	set(pf, FW_CAP_VSC + FW_VSC_SEMAPHORE, 0, ~0);
+
+	set(pf, FW_CAP_VPD, PCI_CAP_ID_VPD, 0xffff0000);
+	fw_vpd_init(pf);
 }
 
 /* Whether the function may read and write the host's memory. */
@@ -122,6 +126,8 @@ static int config_write(struct pci_bus *bus, unsigned int devfn, int where, int 
 
 		pf->config[where + i] = (pf->config[where + i] & ~mask) | ((value >> (8 * i)) & mask);
 	}
+	if (where <= FW_CAP_VPD + PCI_VPD_ADDR && where + size > FW_CAP_VPD + PCI_VPD_ADDR)
+		fw_vpd_read(pf, pf->config + FW_CAP_VPD);
 	return PCIBIOS_SUCCESSFUL;
 }
 
