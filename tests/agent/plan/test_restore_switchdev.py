@@ -12,7 +12,7 @@ import pytest
 
 from rig.verdicts import assert_ready
 from rig.world import PARENT, Killed, World, derived
-from subfunction.errors import NotSwitchdev, SwitchdevRefused
+from subfunction.errors import CardFailed, NotSwitchdev, SwitchdevRefused
 from subfunction.kernel.uapi import EswitchMode
 from subfunction_operator.agent.model.observation import NodePolicy
 from subfunction_operator.agent.model.steps import SetSwitchdev
@@ -86,6 +86,19 @@ def test_a_parent_with_virtual_functions_is_left_alone_and_they_are_named(root: 
     assert isinstance(error, NotSwitchdev)
     assert "0000:03:01.0 and 1 more" in str(error)
     assert mode(world) is EswitchMode.LEGACY
+
+
+def test_a_card_that_its_driver_gave_up_says_legacy_and_is_left_alone(root: Path) -> None:
+    world = node(root)
+    world.apply()
+    world.settle()
+    world.kernel.fail_card(PARENT)
+    world.kernel.settle()
+    assert isinstance(world.settle().error, CardFailed)
+    assert changes(world) == []
+    world.kernel.recover_card(PARENT)
+    world.kernel.settle()
+    assert_ready(world, world.settle(), 1, derived())
 
 
 def test_a_deletion_never_changes_the_mode(root: Path) -> None:
