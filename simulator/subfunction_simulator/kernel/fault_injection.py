@@ -48,12 +48,12 @@ class FaultInjection(DeviceUsers):
         The driver unloads where the last recovery was a moment ago; where it may not recover by itself, all stays.
         """
         with self.lock:
-            return self.nic(handle).fail(unload=unload)
+            return self.nic(handle).health.fail(unload=unload)
 
     def recover_card(self, handle: Handle) -> PendingWork:
         """Let its driver recover it (`devlink health recover ... reporter fw_fatal`): in legacy mode, without ports."""
         with self.lock:
-            return self.nic(handle).recover()
+            return self.nic(handle).health.recover()
 
     def crash_driver(self, handle: Handle) -> PendingWork:
         """Let a parent's driver start anew, as after a fatal error or a suspend: every sub-function is lost."""

@@ -8,6 +8,8 @@ from subfunction.kernel.address import Mac
 from subfunction.kernel.uapi import Command, EswitchMode, PortFlavour
 from subfunction_simulator.kernel.cards import ice_eswitch
 from subfunction_simulator.kernel.cards.ethernet import Ethernet, Face
+from subfunction_simulator.kernel.cards.event_queues import EventQueues
+from subfunction_simulator.kernel.cards.health import FATAL, Health
 from subfunction_simulator.kernel.cards.pcichildren import PciChildren
 from subfunction_simulator.kernel.cards.port_add_validation import full, validate_port_add
 from subfunction_simulator.kernel.cards.subfunction import SubFunction
@@ -16,7 +18,7 @@ from subfunction_simulator.kernel.devlink.rate import Rates
 from subfunction_simulator.kernel.devlink.virtualport import VirtualPort
 from subfunction_simulator.kernel.driver_core.auxiliary import AuxiliaryDevice
 from subfunction_simulator.kernel.driver_core.nodes import lowest_free
-from subfunction_simulator.kernel.driver_core.pending_work import PendingWork, no_work, one_after_another
+from subfunction_simulator.kernel.driver_core.pending_work import PendingWork, one_after_another
 from subfunction_simulator.kernel.driver_traits import traits_of
 from subfunction_simulator.kernel.faults import Operation
 from subfunction_simulator.kernel.hardware import Hardware
@@ -26,8 +28,6 @@ from subfunction_simulator.kernel.topology import Parent
 
 _FIRST_SUB_FUNCTION = 0x8000
 _UPLINK = 0xFFFF
-_EVENT_QUEUES = 8
-"""How many queues mlx5 spreads the events of its functions over, by the function's id."""
 
 
 class Nic(Instance):
@@ -44,8 +44,7 @@ class Nic(Instance):
         """By slot of the firmware's table; one that lost its port stays until its driver has let go."""
         self.addresses: dict[int, Mac] = {}
         """By slot: mlx5 keeps there what was last set, for the slot's next owner."""
-        self.failed = False
-        """Whether its firmware met a fatal error that its driver has not recovered."""
+        self.health = Health(self)
         self._vhca_id = hardware.next_vhca_id()
         self._vsis = ice_eswitch.VsiIndexes() if self.traits.e_switch_of_ice else None
         self._stranded: set[int] = set()
@@ -59,7 +58,7 @@ class Nic(Instance):
         )
         self._children = PciChildren(hardware, self, face) if self.traits.pci_children else None
         self._ethernet = Ethernet(hardware, self, None, face) if self._children is None else None
-        self._queues = [no_work()] * _EVENT_QUEUES
+        self.events = EventQueues()
 
     @property
     def driver(self) -> str:
@@ -104,25 +103,25 @@ class Nic(Instance):
         """Begin: instance, uplink, RDMA device."""
         self._hardware.instances[self.handle] = self
         self.tell(Command.NEW)
-        self._load()
+        self.load()
         self._add_virtual_ports()
 
     def unregister(self) -> PendingWork:
         """End; every sub-function goes with it, first."""
-        work = self._drop_sub_functions()
+        work = self.drop_sub_functions()
         work.then(self._end)
         return work
 
     def _end(self) -> None:
         self.leaving = True
-        self._drop_virtual_ports()
-        self._unload()
+        self.unload()
         if self._children is not None:
             self._children.release()
         del self._hardware.instances[self.handle]
         self.tell(Command.DEL)
 
-    def _load(self) -> None:
+    def load(self) -> None:
+        """Begin with uplink and RDMA device."""
         if self._children is not None:
             self._children.appear(ethernet=self.parent.ethernet, switchdev=self.mode is EswitchMode.SWITCHDEV)
         if self._ethernet is not None:
@@ -137,7 +136,7 @@ class Nic(Instance):
     def new_port(self, attributes: Attributes, /) -> Port:
         """Create a sub-function's port, or refuse it in the driver's order and words."""
         self._hardware.faults.strike(Operation.PORT_NEW)
-        if self.failed and self.mode is EswitchMode.SWITCHDEV:
+        if self.health.failed and self.mode is EswitchMode.SWITCHDEV:
             raise Refusal(errno.ENOLINK)
         number = validate_port_add(self, attributes)
         slot = lowest_free(set(self.sub_functions))
@@ -173,12 +172,11 @@ class Nic(Instance):
         port.tell()
         if self.rates is not None:
             self.rates.add_leaf(port)
-        fixed = self.traits.representors_fixed
         looks = Looks(
             phys_port_name=phys_port_name,
             switch_id=self.parent.switch_id,
             keeps_address=True,
-            keeps_namespace=fixed,
+            keeps_namespace=self.traits.representors_fixed,
             highest_mtu=self.traits.highest_mtu,
         )
         port.appear(self._hardware.netdevs.add(self.parent.path, port, looks))
@@ -202,11 +200,6 @@ class Nic(Instance):
         self._remove(port)
         port.sub_function.lose_port()
 
-    def in_turn(self, sub_function: SubFunction, begin: Callable[[], PendingWork]) -> None:
-        """Do what the firmware asks for: a function that cannot go holds up the others of its event queue."""
-        queue = sub_function.slot % _EVENT_QUEUES
-        self._queues[queue] = self._queues[queue].after(begin)
-
     def forget(self, sub_function: SubFunction) -> None:
         """Free a sub-function's place and number."""
         if self.sub_functions.get(sub_function.slot) is sub_function:
@@ -223,7 +216,7 @@ class Nic(Instance):
         if mode is self.mode:
             return
         self._hardware.faults.strike(Operation.ESWITCH_SET)
-        if self.failed:
+        if self.health.failed:
             raise Refusal(errno.ENOLINK)
         if self.rates is not None and self.rates.nodes:
             raise Refusal(errno.EBUSY, "Rate node(s) exists.")
@@ -231,7 +224,7 @@ class Nic(Instance):
             self._hardware.remark = ice_eswitch.change_mode(mode, self.parent.virtual_functions)
             self._stranded |= {index for index, port in self.ports.items() if port.sub_function is not None}
         elif mode is EswitchMode.LEGACY:
-            self._hardware.finish(self._drop_sub_functions())
+            self._hardware.finish(self.drop_sub_functions())
             self._drop_virtual_ports()
         self.mode = mode
         if self._children is not None:
@@ -256,47 +249,21 @@ class Nic(Instance):
         if self.traits.e_switch_of_ice:
             ice_eswitch.require_reload(self.mode, self.parent.virtual_functions)
             self._unload()
-            self._load()
+            self.load()
             return
-        self._hardware.finish(self._drop_sub_functions())
-        self._drop_virtual_ports()
-        self._unload()
-        self.mode = EswitchMode.LEGACY
-        self._load()
+        self._hardware.finish(self.drop_sub_functions())
+        self.unload()
+        self.load()
 
     def reporters(self) -> dict[str, bool]:
         """Give mlx5's reporter of fatal errors."""
-        return {"fw_fatal": self.failed} if self.traits.parameters else {}
+        return {FATAL: self.health.failed} if self.traits.parameters else {}
 
-    def fail(self, *, unload: bool) -> PendingWork:
-        """Meet a fatal error of the firmware; of a driver that unloads, the instance alone is left."""
-        self.failed = True
-        for port in self.ports.values():
-            port.unreadable = port.sub_function is not None
-        self.announcer.tell(Command.HEALTH_REPORTER_RECOVER, self.reporter_attributes("fw_fatal"))
-        if not unload:
-            return no_work()
-        work = self._drop_sub_functions()
-        work.then(self._give_up)
-        return work
-
-    def _give_up(self) -> None:
+    def unload(self) -> None:
+        """End what is left but the instance, and be in legacy mode."""
         self._drop_virtual_ports()
         self._unload()
         self.mode = EswitchMode.LEGACY
-
-    def recover(self) -> PendingWork:
-        """Begin anew after a fatal error, in legacy mode and without sub-functions."""
-        work = self._drop_sub_functions()
-        work.then(self._give_up)
-        work.then(self._come_back)
-        return work
-
-    def _come_back(self) -> None:
-        self._load()
-        self.failed = False
-        self.announcer.tell(Command.HEALTH_REPORTER_RECOVER, self.reporter_attributes("fw_fatal"))
-        self.tell(Command.NEW)
 
     def _add_virtual_ports(self) -> None:
         """Show the virtual functions as ports, which they are to a switch alone."""
@@ -311,7 +278,8 @@ class Nic(Instance):
             if port.virtual is not None:
                 self._remove(port)
 
-    def _drop_sub_functions(self) -> PendingWork:
+    def drop_sub_functions(self) -> PendingWork:
+        """End every sub-function, active or not."""
         for sub_function in tuple(self.sub_functions.values()):
             if sub_function.port is not None:
                 self._remove(sub_function.port)
@@ -321,8 +289,7 @@ class Nic(Instance):
         return work
 
     def _remove(self, port: Port) -> None:
-        netdev = port.disappear()
-        if netdev is not None:
+        if (netdev := port.disappear()) is not None:
             self._hardware.netdevs.remove(netdev)
         if self.rates is not None:
             self.rates.remove_leaf(port)

@@ -8,6 +8,7 @@ from typing import Protocol
 from subfunction.kernel.address import Handle, Mac
 from subfunction.kernel.uapi import FUNCTION_CAP_ROCE, Attribute, FunctionAttribute
 from subfunction_simulator.kernel.cards.driver import SubFunctionDriver
+from subfunction_simulator.kernel.cards.event_queues import EventQueues
 from subfunction_simulator.kernel.devlink.instance import Port
 from subfunction_simulator.kernel.driver_core.auxiliary import AuxiliaryDevice
 from subfunction_simulator.kernel.driver_core.pending_work import PendingWork, no_work
@@ -41,6 +42,8 @@ class SubFunctionOwner(Protocol):
 
     addresses: dict[int, Mac]
     """By slot of the firmware's table."""
+    events: EventQueues
+    """In which what the firmware asks of its functions waits its turn."""
 
     @property
     def traits(self) -> DriverTraits:
@@ -55,9 +58,6 @@ class SubFunctionOwner(Protocol):
 
     def new_device(self, probe: Callable[[], None], remove: Callable[[], PendingWork]) -> AuxiliaryDevice:
         """Make the auxiliary device of a sub-function."""
-
-    def in_turn(self, sub_function: "SubFunction", begin: Callable[[], PendingWork]) -> None:
-        """Do what the firmware asks for, in the order of the function's event queue."""
 
 
 class SubFunction:
@@ -205,10 +205,10 @@ class SubFunction:
         return no_work()
 
     def _enter(self) -> None:
-        self.nic.in_turn(self, self._attach)
+        self.nic.events.put(self.slot, self._attach)
 
     def _leave(self) -> None:
-        self.nic.in_turn(self, self._detach)
+        self.nic.events.put(self.slot, self._detach)
 
     def _detach(self) -> PendingWork:
         work = self.hardware.auxiliary.remove(self.device) if self.device is not None else no_work()
