@@ -10,6 +10,7 @@ from rig.steps import Steps
 from rig.world import Killed
 from subfunction.api.conditions import ConditionType
 from subfunction.api.subfunction import Phase
+from subfunction.errors import KernelBusy
 from subfunction.kernel.address import Handle
 from subfunction_operator.agent.model.steps import Activate, CreatePort, Effect, ProbeDriver
 from subfunction_simulator.kernel import Kind, Operation, Parent, Topology
@@ -81,6 +82,22 @@ async def test_a_parent_that_hangs_is_said_to_be_busy_keeps_what_was_known_and_h
         await node.apply("other", parent={"device": "pci/0000:82:00.0"})
         await node.until_ready("other")
     assert node.numbers() == [1]
+
+
+async def test_a_parent_that_answers_again_is_taken_up_at_once_and_not_at_the_next_try(
+    node: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KernelBusy, "default_retry", 3600.0)
+    node.start_agent(kernel_deadline=0.5)
+    await node.apply()
+    await node.until_ready()
+    with node.kernel.faults.hang(PARENT):
+        await node.delete()
+        await node.apply("other")
+        for name in ("blue", "other"):
+            await node.until_object(lambda seen: says(seen, ConditionType.READY) == ("False", "KernelBusy"), name)
+    await node.until_gone()
+    await node.until_ready("other")
 
 
 async def test_functions_that_never_attach_hold_up_no_other_and_say_so_once(node: Cluster) -> None:

@@ -2,7 +2,7 @@
 
 The kernel runs a request inside sendmsg(2) and may block it without limit (a reload, an unbind that waits for an open
 device), so none runs in the event loop. A thread past its deadline cannot be ended: it is abandoned, requests to its
-parent raise `KernelBusy` until the thread returns, and all other parents go on.
+parent raise `KernelBusy` until the thread returns, which `on_return` announces, and all other parents go on.
 """
 
 import asyncio
@@ -25,10 +25,12 @@ _HUNG: Final = (
 class KernelWorker:
     """A thread that runs the jobs of its own queue one after the other."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, on_return: Callable[[str], None] | None = None) -> None:
         self.name = name
         self.stuck_in: str | None = None
         """The operation in which the thread missed its deadline; None while it answers in time."""
+        self._on_return = on_return
+        """Called with the name when a thread that missed its deadline has ended that job."""
         self._turn = asyncio.Lock()
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # A daemon: a thread that hangs in the kernel must not keep the process from ending.
@@ -66,7 +68,9 @@ class KernelWorker:
         future: asyncio.Future[T] = loop.create_future()
 
         def settle(result: Any, error: BaseException | None) -> None:
-            self.stuck_in = None
+            was_stuck, self.stuck_in = self.stuck_in is not None, None
+            if was_stuck and self._on_return is not None:
+                self._on_return(self.name)
             if future.cancelled():
                 return
             if error is None:
@@ -101,11 +105,12 @@ class KernelWorker:
 class KernelWorkers:
     """The threads of a node, each started when it is first asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_return: Callable[[str], None] | None = None) -> None:
         self._workers: dict[str, KernelWorker] = {}
+        self._on_return = on_return
 
     def of(self, name: str) -> KernelWorker:
         """Return the worker of that name; start it if there is none."""
         if name not in self._workers:
-            self._workers[name] = KernelWorker(name)
+            self._workers[name] = KernelWorker(name, self._on_return)
         return self._workers[name]

@@ -14,7 +14,7 @@ import msgspec
 
 from subfunction.api.reasons import Reason
 from subfunction.api.subfunction import SubFunction
-from subfunction.errors import ProbeFailed, SubFunctionError
+from subfunction.errors import KernelBusy, ProbeFailed, SubFunctionError
 from subfunction.kernel.address import Handle
 from subfunction.kernel.netlink.transport import Transport
 from subfunction.kernel.worker import KernelWorkers
@@ -62,10 +62,19 @@ class KernelDispatcher:
     filters_lists: bool = True
     """Whether the kernel lists one instance's ports without waiting for others (Linux 6.5 and later)."""
 
-    _workers: KernelWorkers = dataclasses.field(default_factory=KernelWorkers)
+    on_return: Callable[[str], None] | None = None
+    """Called with the uid of each sub-function that failed with KernelBusy, once its parent's thread has returned."""
+
+    _workers: KernelWorkers = dataclasses.field(init=False)
+    _busy: dict[str, set[str]] = dataclasses.field(default_factory=dict)
+    """By parent: the uids of the sub-functions whose jobs its thread did not end, or could not begin."""
     _clients: dict[str, KernelClients] = dataclasses.field(default_factory=dict)
     _waiting: dict[str, _Waiting] = dataclasses.field(default_factory=dict)
     _reloads: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Let each thread announce that it has returned."""
+        self._workers = KernelWorkers(self._handle_return)
 
     async def run_until_settled(self, desired: Desired, reserved: ReservedBy) -> ReconcileResult:
         """Reconcile one sub-function until it is settled or fails, or has waited for `patience` seconds.
@@ -186,8 +195,18 @@ class KernelDispatcher:
                 lambda: self.reconciler.reconcile(clients, request, memory),
                 self.kernel_deadline,
             )
+        except KernelBusy as busy:
+            self._busy.setdefault(str(parent), set()).add(desired.uid)
+            if self._workers.of(str(parent)).stuck_in is None:
+                self._handle_return(str(parent))  # the thread has returned in the meantime
+            return ReconcileResult(None, error=busy)
         except SubFunctionError as error:
             return ReconcileResult(None, error=error)
+
+    def _handle_return(self, parent: str) -> None:
+        for uid in self._busy.pop(parent, ()):
+            if self.on_return is not None:
+                self.on_return(uid)
 
     def _clients_of(self, thread: str) -> KernelClients:
         if thread not in self._clients:
