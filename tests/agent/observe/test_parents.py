@@ -11,8 +11,9 @@ from subfunction.api.subfunction import ParentSpec, Status, SubFunction
 from subfunction.errors import ParentNotFound, UnsupportedField
 from subfunction.kernel.address import Handle
 from subfunction.kernel.bus.driver_binding import unbind
+from subfunction.kernel.sysfs import SysfsTree
 from subfunction.kernel.uapi import EswitchMode
-from subfunction_operator.agent.observe.parents import named_parent
+from subfunction_operator.agent.observe.parents import list_candidates, named_parent
 from subfunction_simulator.kernel import Parent, Topology
 
 pytestmark = pytest.mark.mlx5("names of cards")
@@ -95,6 +96,18 @@ def test_a_parent_that_is_not_there_is_refused_with_what_to_look_at(world: World
         found(world, asks(**parent))
     assert "devlink" in refused.value.hint
     assert refused.value.retry_after is not None
+
+
+@pytest.mark.parametrize(
+    ("slaves", "hint"), [("enp3s0f0np0 enp3s0f1np1\n", "enp3s0f0np0, enp3s0f1np1"), ("\n", "it has none")], ids=str
+)
+def test_a_bond_is_no_parent_and_its_ports_are_named(tmp_path: Path, slaves: str, hint: str) -> None:
+    bonding = tmp_path / "class/net/bond0/bonding"
+    bonding.mkdir(parents=True)
+    (bonding / "slaves").write_text(slaves)
+    with pytest.raises(ParentNotFound, match="bond0 is a bond") as refused:
+        list_candidates(asks(netdev="bond0"), SysfsTree(tmp_path))
+    assert hint in refused.value.hint
 
 
 def test_a_selector_that_fits_nothing_says_what_there_is(world: World) -> None:

@@ -67,8 +67,7 @@ def list_candidates(wanted: SubFunction, sysfs: Sysfs) -> tuple[Handle, ...]:
     if spec.netdev:
         handle = find_parent(sysfs, spec.netdev)
         if handle is None:
-            hint = "See `devlink port show` for the PFs' netdevs; a name may have changed."
-            raise ParentNotFound(f"this node has no netdev {spec.netdev} of a PCI function", hint=hint)
+            raise _no_function(spec.netdev, sysfs)
         return (handle,)
     if not spec.selector:
         raise UnsupportedField("spec.parent names no parent", hint='Set one, like {device: "pci/0000:05:00.0"}.')
@@ -123,6 +122,17 @@ def choose_parent(ranked: Mapping[Handle, Rank | SubFunctionError | None]) -> Ha
         if isinstance(each, SubFunctionError):
             raise each
     raise _none_fits(tuple(ranked))
+
+
+def _no_function(netdev: str, sysfs: Sysfs) -> ParentNotFound:
+    slaves = sysfs.read(f"class/net/{netdev}/bonding/slaves")
+    if slaves is None:
+        hint = "See `devlink port show` for the PFs' netdevs; a name may have changed."
+        return ParentNotFound(f"this node has no netdev {netdev} of a PCI function", hint=hint)
+    return ParentNotFound(
+        f"netdev {netdev} is a bond, and sub-functions are made on a PF",
+        hint=f"Name one of its ports: {', '.join(slaves.split()) or 'it has none'}.",
+    )
 
 
 def _none_fits(known: Sequence[Handle]) -> ParentNotFound:
