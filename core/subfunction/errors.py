@@ -119,7 +119,7 @@ class NotSwitchdev(KernelError):
 
 
 class SwitchdevRefused(NotSwitchdev):
-    """The driver refused to put the e-switch back into switchdev mode; each attempt may interrupt the uplink."""
+    """The driver refused to put the e-switch back into switchdev mode; the parent has a pause of its own then."""
 
     default_retry = 60.0
 

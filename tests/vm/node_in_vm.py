@@ -150,7 +150,7 @@ class Node:
     nic: Nic
     cluster: Cluster
     kubelet: Process
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
     timed: bool = False
     """Whether a clock runs in the agent's event loop; it takes no options then."""
     confinement: Mapping[str, Any] | None = None
@@ -183,7 +183,7 @@ class Node:
             self.agents.append(self.machine.spawn(module="timed_agent", args=args, name=name, env=env))
             return
         settings = {"resync": HOUR, "usage-interval": HOUR, "log-level": "debug", **self.options}
-        args = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        args = [word for name, value in settings.items() for word in (f"--{name}", value) if word]
         args = ["agent", "--kubeconfig", _KUBECONFIG, "--node-name", NAME, *args]
         module, env = "subfunction_operator", {}
         if self.confinement is not None:

@@ -94,6 +94,19 @@ def test_a_card_that_nobody_recovers_is_named_although_all_its_devices_are_there
     assert identity(until_back(node, "near")) == identity(before)
 
 
+def test_with_restore_switchdev_a_reloaded_card_is_whole_again_without_an_administrator(node: Node) -> None:
+    node.kill_agent()
+    node.options["restore-switchdev"] = ""
+    node.start_agent()
+    before = node.made("near")
+    node.shell(f"devlink dev reload {PARENT}", timeout=60)
+    node.until(lambda: node.shell(f"devlink dev eswitch show {PARENT}"), lambda told: "mode switchdev" in told, LATE)
+    assert identity(node.until_ready("near", LATE)) == identity(before)
+    node.kill_agent()
+    del node.options["restore-switchdev"]
+    node.start_agent()
+
+
 def test_a_reload_that_fails_is_named_and_then_healed(node: Node) -> None:
     before = node.made("blue", parent={"device": FAR}, mlx5={"rdma": False})
     firmware = node.mlx5.faults("0000:81:00.0")

@@ -69,8 +69,8 @@ _PF_NUMBER = (
 )
 _ROCE = "Set spec.capabilities.roce to false for an RDMA device without RoCE, or spec.mlx5.rdma to false for none."
 _SIZE = (
-    "Set another value: mlx5 takes queues of 64 to 4096 entries (io_eq_size, event_eq_size), and for max_macs a power"
-    " of 2 up to what the card's firmware has room for."
+    "See `devlink dev param show`. mlx5 takes 64 to 4096 for io_eq_size and event_eq_size, and for max_macs a power of"
+    " 2 up to what the card's firmware has room for."
 )
 _LATE_RDMA = (
     "mlx5 answers so where mlx5_ib was loaded in switchdev mode: load it before (`/etc/modules-load.d`), or set the"
@@ -167,6 +167,15 @@ def error_for(operation: str, command: _Command, error: KernelError) -> KernelEr
     found = _HANDLE.search(operation)
     handle = found[0] if found else "HANDLE"
     return row.error.refused(operation, error.errno, error.text, hint=row.hint.replace("HANDLE", handle))
+
+
+def reload_error(handle: str) -> CardFailed:
+    """Return the error of a card whose last reload failed half-way: its driver is down, and it says legacy mode."""
+    return CardFailed(
+        f"the last reload of {handle} failed half-way, and its driver is down",
+        errno=errno.ENOLINK,
+        hint=f"See `dmesg`, and reload it again: `devlink dev reload {handle}`.",
+    )
 
 
 def fatal_error(handle: str) -> CardFailed:

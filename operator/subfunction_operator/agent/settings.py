@@ -73,8 +73,8 @@ class Settings(ClientSettings):
     for any text, and the first that fits counts. For cards on which another tool has numbers of the usual range."""
 
     restore_switchdev: bool = False
-    """Whether a parent on which a sub-function was is put back into switchdev mode after a reload, a recovery or a
-    reboot has left it in legacy mode. Never while it has virtual functions or mediated devices."""
+    """Whether a parent on which a sub-function was is put back into switchdev mode after a reload or a recovery has
+    left it in legacy mode. Never while it has virtual functions or mediated devices."""
 
     resource_domains: tuple[str, ...] = (GROUP,)
     """Domains of resource names that the device plugin registers; another one is refused on the object."""

@@ -50,6 +50,7 @@ FIRST_LOOK: Final = "the first look at the kernel"
 def build_agent(settings: Settings, client: SubFunctionClient, hooks: StepHooks, metrics: AgentMetrics) -> Agent:
     """Build the agent; `hooks` are called around each step, and `metrics` count what it does."""
     cache, queue, folder = SubFunctionCache(), WorkQueue(), open_records(settings.records)
+    enqueuer = EventEnqueuer(queue)
     metrics_hooks = MetricsHooks(hooks, metrics, cache.flavour)
     metrics.sub_functions.source = cache.count_phases
     metrics.not_ready.source = cache.count_not_ready
@@ -66,7 +67,7 @@ def build_agent(settings: Settings, client: SubFunctionClient, hooks: StepHooks,
             settings.kernel_deadline,
             settings.attach_deadline,
             filters_lists=settings.netlink != "kernel" or filters_lists(os.uname().release),
-            on_return=queue.add,
+            on_return=enqueuer.enqueue,
         ),
         client=client,
         writer=writer,
@@ -74,7 +75,7 @@ def build_agent(settings: Settings, client: SubFunctionClient, hooks: StepHooks,
         quarantine=RecordQuarantine(folder, cache, writer),
         resource_names=ResourceNameStore(open_resource_names(settings.state), cache, metrics_hooks),
         queue=queue,
-        enqueuer=EventEnqueuer(queue),
+        enqueuer=enqueuer,
         metrics=metrics,
         usage_interval=settings.usage_interval,
     )

@@ -139,6 +139,16 @@ def test_the_node_shows_no_more_room_than_there_are_numbers(root: Path) -> None:
     assert shown == {str(PARENT): 11, str(OTHER_PARENT): 128}  # ten numbers, and theirs outside of them
 
 
+def test_our_own_numbers_outside_of_a_range_take_none_of_its_room(root: Path) -> None:
+    world = on(root, f"{PARENT}=600-609")
+    for number in (1, 2, 3):
+        world.apply(f"sf-{number}", number=number)
+        world.settle(f"sf-{number}")
+    discovery = Discovery(world.sysfs, world.records, world.policy.numbers)
+    shown = {str(parent.function.handle): parent.capacity for parent in survey(discovery, world.devlink).parents}
+    assert shown[str(PARENT)] == 13
+
+
 def test_a_parent_with_few_numbers_left_is_chosen_after_one_with_more(root: Path) -> None:
     world = on(root, f"{PARENT}=600-603")
     for numbers, best in ((world.policy.numbers, OTHER_PARENT), (NumberRanges(), PARENT)):

@@ -50,13 +50,42 @@ def test_after_a_reload_the_mode_is_set_and_the_sub_function_made_again_with_its
     assert changes(world) == [SetSwitchdev(PARENT)]
 
 
-def test_after_a_reboot_into_legacy_mode_the_mode_is_set_by_what_the_status_shows(root: Path) -> None:
+def test_after_a_reboot_the_mode_is_left_alone_since_the_address_may_be_another_cards(root: Path) -> None:
     world = node(root)
     world.apply()
     world.settle()
     world.reboot()
     world.kernel.set_eswitch_mode(PARENT, EswitchMode.LEGACY)
-    assert_ready(world, world.settle(), 1, derived())
+    assert isinstance(world.settle().error, NotSwitchdev)
+    assert mode(world) is EswitchMode.LEGACY
+
+
+def test_a_parent_whose_reload_failed_is_named_and_left_alone(root: Path) -> None:
+    world = node(root)
+    world.apply()
+    world.settle()
+    reload(world)
+    world.kernel.nic(PARENT).reload_failed = True
+    error = world.settle().error
+    assert isinstance(error, CardFailed)
+    assert f"devlink dev reload {PARENT}" in str(error)
+    assert changes(world) == []
+
+
+def test_a_parent_that_does_not_stay_in_switchdev_mode_is_left_alone_for_a_minute(root: Path) -> None:
+    world = node(root)
+    world.apply()
+    world.apply("other")
+    world.settle()
+    world.settle("other")
+    reload(world)
+    world.settle()
+    world.kernel.set_eswitch_mode(PARENT, EswitchMode.LEGACY)
+    for name in ("blue", "other", "blue"):
+        error = world.settle(name).error
+        assert isinstance(error, NotSwitchdev)
+        assert "a moment ago" in str(error)
+    assert len(changes(world)) == 1
 
 
 def test_without_the_setting_the_mode_is_left_alone_and_the_command_named(root: Path) -> None:
@@ -112,7 +141,7 @@ def test_a_deletion_never_changes_the_mode(root: Path) -> None:
     assert mode(world) is EswitchMode.LEGACY
 
 
-def test_a_refused_change_is_told_in_the_kernels_words_and_tried_again(root: Path) -> None:
+def test_a_refused_change_is_told_in_the_kernels_words_and_tried_again_later(root: Path) -> None:
     world = node(root)
     world.apply()
     world.settle()
@@ -121,6 +150,11 @@ def test_a_refused_change_is_told_in_the_kernels_words_and_tried_again(root: Pat
     error = world.settle().error
     assert isinstance(error, SwitchdevRefused)
     assert "LAG is active" in str(error)
+    again = world.settle().error
+    assert isinstance(again, NotSwitchdev)
+    assert "LAG is active" in str(again)
+    assert len(changes(world)) == 1
+    world.restart()
     assert_ready(world, world.settle(), 1, derived())
 
 

@@ -17,9 +17,9 @@ from subfunction.kernel.netlink.framing import HEADER, split_messages
 from subfunction.kernel.netlink.genetlink import Netlink
 from subfunction.kernel.netlink.transport import Socket
 from subfunction.kernel.port import Port, parse_handle
-from subfunction.kernel.uapi import DEVLINK_FAMILY, DEVLINK_GROUP, Command
+from subfunction.kernel.uapi import DEVLINK_FAMILY, DEVLINK_GROUP, Attribute, Command
 
-__all__ = ["Event", "InstanceChanged", "Overrun", "PortChanged", "PortDeleted", "monitor_devlink"]
+__all__ = ["Event", "InstanceChanged", "Overrun", "PortChanged", "PortDeleted", "ReporterChanged", "monitor_devlink"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,12 +38,20 @@ class PortDeleted:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceChanged:
-    """A devlink instance appeared, changed or disappeared, or something of it is ill or well again."""
+    """A devlink instance appeared, changed or disappeared."""
 
     handle: Handle
 
 
-_Announced: TypeAlias = PortChanged | PortDeleted | InstanceChanged
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReporterChanged:
+    """A health reporter of an instance is in error, or healthy again."""
+
+    handle: Handle
+    reporter: str
+
+
+_Announced: TypeAlias = PortChanged | PortDeleted | InstanceChanged | ReporterChanged
 Event: TypeAlias = _Announced | Overrun
 
 
@@ -85,7 +93,11 @@ def _parse_event(message: Message) -> _Announced | None:
             return PortChanged(Port.of(message))
         case Command.PORT_DEL:
             return PortDeleted(Port.of(message))
-        case Command.NEW | Command.DEL | Command.RELOAD | Command.HEALTH_REPORTER_RECOVER:
+        case Command.NEW | Command.DEL | Command.RELOAD:
             return InstanceChanged(parse_handle(message))
+        case Command.HEALTH_REPORTER_RECOVER:
+            reporter = message.nest(Attribute.HEALTH_REPORTER)
+            name = reporter.text(Attribute.HEALTH_REPORTER_NAME) if reporter is not None else None
+            return ReporterChanged(parse_handle(message), name or "")
         case _:
             return None

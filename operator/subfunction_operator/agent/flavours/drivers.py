@@ -147,6 +147,9 @@ ICE: Final = DriverProfile(
 DRIVERS: Final[dict[str, DriverProfile]] = {profile.name: profile for profile in (MLX5_CORE, ICE)}
 """All profiles by the driver's name."""
 
+FATAL_REPORTERS: Final = frozenset(each.fatal_reporter for each in DRIVERS.values() if each.fatal_reporter)
+"""The health reporters that speak of a whole card."""
+
 
 def profile_of(driver: str | None) -> DriverProfile:
     """Return the profile of a parent's driver; a profile with the defaults and no flavour if it is unknown."""

@@ -126,11 +126,11 @@ class Discovery:
             uplink = find_uplink(devlink, self.sysfs, handle)
             names = links.find(uplink.netdev) if uplink is not None and uplink.netdev else None
             foreign = self.foreign.list(devlink, handle, lambda: self._recorded() | named)
+            taken = {number for parent_of, number in self._recorded() | named if parent_of == str(handle)}
+            taken |= {each.number for each in foreign if each.number is not None and not each.controller}
             parent = dataclasses.replace(
                 parent,
-                capacity=self.ranges.limit(
-                    handle, parent.capacity, [each.number for each in foreign if not each.controller]
-                ),
+                capacity=self.ranges.limit(handle, parent.capacity, taken),
                 uplink=uplink,
                 alternative_names=names.alternatives if names is not None else (),
                 foreign=foreign,

@@ -62,7 +62,7 @@ class RetryState:
     bind, `just_probed`: in this run. `deactivated`: the function was deactivated, to be activated again. `waited`:
     seconds that it has waited for the kernel. `overdue`: the last wait reached its deadline, and the function was not
     deactivated since. `deleted_ports` counts the ports of this sub-function that were deleted, since a wait is for one
-    port: after a deletion another wait begins.
+    port: after a deletion another wait begins. `no_restore`: why its parent must not be put into switchdev mode now.
     """
 
     reloaded: bool = False
@@ -72,6 +72,7 @@ class RetryState:
     waited: float = 0.0
     overdue: bool = False
     deleted_ports: int = 0
+    no_restore: str | None = None
 
 
 FRESH: Final = RetryState()
@@ -149,11 +150,11 @@ class Parent:
     `pfs` are the pfnums to try in a port add, the likeliest first; empty where only one port was observed. `taken` are
     the numbers that its ports, other objects and other records have, and those that the kernel refused in the last
     30 s. `shown` are those in the statuses of other objects, `recorded` those in other records, each with its owner's
-    name. `legacy` (e-switch mode), `failed` (a fatal error of the card was not recovered), `absent` (no devlink
-    instance) and `elsewhere` (no e-switch, though there is room: another processor manages it) are read only where the
-    parent has no sub-function port: none of them allows one. `stranded`: it is in legacy mode and has sub-function
-    ports all the same, which most drivers do not allow. `functions` are the virtual functions and mediated devices of a
-    parent in legacy mode, which a change of the mode would reset.
+    name. `legacy` (e-switch mode), `failed` (a fatal error of the card was not recovered), `reload_failed`, `absent`
+    (no devlink instance) and `elsewhere` (no e-switch, though there is room: another processor manages it) are read
+    only where the parent has no sub-function port: none of them allows one. `stranded`: it is in legacy mode and has
+    sub-function ports all the same, which most drivers do not allow. `functions` are the virtual functions and mediated
+    devices of a parent in legacy mode, which a change of the mode would reset.
     """
 
     function: PciFunction
@@ -163,6 +164,7 @@ class Parent:
     recorded: Mapping[int, str] = dataclasses.field(default_factory=dict)
     legacy: bool = False
     failed: bool = False
+    reload_failed: bool = False
     absent: bool = False
     elsewhere: bool = False
     stranded: bool = False

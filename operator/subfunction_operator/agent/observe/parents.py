@@ -102,7 +102,7 @@ def rank_parent(devlink: Devlink, handle: Handle, ranges: NumberRanges) -> Rank 
     if not devlink.exists(handle):
         return None
     mode, capacity = devlink.eswitch_mode(handle), devlink.capacity(handle)
-    ours = [port for port in devlink.ports(handle) if port.is_sub_function]
+    ours = [port for port in devlink.ports(handle) if port.is_sub_function and not port.controller]
     place = _MODES.index(mode) if mode in _MODES else len(_MODES)
     room = (ranges.limit(handle, capacity, [port.number for port in ours]) or 0) - len(ours)
     return Rank(place, capacity is None, -room, handle)

@@ -121,9 +121,13 @@ def _observe_parent(
         return parent
     # A driver that gave its card up says legacy too.
     reporter = profile_of(function.driver).fatal_reporter
-    failed = bool(reporter) and devlink.has_failed(function.handle, reporter)
-    functions = _list_functions(sysfs, function.handle)
-    return dataclasses.replace(parent, legacy=True, failed=failed, functions=functions)
+    return dataclasses.replace(
+        parent,
+        legacy=True,
+        failed=bool(reporter) and devlink.has_failed(function.handle, reporter),
+        reload_failed=devlink.reload_failed(function.handle),
+        functions=_list_functions(sysfs, function.handle),
+    )
 
 
 def _list_functions(sysfs: Sysfs, parent: Handle) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Plans the way back into switchdev mode of a parent that a reload, a recovery or a reboot has left in legacy mode.
+"""Plans the way back into switchdev mode of a parent that a reload or a recovery has left in legacy mode.
 
 The kernel keeps no e-switch mode (mlx5 and ice begin in legacy mode, Linux 6.12), and without the setting
 `restore-switchdev` an administrator has to set it again.
@@ -15,15 +15,19 @@ from subfunction_operator.agent.model.steps import SetSwitchdev
 def plan_restore_switchdev(context: PlanContext) -> Steps | None:
     """Plan to put the parent back into switchdev mode; None where it is not in legacy mode, or that is not ours to do.
 
-    It is ours where the node's administrator has set `restore-switchdev`, and the sub-function existed on this parent,
-    so that the parent was in switchdev mode. A card that its driver gave up says legacy too, and refuses a change.
+    It is ours where the node's administrator has set `restore-switchdev`, and this boot's record says that the
+    sub-function was on this parent. A status alone is no evidence: after a reboot its PCI address may be another
+    card's. A card that its driver gave up, or could not reload, says legacy too.
 
     Raises:
-        NotSwitchdev: the parent has functions that a change of the mode would reset.
+        NotSwitchdev: the parent has functions that a change of the mode would reset, or the last attempt was a moment
+            ago.
     """
-    parent = context.parent
-    existed = context.seen.claim is not None or context.desired.status_number is not None
-    if parent.failed or not (parent.legacy and existed and context.policy.restore_switchdev):
+    parent, seen = context.parent, context.seen
+    existed = seen.claim is not None and seen.this_boot
+    if parent.failed or parent.reload_failed:
+        return None
+    if not (parent.legacy and existed and context.policy.restore_switchdev):
         return None
     handle = parent.function.handle
     if parent.functions:
@@ -34,5 +38,11 @@ def plan_restore_switchdev(context: PlanContext) -> Steps | None:
             f" other functions ({first}{others})",
             errno=errno.EBUSY,
             hint=f"Remove them, or type `devlink dev eswitch set {handle} mode switchdev`, which resets them.",
+        )
+    if context.memory.no_restore is not None:
+        raise NotSwitchdev(
+            f"the e-switch of {handle} is in legacy mode: {context.memory.no_restore}",
+            errno=errno.EAGAIN,
+            hint="The agent tries it again later (`restore-switchdev`); see `dmesg` for what prevents it.",
         )
     return Steps((SetSwitchdev(handle),))

@@ -24,7 +24,7 @@ from subfunction.errors import (
     SubFunctionError,
 )
 from subfunction.kernel.address import Handle
-from subfunction.kernel.error_table import fatal_error
+from subfunction.kernel.error_table import fatal_error, reload_error
 from subfunction.kernel.port import Port
 from subfunction.state.claims import PortClaim
 from subfunction.state.records import Record, State
@@ -131,6 +131,8 @@ def require_port_add(parent: Parent) -> None:
         raise EswitchElsewhere(f"{handle} has no e-switch of its own: {profile.eswitch_elsewhere}.")
     if parent.failed:
         raise fatal_error(handle)
+    if parent.reload_failed:
+        raise reload_error(handle)
     if parent.legacy:
         hint = profile.switchdev_hint.replace("HANDLE", handle)
         raise NotSwitchdev(f"the e-switch of {handle} is in legacy mode", errno=errno.EOPNOTSUPP, hint=hint)

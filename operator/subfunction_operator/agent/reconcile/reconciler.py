@@ -21,6 +21,7 @@ from subfunction.errors import (
     NumberTaken,
     ResourceNameConflict,
     SubFunctionError,
+    SwitchdevRefused,
     Unsupported,
     UnsupportedField,
 )
@@ -39,11 +40,13 @@ from subfunction_operator.agent.model.steps import (
     ProbeDriver,
     Reload,
     RemoveRecord,
+    SetSwitchdev,
     Step,
     StoreRecord,
 )
 from subfunction_operator.agent.observe.observer import Observer
 from subfunction_operator.agent.plan.planner import plan
+from subfunction_operator.agent.reconcile.restore_backoff import RestoreBackoff
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class Reconciler:
     observer: Observer
     executor: Executor
     policy: NodePolicy
+    restores: RestoreBackoff = dataclasses.field(default_factory=RestoreBackoff)
 
     def reconcile(self, clients: KernelClients, request: ObserveRequest, memory: RetryState = FRESH) -> ReconcileResult:
         """Reconcile as far as possible without waiting; an error is in the result, never raised.
@@ -85,6 +89,8 @@ class Reconciler:
             return run.reconcile_until_settled()
         except SubFunctionError as error:
             self.observer.numbers.invalidate(request.parent)
+            if isinstance(error, SwitchdevRefused):
+                self.restores.record_refusal(request.parent, error)
             if isinstance(error, KernelBusy):
                 return ReconcileResult(run.seen, error=error)  # this does not prove the device unhealthy
             return ReconcileResult(
@@ -156,9 +162,8 @@ class _Run:
         for _ in range(_ROUNDS):
             self.seen = self._observe()
             self.began = self.began or self.seen
-            decision = plan(
-                PlanContext(desired=self.desired, seen=self.seen, policy=self.node.policy, memory=self.memory)
-            )
+            memory = dataclasses.replace(self.memory, no_restore=self.node.restores.pause_reason(self.request.parent))
+            decision = plan(PlanContext(desired=self.desired, seen=self.seen, policy=self.node.policy, memory=memory))
             if isinstance(decision, RefreshUsage):
                 self.request = dataclasses.replace(self.request, refresh=True)
                 continue
@@ -190,6 +195,8 @@ class _Run:
     def _apply(self, step: Step) -> None:
         if isinstance(step, CreatePort):
             self.announced = step
+        if isinstance(step, SetSwitchdev):
+            self.node.restores.record(step.parent)
         index = self.node.executor.apply(self.clients, self.desired.uid, step)
         match step:
             case CreatePort():

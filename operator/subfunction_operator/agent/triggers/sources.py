@@ -11,7 +11,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from subfunction.errors import FolderError, SubFunctionError
-from subfunction.kernel.monitor.devlink import InstanceChanged, PortChanged, PortDeleted, monitor_devlink
+from subfunction.kernel.monitor.devlink import (
+    InstanceChanged,
+    PortChanged,
+    PortDeleted,
+    ReporterChanged,
+    monitor_devlink,
+)
 from subfunction.kernel.monitor.link import monitor_links
 from subfunction.kernel.monitor.multicast import Overrun
 from subfunction.kernel.monitor.uevent import monitor_uevents
@@ -20,6 +26,7 @@ from subfunction.kernel.netlink.transport import Transport
 from subfunction.kernel.uapi import PortFlavour
 from subfunction.state.inotify import DirectoryWatch
 from subfunction.state.store import FileStore
+from subfunction_operator.agent.flavours.drivers import FATAL_REPORTERS
 from subfunction_operator.agent.triggers.enqueue import EventEnqueuer
 
 _LOG = logging.getLogger(__name__)
@@ -59,6 +66,10 @@ async def watch_devlink(handlers: EventHandlers, netlink: Netlink) -> None:
                 handlers.enqueuer.enqueue_all()
             case InstanceChanged(handle):
                 handlers.enqueuer.enqueue_device(str(handle))
+            case ReporterChanged(_, reporter):
+                # Reporters of queues speak often, of any card; only an error of the whole card concerns its ports.
+                if reporter in FATAL_REPORTERS:
+                    handlers.enqueuer.enqueue_all()
             case Overrun(why):
                 await _enqueue_after_loss(handlers, why)
 
