@@ -21,6 +21,7 @@ from subfunction.api.subfunction import Flavour
 from subfunction.errors import FamilyMissing, KernelBusy
 from subfunction.kernel.address import Handle
 from subfunction.kernel.bus.pci import PciFunction
+from subfunction.kernel.error_table import fatal_error
 from subfunction.kernel.port import Port
 from subfunction.kernel.uapi import EswitchMode, PortFlavour
 from subfunction_operator.agent.inventory.discovery import DiscoveredNode, DiscoveredParent
@@ -207,6 +208,13 @@ def test_of_a_card_that_refuses_what_was_known_stays_and_is_counted() -> None:
     assert (new.netdev, new.capacity, new.eswitch_mode, new.pf) == (old.netdev, old.capacity, old.eswitch_mode, old.pf)
     assert status.capacity == before.capacity
     assert {each.name for each in new.flavours if each.possible} == {Flavour.VFIO}
+
+
+def test_a_card_that_its_driver_gave_up_shows_the_mode_that_it_is_in() -> None:
+    before = told(with_parent(CARD))
+    sick = DiscoveredParent(CARD.function, mode=EswitchMode.LEGACY, error=fatal_error("pci/0000:03:00.0"))
+    (new,) = told(with_parent(sick), before).parents
+    assert (new.eswitch_mode, new.capacity) == ("legacy", CARD.capacity)
 
 
 def test_a_node_without_parents_or_without_devlink_says_so() -> None:

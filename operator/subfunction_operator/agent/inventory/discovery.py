@@ -53,7 +53,7 @@ class DiscoveredParent:
     makes_ports: bool = True
     """Whether its driver was built with sub-functions; asked only where it reports no capacity."""
     error: SubFunctionError | None = None
-    """Why nothing else is known of it: the card refused a request, or did not answer."""
+    """Why nothing can be made on it: the card refused a request, did not answer, or its driver gave it up."""
     stranded: bool = False
     """Whether it has sub-functions in legacy mode; asked only where its driver allows that."""
     uplink: Port | None = None

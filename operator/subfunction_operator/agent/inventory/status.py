@@ -106,7 +106,7 @@ def _condition(old: NodeStatus, obstacle: Blocker | None, now: str) -> tuple[Con
 def _parent_status(
     parent: DiscoveredParent, flavours: tuple[FlavourCapability, ...], before: ParentStatus | None
 ) -> ParentStatus:
-    """Return the status of a parent; of one whose card does not answer, what was known `before` of it stays."""
+    """Return the status of a parent; of one whose card is sick, what was known `before` and was not read now stays."""
     function, uplink = parent.function, parent.uplink
     # A type whose name is too long is counted with those left out: a name cut short would name another type or none.
     types = tuple(each for each in parent.types if len(each.id) <= LONGEST_TYPE)[:MOST_TYPES]
@@ -136,7 +136,7 @@ def _parent_status(
         built,
         netdev=before.netdev,
         alternative_names=before.alternative_names,
-        eswitch_mode=before.eswitch_mode,
+        eswitch_mode=built.eswitch_mode or before.eswitch_mode,
         pf=before.pf,
         capacity=before.capacity,
         foreign_sub_functions=before.foreign_sub_functions,
