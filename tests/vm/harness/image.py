@@ -10,6 +10,8 @@ from harness.packages import Packages
 from harness.rootfs import IPROUTE2, python_description, tools_description, write_rootfs
 
 GUEST = Path(__file__).parent / "guest"
+KEPT = 6
+"""Images in the cache: of two kernels, each with one or another set of Python packages, and some of another checkout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +40,7 @@ def build_image(packages: Packages) -> Image:
         write_initramfs(into / "initramfs.img", packages, GUEST / "init")
         write_rootfs(into / "root.ext4", packages, GUEST)
 
-    folder = cache.entry("image", key, build)
-    return Image(key, packages.vmlinuz, folder / "initramfs.img", folder / "root.ext4")
+    folder = cache.entry("image", key, build, keep=KEPT)
+    root = folder / "root.ext4"
+    # Built anew of the same things, its blocks lie elsewhere: a machine saved over the other one would read rubbish.
+    return Image(cache.digest(key, str(root.stat().st_mtime_ns)), packages.vmlinuz, folder / "initramfs.img", root)
