@@ -11,7 +11,7 @@ from harness.rootfs import IPROUTE2, python_description, tools_description, writ
 
 GUEST = Path(__file__).parent / "guest"
 KEPT = 6
-"""Images in the cache: of two kernels, each with one or another set of Python packages, and some of another checkout."""
+"""Images in the cache: of two kernels, each with one or another set of Python packages, and of other checkouts."""
 
 
 @dataclass(frozen=True, slots=True)
