@@ -175,7 +175,11 @@ class _Scene:
             return ["the object is gone"]
         uid, device = found["metadata"]["uid"], (found["status"].get("device") or {}).get("id")
         folder = self.stage.settings.ledger
-        promises = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+        promises = {}
+        for path in sorted(folder.glob("*.json")):
+            # The plugin may remove an entry that it found ended while we read.
+            with contextlib.suppress(FileNotFoundError):
+                promises[path.name] = json.loads(path.read_text(encoding="utf-8"))
         held = operation != "ended"
         wanted = [(f"{uid}.json", uid, device, True)] if held else []
         said = [(name, each["uid"], each["deviceId"], each["seenInCheckpoint"]) for name, each in promises.items()]
