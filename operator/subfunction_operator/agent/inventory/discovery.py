@@ -5,6 +5,7 @@ that refuses or does not answer hides no other one (`discovery_thread.py` has th
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 from subfunction.api.node import ForeignSubFunction, OfferedFunction, OfferedType, RdmaNamespaces
@@ -120,13 +121,14 @@ class Discovery:
                 parent = dataclasses.replace(parent, error=fatal_error(str(handle)))
             if parent.capacity is None and profile.kernel_option:
                 parent = dataclasses.replace(parent, makes_ports=devlink.supports_port_add(handle))
-            if parent.mode is EswitchMode.LEGACY and profile_of(function.driver).stranded_hint:
+            if parent.mode is EswitchMode.LEGACY and profile.stranded_hint:
                 ports = devlink.ports(handle)
                 parent = dataclasses.replace(parent, stranded=any(port.is_sub_function for port in ports))
             uplink = find_uplink(devlink, self.sysfs, handle)
             names = links.find(uplink.netdev) if uplink is not None and uplink.netdev else None
-            foreign = self.foreign.list(devlink, handle, lambda: self._recorded() | named)
-            taken = {number for parent_of, number in self._recorded() | named if parent_of == str(handle)}
+            ours = functools.cache(lambda: self._recorded() | named)
+            foreign = self.foreign.list(devlink, handle, ours)
+            taken = {number for parent_of, number in ours() if parent_of == str(handle)}
             taken |= {each.number for each in foreign if each.number is not None and not each.controller}
             parent = dataclasses.replace(
                 parent,
